@@ -1,0 +1,9 @@
+//! spacedns: a private, authoritative DNS server for internally routed apps.
+pub mod compile;
+pub mod engine;
+pub mod name;
+pub mod publish;
+pub mod record;
+pub mod registry;
+pub mod spec;
+pub mod zone;

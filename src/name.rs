@@ -1,0 +1,482 @@
+//! Domain names: parse, print, compare without case, match by label.
+//!
+//! A name is kept as its octets on the wire, lower-cased once when it is made, so that equality, order and hashing are
+//! those of plain octets (RFC 4343 §3 compares only ASCII letters without case; every other octet is itself). The text
+//! form with its escapes (RFC 1035 §5.1) exists at the edges only: files, logs, zone files.
+//!
+//! Three shapes, one encoding: [`Label`] is one label, [`Name`] owns a whole name, [`NameBuffer`] is a name on the
+//! stack with the place of each label, which is what a query is read into: it never allocates.
+//! A borrowed-name type was tried and dropped: a `&[u8]` of wire octets and the functions here do the same.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The most octets of a name on the wire, the root's zero octet included (RFC 1035 §2.3.4).
+pub const NAME_MAX: usize = 255;
+/// The most octets of one label (RFC 1035 §2.3.4).
+pub const LABEL_MAX: usize = 63;
+/// The most labels of a name: 127 labels of one octet and the root fill 255 octets.
+pub const LABELS_MAX: usize = 127;
+
+/// Why octets or text are not a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// A label has no octets where one is needed.
+    #[error("a label is empty")]
+    EmptyLabel,
+    /// A label is longer than [`LABEL_MAX`].
+    #[error("a label is longer than 63 octets")]
+    LabelTooLong,
+    /// The name is longer than [`NAME_MAX`].
+    #[error("the name is longer than 255 octets")]
+    NameTooLong,
+    /// A backslash is followed by neither one character nor three digits up to 255.
+    #[error("an escape is neither `\\` and a character nor `\\` and three digits up to 255")]
+    BadEscape,
+    /// The octets end before the name does, or hold a compression pointer.
+    #[error("the octets are not one whole uncompressed name")]
+    NotWire,
+}
+
+/// One label: 1 to 63 octets, lower-cased.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Label(Box<[u8]>);
+
+impl Label {
+    /// Makes a label of plain octets, which stand for themselves (no escapes).
+    ///
+    /// # Errors
+    /// When `octets` is empty or longer than [`LABEL_MAX`].
+    pub fn from_octets(octets: &[u8]) -> Result<Self, NameError> {
+        match octets.len() {
+            0 => Err(NameError::EmptyLabel),
+            1..=LABEL_MAX => Ok(Self(octets.to_ascii_lowercase().into())),
+            _ => Err(NameError::LabelTooLong),
+        }
+    }
+
+    /// The octets, without the length octet that stands before them on the wire.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_label(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// An absolute domain name: lower-cased wire octets, ending in the root's zero octet.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Box<[u8]>);
+
+impl Name {
+    /// The root, `.`.
+    #[must_use]
+    pub fn root() -> Self {
+        Self(Box::new([0]))
+    }
+
+    /// Takes one whole uncompressed name and lower-cases it.
+    ///
+    /// # Errors
+    /// When `octets` is not exactly one name.
+    pub fn from_wire(octets: &[u8]) -> Result<Self, NameError> {
+        let mut buffer = NameBuffer::new();
+        if buffer.read(octets, 0)? == octets.len() { Ok(buffer.to_name()) } else { Err(NameError::NotWire) }
+    }
+
+    /// Joins labels, leftmost first, in front of `parent`.
+    ///
+    /// # Errors
+    /// When the result would be longer than [`NAME_MAX`].
+    pub fn join<'a>(labels: impl IntoIterator<Item = &'a Label>, parent: &Self) -> Result<Self, NameError> {
+        let mut wire = Vec::with_capacity(NAME_MAX);
+        for label in labels {
+            push_label(&mut wire, label.octets());
+        }
+        wire.extend_from_slice(&parent.0);
+        if wire.len() > NAME_MAX { Err(NameError::NameTooLong) } else { Ok(Self(wire.into())) }
+    }
+
+    /// Puts one label in front.
+    ///
+    /// # Errors
+    /// When the result would be longer than [`NAME_MAX`].
+    pub fn child(&self, label: &Label) -> Result<Self, NameError> {
+        Self::join([label], self)
+    }
+
+    /// The octets as they go on the wire, the root's zero octet included.
+    #[must_use]
+    pub fn wire(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The labels, leftmost first, without the root.
+    pub fn labels(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        labels(&self.0)
+    }
+
+    /// How many labels there are, the root not counted.
+    #[must_use]
+    pub fn label_count(&self) -> usize {
+        self.labels().count()
+    }
+
+    /// Whether this is the root.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.0.len() == 1
+    }
+
+    /// The name without its leftmost label; `None` for the root.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        let first = usize::from(*self.0.first()?);
+        if first == 0 { None } else { Some(Self(self.0.get(first + 1..)?.into())) }
+    }
+
+    /// Whether this is `ancestor` or lies below it.
+    #[must_use]
+    pub fn is_within(&self, ancestor: &Self) -> bool {
+        let mut rest = &*self.0;
+        loop {
+            if rest == &*ancestor.0 {
+                return true;
+            }
+            match after_first_label(rest) {
+                Some(parent) if rest.len() > ancestor.0.len() => rest = parent,
+                _ => return false,
+            }
+        }
+    }
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+
+    /// Reads the text form; the trailing dot may be missing, `.` is the root.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text == "." {
+            return Ok(Self::root());
+        }
+        let mut wire = Vec::with_capacity(text.len() + 2);
+        let mut label = Vec::with_capacity(LABEL_MAX);
+        let mut octets = text.bytes();
+        let mut ended = false;
+        while let Some(octet) = octets.next() {
+            ended = octet == b'.';
+            match octet {
+                b'.' => take_label(&mut wire, &mut label)?,
+                b'\\' => label.push(unescape(&mut octets)?),
+                _ => label.push(octet),
+            }
+        }
+        if !ended {
+            take_label(&mut wire, &mut label)?;
+        }
+        wire.push(0);
+        if wire.len() > NAME_MAX { Err(NameError::NameTooLong) } else { Ok(Self(wire.into())) }
+    }
+}
+
+impl fmt::Display for Name {
+    /// Writes the text form with a trailing dot; octets that are not plain are escaped, so a log line stays a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_name(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A name on the stack, lower-cased, with the place of each of its labels.
+///
+/// What a query's name is read into: 384 octets, no allocation.
+#[derive(Clone)]
+pub struct NameBuffer {
+    octets: [u8; NAME_MAX],
+    starts: [u8; LABELS_MAX],
+    length: u8,
+    labels: u8,
+}
+
+impl NameBuffer {
+    /// Makes the root.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { octets: [0; NAME_MAX], starts: [0; LABELS_MAX], length: 1, labels: 0 }
+    }
+
+    /// Reads the uncompressed name that starts at `at` in `message`, lower-cases it, and returns where it ends.
+    ///
+    /// # Errors
+    /// When the octets end too early, a label's length is over 63 (a pointer among them: no name that a query holds
+    /// has anything to point at), or the name is too long. The buffer's content is then unspecified but valid.
+    pub fn read(&mut self, message: &[u8], at: usize) -> Result<usize, NameError> {
+        let mut position = 0_usize;
+        self.labels = 0;
+        self.length = 1;
+        loop {
+            let length = usize::from(*message.get(at + position).ok_or(NameError::NotWire)?);
+            if length == 0 {
+                break;
+            }
+            if length > LABEL_MAX {
+                return Err(NameError::NotWire);
+            }
+            let next = position + length + 1;
+            // One octet must be left for the root.
+            let target =
+                self.octets.get_mut(position..next).filter(|_| next < NAME_MAX).ok_or(NameError::NameTooLong)?;
+            let source = message.get(at + position..at + next).ok_or(NameError::NotWire)?;
+            for (to, from) in target.iter_mut().zip(source) {
+                // A length octet is at most 63 and so below every letter: it is its own lower case.
+                *to = from.to_ascii_lowercase();
+            }
+            // `next < 255`, so the start fits an octet and the count stays within 127.
+            if let Some(start) = self.starts.get_mut(usize::from(self.labels)) {
+                *start = position.to_le_bytes()[0];
+            }
+            self.labels += 1;
+            position = next;
+        }
+        if let Some(root) = self.octets.get_mut(position) {
+            *root = 0;
+        }
+        self.length = (position + 1).to_le_bytes()[0];
+        Ok(at + position + 1)
+    }
+
+    /// The octets, the root's zero octet included.
+    #[must_use]
+    pub fn wire(&self) -> &[u8] {
+        self.octets.get(..usize::from(self.length)).unwrap_or_default()
+    }
+
+    /// How many labels there are, the root not counted.
+    #[must_use]
+    pub fn label_count(&self) -> usize {
+        usize::from(self.labels)
+    }
+
+    /// The octets of label `index`, leftmost 0, without its length octet; empty when there is no such label.
+    #[must_use]
+    pub fn label(&self, index: usize) -> &[u8] {
+        let start = self.offset(index);
+        let length = usize::from(self.octets.get(start).copied().unwrap_or(0));
+        self.octets.get(start + 1..start + 1 + length).unwrap_or_default()
+    }
+
+    /// Where label `index` starts in [`wire`](Self::wire); the root's place when `index` is the count or more.
+    #[must_use]
+    pub fn offset(&self, index: usize) -> usize {
+        if index < self.label_count() {
+            self.starts.get(index).map_or(0, |start| usize::from(*start))
+        } else {
+            usize::from(self.length) - 1
+        }
+    }
+
+    /// The wire octets from label `index` on: an ancestor, or the name itself for 0, or the root.
+    #[must_use]
+    pub fn suffix(&self, index: usize) -> &[u8] {
+        self.wire().get(self.offset(index)..).unwrap_or_default()
+    }
+
+    /// Which label `ancestor` starts at when this name is `ancestor` or lies below it.
+    #[must_use]
+    pub fn position_of(&self, ancestor: &Name) -> Option<usize> {
+        let index = self.label_count().checked_sub(ancestor_labels(ancestor))?;
+        (self.suffix(index) == ancestor.wire()).then_some(index)
+    }
+
+    /// An owned copy.
+    #[must_use]
+    pub fn to_name(&self) -> Name {
+        Name(self.wire().into())
+    }
+}
+
+impl Default for NameBuffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl From<&Name> for NameBuffer {
+    fn from(name: &Name) -> Self {
+        let mut buffer = Self::new();
+        // A `Name` is a whole name by construction; were it not, the buffer would be the root.
+        let _ = buffer.read(&name.0, 0);
+        buffer
+    }
+}
+
+impl fmt::Display for NameBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_name(self.wire(), f)
+    }
+}
+
+impl fmt::Debug for NameBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn ancestor_labels(name: &Name) -> usize {
+    name.labels().count()
+}
+
+fn labels(wire: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    let mut rest = wire;
+    std::iter::from_fn(move || {
+        let (first, tail) = rest.split_first()?;
+        let (label, after) = tail.split_at_checked(usize::from(*first)).filter(|(label, _)| !label.is_empty())?;
+        rest = after;
+        Some(label)
+    })
+}
+
+fn after_first_label(wire: &[u8]) -> Option<&[u8]> {
+    let first = usize::from(*wire.first()?);
+    if first == 0 { None } else { wire.get(first + 1..) }
+}
+
+fn push_label(wire: &mut Vec<u8>, octets: &[u8]) {
+    wire.push(octets.len().to_le_bytes()[0]);
+    wire.extend_from_slice(octets);
+}
+
+fn take_label(wire: &mut Vec<u8>, label: &mut Vec<u8>) -> Result<(), NameError> {
+    let checked = Label::from_octets(label)?;
+    push_label(wire, checked.octets());
+    label.clear();
+    Ok(())
+}
+
+fn unescape(octets: &mut std::str::Bytes<'_>) -> Result<u8, NameError> {
+    let first = octets.next().ok_or(NameError::BadEscape)?;
+    if !first.is_ascii_digit() {
+        return Ok(first);
+    }
+    let mut value = u32::from(first - b'0');
+    for _ in 0..2 {
+        let digit = octets.next().filter(u8::is_ascii_digit).ok_or(NameError::BadEscape)?;
+        value = value * 10 + u32::from(digit - b'0');
+    }
+    u8::try_from(value).map_err(|_| NameError::BadEscape)
+}
+
+fn write_name(wire: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if wire.len() <= 1 {
+        return f.write_str(".");
+    }
+    for label in labels(wire) {
+        write_label(label, f)?;
+        f.write_str(".")?;
+    }
+    Ok(())
+}
+
+fn write_label(octets: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for &octet in octets {
+        match octet {
+            b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => write!(f, "\\{}", char::from(octet))?,
+            0x21..=0x7e => write!(f, "{}", char::from(octet))?,
+            _ => write!(f, "\\{octet:03}")?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn text_and_wire_agree() {
+        let web = name("WEB.Shop.app.localspace");
+        assert_eq!(web.wire(), b"\x03web\x04shop\x03app\x0alocalspace\x00");
+        assert_eq!(web.to_string(), "web.shop.app.localspace.");
+        assert_eq!(name("web.shop.app.localspace."), web);
+        assert_eq!(Name::from_wire(web.wire()), Ok(web));
+    }
+
+    #[test]
+    fn the_root_is_a_dot() {
+        assert_eq!(name("."), Name::root());
+        assert_eq!(Name::root().to_string(), ".");
+        assert_eq!(Name::root().parent(), None);
+        assert_eq!(Name::root().label_count(), 0);
+    }
+
+    #[test]
+    fn odd_octets_are_escaped_and_come_back() {
+        let odd = Name::from_wire(b"\x05a.b\x00\xff\x00").unwrap();
+        assert_eq!(odd.to_string(), "a\\.b\\000\\255.");
+        assert_eq!(name(&odd.to_string()), odd);
+        assert_eq!("a\\25".parse::<Name>(), Err(NameError::BadEscape));
+        assert_eq!("a\\256".parse::<Name>(), Err(NameError::BadEscape));
+    }
+
+    #[test]
+    fn a_name_has_at_most_255_octets_and_a_label_63() {
+        let label = "a".repeat(63);
+        let longest = format!("{label}.{label}.{label}.{}", "a".repeat(61));
+        assert_eq!(name(&longest).wire().len(), 255);
+        assert_eq!(format!("{label}.{label}.{label}.{}", "a".repeat(62)).parse::<Name>(), Err(NameError::NameTooLong));
+        assert_eq!("a".repeat(64).parse::<Name>(), Err(NameError::LabelTooLong));
+        assert_eq!("a..b".parse::<Name>(), Err(NameError::EmptyLabel));
+        assert_eq!("".parse::<Name>(), Err(NameError::EmptyLabel));
+        assert_eq!(NameBuffer::from(&name(&longest)).wire(), name(&longest).wire());
+    }
+
+    #[test]
+    fn a_buffer_refuses_pointers_and_names_of_256_octets() {
+        let mut buffer = NameBuffer::new();
+        assert_eq!(buffer.read(b"\xc0\x0c", 0), Err(NameError::NotWire));
+        assert_eq!(buffer.read(b"\x40a", 0), Err(NameError::NotWire));
+        assert_eq!(buffer.read(b"\x80a", 0), Err(NameError::NotWire));
+        assert_eq!(buffer.read(b"\x03we", 0), Err(NameError::NotWire));
+        let mut long = b"\x01a".repeat(127);
+        long.push(0);
+        assert_eq!(buffer.read(&long, 0), Ok(255));
+        assert_eq!(buffer.label_count(), 127);
+        let mut longer = b"\x01a".repeat(125);
+        longer.extend_from_slice(b"\x04abcd\x00");
+        assert_eq!(buffer.read(&longer, 0), Err(NameError::NameTooLong));
+    }
+
+    #[test]
+    fn suffixes_match_by_label_not_by_octet() {
+        let buffer = NameBuffer::from(&name("1.web.shop.app.localspace"));
+        assert_eq!(buffer.position_of(&name("app.localspace")), Some(3));
+        assert_eq!(buffer.position_of(&name("pp.localspace")), None);
+        assert_eq!(buffer.position_of(&Name::root()), Some(5));
+        assert_eq!(buffer.label(1), b"web");
+        assert_eq!(buffer.label(9), b"");
+        assert_eq!(buffer.suffix(3), name("app.localspace").wire());
+        assert!(name("a.b.c").is_within(&name("b.c")));
+        assert!(name("b.c").is_within(&name("b.c")));
+        assert!(!name("ab.c").is_within(&name("b.c")));
+        assert!(name("b.c").is_within(&Name::root()));
+    }
+}

@@ -1,0 +1,1 @@
+//! The one mutable cell between compiling and answering: the current snapshot.

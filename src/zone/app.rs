@@ -1,0 +1,192 @@
+//! One app as it is served: everything that answering about it needs, in one immutable block.
+//!
+//! The names below `<app>.<discovery domain>` and the bare names are not stored one by one: they are a function of the
+//! app's components, instances and ports, and [`super::find`] reads them off. So a change of an address makes one new block
+//! and touches no table of names. A node per name was weighed (design §9) and costs about 40 octets a name and nine shards a
+//! change. [`super::records`] enumerates every node there is, for whoever needs the list.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::SpaceIndex;
+use super::addresses::AddressSet;
+use crate::name::{Label, Name};
+
+/// One app, as it is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    /// The space it is in.
+    pub space: SpaceIndex,
+    /// Its name.
+    pub label: Label,
+    /// Who sees its discovery names.
+    pub audience: Audience,
+    /// Whether its hostnames and domains answer, and with what.
+    pub gate: Gate,
+    /// Its hostnames, DNS targets and custom domains, those that it holds; empty unless it is internally routed.
+    pub owners: Box<[Owner]>,
+    /// Its components, by label.
+    pub components: Box<[Component]>,
+}
+
+impl App {
+    /// The component called `label`.
+    #[must_use]
+    pub fn component(&self, label: &[u8]) -> Option<(u16, &Component)> {
+        let index = self.components.binary_search_by(|component| component.label.octets().cmp(label)).ok()?;
+        Some((u16::try_from(index).ok()?, self.components.get(index)?))
+    }
+}
+
+/// Who sees an app's discovery names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Every caller of the space, and its peers.
+    Space,
+    /// Callers on the app's LAN.
+    Lan,
+}
+
+/// Whether an app's hostnames answer (design §4.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gate {
+    /// With the addresses of the space's router.
+    Router,
+    /// With the addresses of the instances of this component: the space has no router.
+    Web(u16),
+    /// With nothing, for this reason.
+    Closed(Box<str>),
+}
+
+/// A name that an app holds outside its own subtree of the discovery domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The name.
+    pub name: Name,
+    /// What it is to the app.
+    pub kind: OwnerKind,
+}
+
+/// What an owner name is to its app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnerKind {
+    /// An app hostname: ours for every type.
+    Hostname,
+    /// A custom domain's DNS target: ours for every type.
+    Target,
+    /// A custom domain: ours for A, AAAA, HTTPS and SVCB only.
+    Domain,
+    /// Every name below a custom domain, for the same types; the owner name is the wildcard itself, `*.<domain>`.
+    Wildcard,
+}
+
+/// A component, as it is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Component {
+    /// Its name.
+    pub label: Label,
+    /// Whether it has a bare name on the app's LAN.
+    pub bare: Bare,
+    /// The addresses of its instances that are up.
+    pub up: AddressSet,
+    /// Why `up` is empty; empty itself when it is not.
+    pub closed: Box<str>,
+    /// Its instances: those registered, those once registered, those within the declared quantity; by number.
+    pub instances: Box<[Instance]>,
+    /// Its SRV sets, by label.
+    pub ports: Box<[Port]>,
+}
+
+impl Component {
+    /// The instance with this number.
+    #[must_use]
+    pub fn instance(&self, number: u32) -> Option<(u16, &Instance)> {
+        let index = self.instances.binary_search_by_key(&number, |instance| instance.number).ok()?;
+        Some((u16::try_from(index).ok()?, self.instances.get(index)?))
+    }
+
+    /// The SRV set of `_<label>._tcp`; `label` comes without the underscore.
+    #[must_use]
+    pub fn port(&self, label: &[u8]) -> Option<&Port> {
+        let index = self.ports.binary_search_by(|port| port.label.octets().cmp(label)).ok()?;
+        self.ports.get(index)
+    }
+}
+
+/// Whether a component has a bare name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bare {
+    /// `http://<component>` works on the app's LAN.
+    Named,
+    /// It cannot receive: workers, jobs, static sites, functions, databases.
+    Nameless,
+}
+
+/// One instance, as it is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Its number, from 1.
+    pub number: u32,
+    /// What is known of it; only [`InstanceState::is_there`] has addresses.
+    pub state: InstanceState,
+    /// Its IPv4 addresses.
+    pub v4: Box<[Ipv4Addr]>,
+    /// Its IPv6 addresses.
+    pub v6: Box<[Ipv6Addr]>,
+}
+
+/// What is known of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstanceState {
+    /// It takes traffic.
+    Up,
+    /// It is there, not ready.
+    Starting,
+    /// It is there, to be left alone.
+    Draining,
+    /// It says that it is not there.
+    Down,
+    /// Its lease ran out.
+    Expired,
+    /// Nothing registers it.
+    Unregistered,
+}
+
+impl InstanceState {
+    /// Whether the instance's own name answers: peers of a cluster must find each other before they are ready.
+    #[must_use]
+    pub const fn is_there(self) -> bool {
+        matches!(self, Self::Up | Self::Starting | Self::Draining)
+    }
+}
+
+impl fmt::Display for InstanceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Starting => "starting",
+            Self::Draining => "draining",
+            Self::Down => "down",
+            Self::Expired => "lease expired",
+            Self::Unregistered => "not registered",
+        })
+    }
+}
+
+/// The SRV set of one port of a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// `http`, a port's number in decimal, or a registered name; the underscore is not kept.
+    pub label: Label,
+    /// One for each instance that is up and listens there.
+    pub targets: Box<[Target]>,
+}
+
+/// One SRV record: priority 0 and weight 1 always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Which of the component's instances, by its place in `instances`.
+    pub instance: u16,
+    /// The port it listens on.
+    pub port: u16,
+}

@@ -1,0 +1,579 @@
+//! What a name is to a caller: the one place where existence is decided.
+//!
+//! Longest match first, as the design has it (§4): a bare name of the caller's LAN, then the zones that are all ours, then
+//! the names that overlay a public suffix. Below an app's part of a discovery domain the app's own components say what exists.
+//! Elsewhere every name has its ancestors beside it as empty non-terminals, so existence is monotone and the closest encloser
+//! (RFC 4592 §3.3.1) is a binary search: seven probes at 127 labels.
+//!
+//! A name that the caller may not see takes the very path of one that does not exist.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{
+    AddressSet, ApexKind, App, AppIndex, Audience, Bare, Component, Gate, Instance, Lan, NameEntry, OwnerKind, Port,
+    Snapshot, Space, View, key_of, name_hash,
+};
+use crate::name::{NAME_MAX, NameBuffer};
+
+/// What a name is to a caller.
+#[derive(Debug, Clone, Copy)]
+pub enum Found<'s> {
+    /// It is not ours.
+    Foreign,
+    /// It is ours, whether it exists or not.
+    Owned(Owned<'s>),
+}
+
+/// What a name of ours is.
+#[derive(Debug, Clone, Copy)]
+pub struct Owned<'s> {
+    /// The zone it is in, by the label of the name that the zone's name starts at; the label count means the root, which
+    /// is the zone of bare names.
+    pub apex: usize,
+    /// For which types it is ours.
+    pub types: Types,
+    /// What is there.
+    pub node: Node<'s>,
+}
+
+/// For which types a name is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Types {
+    /// For every type.
+    All,
+    /// For A, AAAA, HTTPS and SVCB; the others are the public zone's.
+    Address,
+    /// For all but DS, DNSKEY, NS and SOA, which validating stubs need from the root.
+    NotDelegation,
+}
+
+/// What is at a name of ours.
+#[derive(Debug, Clone, Copy)]
+pub enum Node<'s> {
+    /// Nothing, and nothing below: NXDOMAIN.
+    Missing(Missing),
+    /// Nothing, and something below (RFC 8499's empty non-terminal): NODATA.
+    EmptyNonTerminal,
+    /// A zone's apex: SOA and NS.
+    Apex,
+    /// Addresses, or the reason why there are none.
+    Host(Host<'s>),
+    /// An SRV set, which may be empty.
+    Srv(SrvSet<'s>),
+    /// The name of a registered address.
+    Pointer(Pointer<'s>),
+}
+
+/// A name with addresses.
+#[derive(Debug, Clone, Copy)]
+pub struct Host<'s> {
+    /// The addresses.
+    pub hosts: Hosts<'s>,
+    /// Why there are none.
+    pub why: Why<'s>,
+    /// Whether a response that cannot carry all of them carries some, or says that it is truncated.
+    pub fit: Fit,
+    /// Whether the name is a zone apex too, with SOA and NS: app hostnames and DNS targets are.
+    pub zone: Zone,
+}
+
+/// Where a name's addresses are.
+#[derive(Debug, Clone, Copy)]
+pub enum Hosts<'s> {
+    /// Nowhere.
+    None,
+    /// In a set of several instances' or a router's.
+    Set(&'s AddressSet),
+    /// In one instance.
+    Instance(&'s Instance),
+}
+
+impl<'s> Hosts<'s> {
+    /// The IPv4 addresses.
+    #[must_use]
+    pub fn v4(&self) -> &'s [Ipv4Addr] {
+        match self {
+            Self::None => &[],
+            Self::Set(set) => set.v4(),
+            Self::Instance(instance) => &instance.v4,
+        }
+    }
+
+    /// The IPv6 addresses.
+    #[must_use]
+    pub fn v6(&self) -> &'s [Ipv6Addr] {
+        match self {
+            Self::None => &[],
+            Self::Set(set) => set.v6(),
+            Self::Instance(instance) => &instance.v6,
+        }
+    }
+}
+
+/// What happens to addresses that do not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// As many as fit are sent, without TC: hostnames, custom domains, bare names.
+    Some,
+    /// All or TC: discovery names, because clustering clients need every peer.
+    All,
+}
+
+/// Whether a host is a zone's apex as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zone {
+    /// It is.
+    Apex,
+    /// It lies in a zone.
+    Inside,
+}
+
+/// An SRV set.
+#[derive(Debug, Clone, Copy)]
+pub struct SrvSet<'s> {
+    /// The app; targets are `<n>.<component>.<app>.<canonical discovery domain>`.
+    pub app: &'s App,
+    /// The component.
+    pub component: &'s Component,
+    /// The port with its targets.
+    pub port: &'s Port,
+}
+
+/// The instance that a reverse name points to.
+#[derive(Debug, Clone, Copy)]
+pub struct Pointer<'s> {
+    /// The app; the name is `<n>.<component>.<app>.<canonical discovery domain>`.
+    pub app: &'s App,
+    /// The component.
+    pub component: &'s Component,
+    /// The instance.
+    pub instance: &'s Instance,
+}
+
+/// Why a name of ours has no data, in words for whoever asked. Made of what is there: no allocation.
+#[derive(Debug, Clone, Copy)]
+pub enum Why<'s> {
+    /// There is no reason to give: it has data, or lacks only the type.
+    Nothing,
+    /// The reason, written when compiling.
+    Text(&'s str),
+    /// One instance's state.
+    Instance(Pointer<'s>),
+    /// Several apps share the caller's address.
+    AmbiguousCaller,
+}
+
+impl fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Text(text) => f.write_str(text),
+            Self::Instance(Pointer { app, component, instance }) => {
+                write!(f, "{}: {}.{} is {}", app.label, component.label, instance.number, instance.state)
+            }
+            Self::AmbiguousCaller => f.write_str("ambiguous caller: several apps share this address"),
+        }
+    }
+}
+
+/// Why a name of ours does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// No service on the caller's LAN has this bare name.
+    NoService,
+    /// The caller is on no app's LAN, so no bare name exists for it.
+    NoLan,
+    /// The space has no app of this name that the caller may see.
+    NoApp,
+    /// The app has no component of this name.
+    NoComponent,
+    /// The component has no such instance, nor a port of this name.
+    NoInstance,
+    /// Nothing declares the name.
+    NoName,
+    /// Nothing registers the address.
+    NoAddress,
+    /// The app that held the name was removed a short while ago.
+    Removed,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoService => "no service of this name on the caller's app",
+            Self::NoLan => "the caller is on no app's LAN",
+            Self::NoApp => "no such app",
+            Self::NoComponent => "the app has no such component",
+            Self::NoInstance => "the component has no such instance or port",
+            Self::NoName => "no app declares this name",
+            Self::NoAddress => "no instance is registered at this address",
+            Self::Removed => "the app that held this name was removed",
+        })
+    }
+}
+
+/// Top-level labels that are never asked upstream (RFC 6761, 6762, 7686, 9476; `internal` by ICANN, 2024): an ancestor of a zone
+/// of ours below one of them is an empty non-terminal of ours.
+const SPECIAL_USE: [&[u8]; 7] = [b"alt", b"internal", b"invalid", b"local", b"localhost", b"onion", b"test"];
+
+impl Snapshot {
+    /// Finds what `name` is to a caller with this view.
+    #[must_use]
+    pub fn find<'s>(&'s self, view: View, name: &NameBuffer) -> Found<'s> {
+        let Some(space) = self.space(view.space) else { return Found::Foreign };
+        if let Some(owned) = self.find_bare(view, name) {
+            return Found::Owned(owned);
+        }
+        for apex in &space.apexes {
+            let Some(below) = name.label_count().checked_sub(apex.labels) else { continue };
+            if name.suffix(below) == apex.name.wire() {
+                let (types, node) = match apex.kind {
+                    ApexKind::Discovery => (Types::All, self.find_discovery(view, name, below)),
+                    ApexKind::Hostnames => self.find_exclusive(view, space, name, below),
+                };
+                return Found::Owned(Owned { apex: below, types, node });
+            }
+        }
+        if name.label(name.label_count().saturating_sub(1)) == b"arpa"
+            && let Some(found) = self.find_reverse(view, space, name)
+        {
+            return Found::Owned(found);
+        }
+        self.find_overlay(view, space, name)
+    }
+
+    /// Bare names: one label, and `_tcp.<service>` with what is below it.
+    fn find_bare<'s>(&'s self, view: View, name: &NameBuffer) -> Option<Owned<'s>> {
+        let count = name.label_count();
+        let below_tcp = count > 1 && name.label(count - 2) == b"_tcp";
+        if !(count == 1 || below_tcp) {
+            return None;
+        }
+        let owned = |node| Some(Owned { apex: count, types: Types::NotDelegation, node });
+        let app = match view.lan {
+            Lan::App(app) => self.apps.at(app)?,
+            Lan::Ambiguous if !self.is_zone_or_above(view, name) => {
+                return owned(Node::Host(Host::empty(Why::AmbiguousCaller)));
+            }
+            Lan::Ambiguous | Lan::None => return self.no_bare(view, name, Missing::NoLan),
+        };
+        let Some((_, component)) = app.component(name.label(count - 1)).filter(|(_, found)| found.bare == Bare::Named)
+        else {
+            return self.no_bare(view, name, Missing::NoService);
+        };
+        if count == 1 {
+            let host = Host {
+                hosts: Hosts::Set(&component.up),
+                why: Why::Text(&component.closed),
+                fit: Fit::Some,
+                zone: Zone::Inside,
+            };
+            // The name is the app's for every type: a stub that validates gets NODATA, not the root's word for it.
+            return Some(Owned { apex: count, types: Types::All, node: Node::Host(host) });
+        }
+        let node = match count {
+            2 if component.ports.is_empty() => Node::Missing(Missing::NoInstance),
+            2 => Node::EmptyNonTerminal,
+            3 => srv(app, component, name.label(0)),
+            _ => Node::Missing(Missing::NoInstance),
+        };
+        Some(Owned { apex: count, types: Types::All, node })
+    }
+
+    /// A single label that is nobody's bare name: NXDOMAIN, unless a zone of ours is there or below.
+    fn no_bare<'s>(&'s self, view: View, name: &NameBuffer, missing: Missing) -> Option<Owned<'s>> {
+        if name.label_count() != 1 || self.is_zone_or_above(view, name) {
+            return None;
+        }
+        Some(Owned { apex: 1, types: Types::NotDelegation, node: Node::Missing(missing) })
+    }
+
+    /// Whether a zone of the space is at `name` or below it.
+    fn is_zone_or_above(&self, view: View, name: &NameBuffer) -> bool {
+        self.space(view.space).is_some_and(|space| space.apexes.iter().any(|apex| apex.is_within(name)))
+    }
+
+    fn find_discovery<'s>(&'s self, view: View, name: &NameBuffer, below: usize) -> Node<'s> {
+        let Some(app_label) = below.checked_sub(1) else { return Node::Apex };
+        let visible = self
+            .app_named(view.space, name.label(app_label))
+            .filter(|(index, app)| app.audience == Audience::Space || view.lan == Lan::App(*index));
+        let Some((_, app)) = visible else { return Node::Missing(Missing::NoApp) };
+        let Some(component_label) = app_label.checked_sub(1) else { return Node::EmptyNonTerminal };
+        let Some((_, component)) = app.component(name.label(component_label)) else {
+            return Node::Missing(Missing::NoComponent);
+        };
+        match component_label {
+            0 => Node::Host(Host {
+                hosts: Hosts::Set(&component.up),
+                why: Why::Text(&component.closed),
+                fit: Fit::All,
+                zone: Zone::Inside,
+            }),
+            1 if name.label(0) == b"_tcp" && !component.ports.is_empty() => Node::EmptyNonTerminal,
+            1 => match number_of(name.label(0)).and_then(|number| component.instance(number)) {
+                Some((_, instance)) => Node::Host(Host {
+                    hosts: if instance.state.is_there() { Hosts::Instance(instance) } else { Hosts::None },
+                    why: Why::Instance(Pointer { app, component, instance }),
+                    fit: Fit::All,
+                    zone: Zone::Inside,
+                }),
+                None => Node::Missing(Missing::NoInstance),
+            },
+            2 if name.label(1) == b"_tcp" => srv(app, component, name.label(0)),
+            _ => Node::Missing(Missing::NoInstance),
+        }
+    }
+
+    /// A zone of app hostnames that is all ours.
+    fn find_exclusive<'s>(
+        &'s self,
+        view: View,
+        space: &'s Space,
+        name: &NameBuffer,
+        below: usize,
+    ) -> (Types, Node<'s>) {
+        if below == 0 {
+            return (Types::All, Node::Apex);
+        }
+        let node = match self.entry(view, name.wire()) {
+            Some(NameEntry::Owner { app, owner }) => {
+                self.host(space, app, owner).map_or(Node::Missing(Missing::NoName), |host| Node::Host(host.inside()))
+            }
+            Some(NameEntry::EmptyNonTerminal(_)) => Node::EmptyNonTerminal,
+            Some(NameEntry::Tombstone(_)) => Node::Missing(Missing::Removed),
+            None => {
+                let encloser = self.closest_encloser(view, name, below);
+                match self.wildcard(view, space, name, encloser) {
+                    Some(host) => Node::Host(host.inside()),
+                    None => Node::Missing(Missing::NoName),
+                }
+            }
+        };
+        // The zone is ours whole, so a custom domain in it has no public zone that its other types could be in.
+        (Types::All, node)
+    }
+
+    /// Names that overlay a public suffix: the exact name, or a declared wildcard.
+    fn find_overlay<'s>(&'s self, view: View, space: &'s Space, name: &NameBuffer) -> Found<'s> {
+        let count = name.label_count();
+        match self.entry(view, name.wire()) {
+            Some(NameEntry::Owner { app, owner }) => {
+                if let Some(host) = self.host(space, app, owner) {
+                    let types = if host.zone == Zone::Apex { Types::All } else { Types::Address };
+                    return Found::Owned(Owned { apex: 0, types, node: Node::Host(host) });
+                }
+            }
+            Some(NameEntry::Tombstone(loose)) => {
+                let types = self.loose.at(loose).map_or(Types::Address, |loose| loose.types);
+                return Found::Owned(Owned { apex: 0, types, node: Node::Missing(Missing::Removed) });
+            }
+            Some(NameEntry::EmptyNonTerminal(_)) => {
+                if let Some(apex) = self.wildcard_above(view, name, 1) {
+                    return Found::Owned(Owned { apex, types: Types::Address, node: Node::EmptyNonTerminal });
+                }
+            }
+            None => {
+                let encloser = self.closest_encloser(view, name, count);
+                if let Some(host) = self.wildcard(view, space, name, encloser) {
+                    return Found::Owned(Owned { apex: encloser, types: Types::Address, node: Node::Host(host) });
+                }
+                // Below an empty non-terminal of a wildcard's domain the wildcard does not hold (RFC 4592 §2.2.2).
+                if let Some(apex) = self.wildcard_above(view, name, encloser + 1) {
+                    return Found::Owned(Owned { apex, types: Types::Address, node: Node::Missing(Missing::NoName) });
+                }
+            }
+        }
+        let local = count == 1 || SPECIAL_USE.contains(&name.label(count.saturating_sub(1)));
+        if local && self.is_zone_or_above(view, name) {
+            return Found::Owned(Owned { apex: count, types: Types::NotDelegation, node: Node::EmptyNonTerminal });
+        }
+        Found::Foreign
+    }
+
+    /// Reverse names of the space's addresses.
+    ///
+    /// Every octet or nibble between a zone's apex and a whole address is an empty non-terminal, whether an address is
+    /// registered below it or not: else its existence would tell of instances that the caller may not see.
+    fn find_reverse<'s>(&'s self, view: View, space: &Space, name: &NameBuffer) -> Option<Owned<'s>> {
+        let count = name.label_count();
+        let apex = (0..count)
+            .find(|index| space.reverse.binary_search_by(|zone| zone.wire().cmp(name.suffix(*index))).is_ok())?;
+        let node = if apex == 0 {
+            Node::Apex
+        } else {
+            match reversed(name) {
+                Reversed::Address(address) => {
+                    self.pointer(view, address).map_or(Node::Missing(Missing::NoAddress), Node::Pointer)
+                }
+                Reversed::Part => Node::EmptyNonTerminal,
+                Reversed::Neither => Node::Missing(Missing::NoAddress),
+            }
+        };
+        Some(Owned { apex, types: Types::All, node })
+    }
+
+    fn pointer(&self, view: View, address: IpAddr) -> Option<Pointer<'_>> {
+        let holder = self.holder(key_of(address))?;
+        let app = self.apps.at(holder.app)?;
+        if app.space != view.space || (app.audience == Audience::Lan && view.lan != Lan::App(holder.app)) {
+            return None;
+        }
+        let component = app.components.get(usize::from(holder.component))?;
+        let instance = component.instances.get(usize::from(holder.instance))?;
+        Some(Pointer { app, component, instance })
+    }
+
+    fn entry(&self, view: View, wire: &[u8]) -> Option<NameEntry> {
+        self.names.candidates(name_hash(view.space, wire)).find(|entry| match *entry {
+            NameEntry::Owner { app, owner } => self
+                .apps
+                .at(app)
+                .filter(|app| app.space == view.space)
+                .and_then(|app| app.owners.get(usize::from(owner)))
+                .is_some_and(|owner| owner.name.wire() == wire),
+            NameEntry::EmptyNonTerminal(loose) | NameEntry::Tombstone(loose) => {
+                self.loose.at(loose).is_some_and(|loose| loose.space == view.space && loose.name.wire() == wire)
+            }
+        })
+    }
+
+    /// The label of the longest ancestor of `name` that exists, among labels 1 to `last`; `last` itself is taken as existing.
+    fn closest_encloser(&self, view: View, name: &NameBuffer, last: usize) -> usize {
+        let (mut low, mut high) = (1, last);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            // A tombstone is no node: it has no ancestors of its own.
+            let exists = matches!(
+                self.entry(view, name.suffix(middle)),
+                Some(NameEntry::Owner { .. } | NameEntry::EmptyNonTerminal(_))
+            );
+            if exists { high = middle } else { low = middle + 1 }
+        }
+        high
+    }
+
+    /// What the wildcard directly below the ancestor at label `encloser` gives for `name`.
+    fn wildcard<'s>(&'s self, view: View, space: &'s Space, name: &NameBuffer, encloser: usize) -> Option<Host<'s>> {
+        let Some(NameEntry::Owner { app, owner }) = self.wildcard_entry(view, name, encloser) else { return None };
+        // Names with a leading underscore are protocol matters of the public zone (`_acme-challenge`, `_dmarc`).
+        if (0..encloser).any(|index| name.label(index).first() == Some(&b'_')) {
+            return None;
+        }
+        self.host(space, app, owner)
+    }
+
+    /// The label, from `first` on, of an ancestor that has a wildcard directly below it.
+    fn wildcard_above(&self, view: View, name: &NameBuffer, first: usize) -> Option<usize> {
+        (first..name.label_count()).find(|index| self.wildcard_entry(view, name, *index).is_some())
+    }
+
+    fn wildcard_entry(&self, view: View, name: &NameBuffer, encloser: usize) -> Option<NameEntry> {
+        let suffix = name.suffix(encloser);
+        let mut wire = [0; NAME_MAX];
+        let (star, rest) = wire.split_first_chunk_mut::<2>()?;
+        *star = *b"\x01*";
+        rest.get_mut(..suffix.len())?.copy_from_slice(suffix);
+        self.entry(view, wire.get(..suffix.len() + 2)?)
+    }
+
+    fn host<'s>(&'s self, space: &'s Space, app: AppIndex, owner: u16) -> Option<Host<'s>> {
+        let app = self.apps.at(app)?;
+        let zone = match app.owners.get(usize::from(owner))?.kind {
+            OwnerKind::Hostname | OwnerKind::Target => Zone::Apex,
+            OwnerKind::Domain | OwnerKind::Wildcard => Zone::Inside,
+        };
+        let (hosts, why) = match &app.gate {
+            Gate::Router => (Hosts::Set(&space.router), Why::Nothing),
+            Gate::Web(component) => (Hosts::Set(&app.components.get(usize::from(*component))?.up), Why::Nothing),
+            Gate::Closed(reason) => (Hosts::None, Why::Text(reason)),
+        };
+        Some(Host { hosts, why, fit: Fit::Some, zone })
+    }
+}
+
+impl Host<'_> {
+    const fn empty(why: Why<'_>) -> Host<'_> {
+        Host { hosts: Hosts::None, why, fit: Fit::Some, zone: Zone::Inside }
+    }
+
+    /// The same in a zone that is all ours: it is no apex of its own there.
+    const fn inside(mut self) -> Self {
+        self.zone = Zone::Inside;
+        self
+    }
+}
+
+impl super::Apex {
+    /// Whether the apex is `name` or lies below it.
+    fn is_within(&self, name: &NameBuffer) -> bool {
+        self.name.wire().ends_with(name.wire())
+            && self
+                .name
+                .labels()
+                .skip(self.labels.saturating_sub(name.label_count()))
+                .eq((0..name.label_count()).map(|index| name.label(index)))
+    }
+}
+
+fn srv<'s>(app: &'s App, component: &'s Component, label: &[u8]) -> Node<'s> {
+    match label.strip_prefix(b"_").and_then(|label| component.port(label)) {
+        Some(port) => Node::Srv(SrvSet { app, component, port }),
+        None => Node::Missing(Missing::NoInstance),
+    }
+}
+
+/// The instance number that a label is: decimal, without leading zeros.
+fn number_of(label: &[u8]) -> Option<u32> {
+    if label.first() == Some(&b'0') {
+        return None;
+    }
+    label.iter().try_fold(0_u32, |number, octet| {
+        let digit = octet.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(u32::from(digit))
+    })
+}
+
+/// What a name below `arpa.` stands for.
+enum Reversed {
+    Address(IpAddr),
+    Part,
+    Neither,
+}
+
+fn reversed(name: &NameBuffer) -> Reversed {
+    let Some(digits) = name.label_count().checked_sub(2) else { return Reversed::Neither };
+    let labels = (0..digits).map(|index| name.label(index));
+    match name.label(digits) {
+        b"in-addr" => {
+            let mut octets = [0_u8; 4];
+            for (label, place) in labels.clone().rev().zip(0..) {
+                let octet =
+                    if label == b"0" { Some(0) } else { number_of(label).and_then(|number| u8::try_from(number).ok()) };
+                match (octets.get_mut::<usize>(place), octet) {
+                    (Some(to), Some(octet)) => *to = octet,
+                    _ => return Reversed::Neither,
+                }
+            }
+            if digits == octets.len() { Reversed::Address(Ipv4Addr::from(octets).into()) } else { Reversed::Part }
+        }
+        b"ip6" => {
+            let mut address = 0_u128;
+            for label in labels.rev() {
+                let nibble = match label {
+                    [digit @ b'0'..=b'9'] => digit - b'0',
+                    [digit @ b'a'..=b'f'] => digit - b'a' + 10,
+                    _ => return Reversed::Neither,
+                };
+                address = address << 4 | u128::from(nibble);
+            }
+            match digits {
+                0..32 => Reversed::Part,
+                32 => Reversed::Address(Ipv6Addr::from_bits(address).into()),
+                _ => Reversed::Neither,
+            }
+        }
+        _ => Reversed::Neither,
+    }
+}
