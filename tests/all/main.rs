@@ -1,1 +1,6 @@
+//! Every test that takes more than one module: one binary, so that it links once.
 
+mod message;
+mod scenario;
+mod scenarios;
+mod world;
