@@ -1,5 +1,6 @@
 //! Every test that takes more than one module: one binary, so that it links once.
 
+mod arrows;
 mod message;
 mod scenario;
 mod scenarios;
