@@ -148,6 +148,8 @@ pub enum InstanceState {
     Down,
     /// Its lease ran out.
     Expired,
+    /// Another app registered its address since.
+    Displaced,
     /// Nothing registers it.
     Unregistered,
 }
@@ -167,7 +169,8 @@ impl fmt::Display for InstanceState {
             Self::Starting => "starting",
             Self::Draining => "draining",
             Self::Down => "down",
-            Self::Expired => "lease expired",
+            Self::Expired => "expired",
+            Self::Displaced => "displaced: its address was registered anew",
             Self::Unregistered => "not registered",
         })
     }
