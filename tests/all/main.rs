@@ -1,1 +1,7 @@
+//! Every test that takes more than one module: one binary, so that it links once.
 
+mod arrows;
+mod message;
+mod scenario;
+mod scenarios;
+mod world;
