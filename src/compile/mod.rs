@@ -11,8 +11,6 @@
 
 mod app;
 mod names;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -20,8 +18,7 @@ use std::sync::Arc;
 
 use crate::name::Name;
 use crate::record::Ttl;
-use crate::registry::{AppId, Registry, SpaceState, Touched};
-use crate::spec::Own;
+use crate::registry::{AppId, Own, Registry, SpaceState, Touched};
 use crate::zone::{
     self, AddressSet, Apex, ApexKind, App, Holder, Lan, NameServer, Ranges, Rule, Sharing, Snapshot, Space, View,
     app_hash, holder_hash, key_of, reverse_zones,

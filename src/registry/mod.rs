@@ -29,6 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use spaces::{DEFAULT_SPACE, SpaceState};
+// Words of the documents that a state is told in.
+pub use crate::spec::{Audience, ComponentKind, Own};
 pub use state::{AppState, ComponentState, InstanceState, OwnerKind, OwnerState, Standing};
 
 use crate::name::{Label, Name};
