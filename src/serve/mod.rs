@@ -1,0 +1,1 @@
+//! Moves queries and responses between sockets and the engine.
