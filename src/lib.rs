@@ -2,8 +2,11 @@
 pub mod compile;
 pub mod engine;
 pub mod name;
+pub mod observe;
 pub mod publish;
 pub mod record;
 pub mod registry;
+pub mod serve;
 pub mod spec;
+pub mod wire;
 pub mod zone;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spacedns::compile::Compiler;
-use spacedns::engine::{Ask, Transport, Trust, Verdict, refuse_foreign, respond};
+use spacedns::engine::{Ask, Recursion, Transport, Trust, Verdict, refuse_foreign, respond};
 use spacedns::registry::{FileChange, FileContent, Now, Registry, Touched};
 use spacedns::spec::{self, Fault, Format};
 use spacedns::zone::{Readiness, Snapshot};
@@ -87,7 +87,7 @@ impl World {
 
     /// The response to a query, as it would be sent where there is no upstream.
     pub(crate) fn respond(&self, source: IpAddr, trust: Trust, transport: Transport, query: &[u8]) -> Option<Vec<u8>> {
-        let ask = Ask { source, trust, transport, turn: 0 };
+        let ask = Ask { source, trust, transport, recursion: Recursion::Unavailable, turn: 0 };
         let mut response = vec![0xaa; 65_535];
         let verdict = match respond(&self.snapshot, &ask, query, &mut response) {
             Verdict::Forward => refuse_foreign(&ask, query, &mut response),
