@@ -178,7 +178,8 @@ fn hold_always(ask: &Ask, query: &[u8], octets: &[u8], response: &Response) -> R
     let Content::Query(query) = &ask.content else { return Ok(()) };
     check(response.rd == (query.flags & 0x0100 != 0), "RD is not copied")?;
     check(octets.len() <= limit(ask, query), "the response is longer than the client or the transport takes")?;
-    let lax = matches!(response.rcode, 1 | 4);
+    // A query that was not understood, or is none, may come back as a bare header (RFC 1035 §4.1.1, RFC 2136 §3.8).
+    let lax = matches!(response.rcode, 1 | 4) || response.opcode != 0;
     let question = [&query.qname[..], &query.qtype.to_be_bytes(), &query.qclass.to_be_bytes()].concat();
     let echoed = octets.get(12..12 + question.len()) == Some(&question[..]) && response.question.len() == 1;
     check(echoed || lax && response.question.is_empty(), "the question is not echoed octet for octet")?;
