@@ -5,5 +5,6 @@ pub mod name;
 pub mod publish;
 pub mod record;
 pub mod registry;
+pub mod serve;
 pub mod spec;
 pub mod zone;
