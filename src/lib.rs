@@ -1,5 +1,6 @@
 //! spacedns: a private, authoritative DNS server for internally routed apps.
 pub mod compile;
+pub mod control;
 pub mod engine;
 pub mod name;
 pub mod publish;
@@ -7,4 +8,5 @@ pub mod record;
 pub mod registry;
 pub mod serve;
 pub mod spec;
+pub mod watch;
 pub mod zone;
