@@ -1,4 +1,5 @@
 //! spacedns: a private, authoritative DNS server for internally routed apps.
+pub mod cli;
 pub mod compile;
 pub mod control;
 pub mod engine;
