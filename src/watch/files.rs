@@ -111,6 +111,17 @@ impl Files {
         self.entries.values().filter(|entry| entry.good.is_some()).count()
     }
 
+    /// Whether what is served does not change, because the directory is lost.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// The last good version of a file.
+    #[cfg(test)]
+    pub(crate) fn good(&self, file: &str) -> Option<&[u8]> {
+        Some(&self.entries.get(file)?.good.as_ref()?.octets)
+    }
+
     /// Whether some file is still held back that may be in what is served first.
     pub(crate) fn is_settling(&self) -> bool {
         self.waits.values().any(|wait| matches!(wait.why, Why::Standing(_) | Why::Finished | Why::Whole))

@@ -14,6 +14,8 @@ mod owner;
 mod read;
 mod report;
 mod scan;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io;

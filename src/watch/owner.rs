@@ -23,10 +23,10 @@ use crate::zone::{Readiness, Snapshot};
 /// The state of the owner task.
 pub(crate) struct Owner {
     root: PathBuf,
-    inbox: Inbox,
+    pub(super) inbox: Inbox,
     clock: Clock,
     watches: Watches,
-    files: Files,
+    pub(super) files: Files,
     registry: Registry,
     compiler: Compiler,
     publisher: Publisher,
@@ -89,12 +89,22 @@ impl Owner {
         ControlFlow::Continue(())
     }
 
+    /// Whether the first snapshot is published.
+    #[cfg(test)]
+    pub(super) fn is_ready(&self) -> bool {
+        self.publisher.current().readiness == Readiness::Ready
+    }
+
     fn ask_for_scan(&mut self) {
         self.scan_due = self.scan_due.min(self.scan_not_before);
     }
 
     /// Takes in what happened to paths.
     fn hear(&mut self, marks: BTreeMap<PathBuf, Mark>, now: Now) {
+        if self.files.is_frozen() && !marks.is_empty() {
+            // Perhaps the content that is waited for.
+            self.ask_for_scan();
+        }
         let mut directories = BTreeSet::<Arc<str>>::new();
         for (path, mark) in marks {
             let Some(relative) = path.strip_prefix(&self.root).ok().and_then(Path::to_str) else { continue };
@@ -201,7 +211,7 @@ impl Owner {
         let apps = contents.apps.iter().count();
         self.publisher.publish(Snapshot { readiness: Readiness::Ready, ..contents }, now.wall);
         self.ready_by = None;
-        info!("ready: serving {apps} apps from {} files", self.files.count());
+        info!(apps, files = self.files.count(), "ready: every file is read, queries are answered");
     }
 
     /// Says once of each fault between files that it is there.
