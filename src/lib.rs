@@ -1,5 +1,7 @@
 //! spacedns: a private, authoritative DNS server for internally routed apps.
+pub mod cli;
 pub mod compile;
+pub mod control;
 pub mod engine;
 pub mod name;
 pub mod observe;
@@ -8,5 +10,6 @@ pub mod record;
 pub mod registry;
 pub mod serve;
 pub mod spec;
+pub mod watch;
 pub mod wire;
 pub mod zone;

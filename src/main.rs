@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `spacedns` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    spacedns::cli::run()
+}

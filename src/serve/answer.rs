@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ipnet::IpNet;
 
-use crate::engine::{self, Ask, Transport, Trust, Verdict};
+use crate::engine::{self, Ask, Recursion, Transport, Trust, Verdict};
 use crate::observe::{Carrier, Class, Counters, Event};
 use crate::zone::Snapshot;
 
@@ -39,7 +39,7 @@ impl Desk {
         let source = source.to_canonical();
         let carrier = carrier_of(transport, source);
         counters.query(carrier);
-        let ask = Ask { source, trust: self.trust(source), transport, turn: 0 };
+        let ask = Ask { source, trust: self.trust(source), transport, recursion: Recursion::Unavailable, turn: 0 };
         // A panic leaves nothing half done: the snapshot is never changed, and the response is written anew below.
         let verdict = catch_unwind(AssertUnwindSafe(|| match (self.respond)(snapshot, &ask, query, response) {
             Verdict::Forward => {
