@@ -85,7 +85,7 @@ fn a_closed_gate_is_nodata_with_its_reason() {
     assert_eq!(plain.edns, None);
     let instance = ask(&snapshot, &from(SPACE), &query_edns("3.web.shop.app.localspace", A, 1232, &[]));
     assert_no_data(&instance, "app.localspace.");
-    assert_eq!(instance.reason(), Some((0, "shop: web.3 is lease expired".into())));
+    assert_eq!(instance.reason(), Some((0, "shop: web.3 lease expired".into())));
 }
 
 #[test]
