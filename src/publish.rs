@@ -19,7 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::zone::Snapshot;
+/// What is published: who only passes snapshots on names them here, and knows no more of `zone`.
+pub use crate::zone::{Readiness, Snapshot};
 
 /// The owner's side: puts snapshots where workers find them, and frees them after.
 #[derive(Debug)]
@@ -173,7 +174,6 @@ const RESTING: u64 = u64::MAX;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zone::Readiness;
 
     const WALL: u64 = 1_795_197_600;
 

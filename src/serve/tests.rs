@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use super::answer::tests::{query, stand_in};
 use super::*;
 use crate::observe::{Carrier, Class, Event};
-use crate::publish::Publisher;
-use crate::zone::Snapshot;
+use crate::publish::{Publisher, Snapshot};
 
 /// How long anything may take before a test says that it does not happen.
 const PATIENCE: Duration = Duration::from_secs(10);
