@@ -8,6 +8,7 @@
 
 mod arrows;
 mod compiling;
+mod differential;
 mod examples;
 mod message;
 mod process;
