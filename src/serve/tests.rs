@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use super::answer::tests::{query, stand_in};
 use super::*;
 use crate::observe::{Carrier, Class, Event};
-use crate::publish::Publisher;
-use crate::zone::Snapshot;
+use crate::publish::{Publisher, Snapshot};
 
 /// How long anything may take before a test says that it does not happen.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,7 +30,7 @@ fn serve_on(listen: &[&str], workers: usize, limits: Limits) -> Server {
     let addresses = sockets.addresses();
     let publisher = Publisher::new(Snapshot::starting());
     let config = Config { trust_subnet_from: Vec::new(), limits };
-    let running = start_with(sockets, config, &publisher.subscribe(), stand_in).unwrap();
+    let running = start_with(sockets, config, publisher.subscribe(), stand_in).unwrap();
     Server { publisher, running, addresses }
 }
 
@@ -156,7 +155,7 @@ fn what_is_queued_is_answered_before_the_end() {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(&framed(&query(7, "shop"))).unwrap();
     let publisher = Publisher::new(Snapshot::starting());
-    start_with(sockets, Config::default(), &publisher.subscribe(), stand_in).unwrap().stop();
+    start_with(sockets, Config::default(), publisher.subscribe(), stand_in).unwrap().stop();
     socket.set_nonblocking(true).unwrap();
     for id in 0..200 {
         assert_eq!(id_of(&receive(&socket)), id);
