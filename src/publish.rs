@@ -19,7 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::zone::Snapshot;
+/// What is published; named here too for those who only pass it on.
+pub use crate::zone::Snapshot;
 
 /// The owner's side: puts snapshots where workers find them, and frees them after.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::engine::{self, Ask, Recursion, Transport, Trust, Verdict};
 use crate::observe::{Carrier, Class, Counters, Event};
-use crate::zone::Snapshot;
+use crate::publish::Snapshot;
 
 /// The shape of [`engine::respond`].
 pub(super) type Respond = fn(&Snapshot, &Ask, &[u8], &mut [u8]) -> Verdict;
