@@ -1,1 +1,3 @@
+//! Every test that takes more than one module: one binary, so that it links once.
 
+mod cli;
