@@ -1,9 +1,49 @@
 //! What *is*: spaces, apps, components and instances at a moment, made of the accepted documents of every file.
+//!
+//! The registry is documents plus explicit **claims**: who holds a contested name, which app was created internally
+//! routed, which numbers were once registered, which names were there until a while ago. Equal documents and claims give
+//! equal states; nothing else is remembered. Time is an argument, and all that waits for it stands in one queue.
+//!
+//! A change is taken in as a batch, so that the order of files in it decides nothing. The batch says which apps, names
+//! and addresses it touched; only these are resolved again ([`apps`]), and the compiler is told the same. Keeping every
+//! resolved app was tried on paper and dropped: it is a second copy of the documents, and resolving one takes microseconds.
+//!
+//! - [`spaces`]: which directory is which space (design §2.1).
+//! - [`apps`]: one app from all that says something of it (§2.2 to §2.4).
+//! - [`claims`]: who holds what when two want it (§2.5).
 
+mod addresses;
+mod apps;
+mod claims;
+mod deadlines;
+mod files;
+mod gather;
+mod names;
+mod spaces;
+mod state;
+mod topology;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::spec::{Document, Fault};
+pub use spaces::{DEFAULT_SPACE, SpaceState};
+// Words of the documents that a state is told in.
+pub use crate::spec::{Audience, ComponentKind, Own};
+pub use state::{AppState, ComponentState, InstanceState, OwnerKind, OwnerState, Standing};
+
+use crate::name::{Label, Name};
+use crate::spec::{Document, Fault, Place};
+use addresses::Addresses;
+use claims::Claims;
+use deadlines::{Deadline, Deadlines};
+use spaces::Spaces;
+
+/// A space's number; stable while the space exists.
+pub type SpaceId = u16;
+/// An app's number; stable while the app exists.
+pub type AppId = u32;
 
 /// A moment, as the caller read it: this module reads no clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,46 +81,369 @@ pub struct FileFault {
     pub fault: Fault,
 }
 
-/// What a change touched, for the compiler.
-#[derive(Debug, Clone, Default)]
-pub struct Touched {}
+/// Where something was said.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// The file.
+    pub file: Arc<str>,
+    /// The place in it.
+    pub place: Place,
+}
+
+impl Source {
+    fn fault(&self, field: &str, fault: String, remedy: String) -> FileFault {
+        FileFault {
+            file: Arc::clone(&self.file),
+            fault: Fault { place: self.place, field: field.to_owned(), fault, remedy },
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.file, self.place)
+    }
+}
+
+/// What a change touched, for the compiler: all that may differ, and no more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Whether any space came, went or changed.
+    pub spaces: bool,
+    /// Whether callers' ranges changed: spaces, peers, LANs.
+    pub ranges: bool,
+    /// The apps.
+    pub apps: BTreeSet<AppId>,
+    /// The names that changed hands, came or went.
+    pub names: BTreeSet<(SpaceId, Name)>,
+    /// The instance addresses that changed hands, came or went.
+    pub addresses: BTreeSet<IpAddr>,
+}
+
+impl Touched {
+    /// Whether nothing was.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
 
 /// What is, made of the documents of every file.
 #[derive(Debug)]
-pub struct Registry {}
+pub struct Registry {
+    tombstone: Duration,
+    /// Counts batches: a file seen in a later one is newer.
+    batch: u64,
+    now: Now,
+    files: HashMap<Arc<str>, File>,
+    spaces: Spaces,
+    apps: BTreeMap<AppId, AppEntry>,
+    app_ids: HashMap<(SpaceId, Label), AppId>,
+    free_ids: BTreeSet<AppId>,
+    names: Claims<(SpaceId, Name)>,
+    lans: Claims<ipnet::IpNet>,
+    addresses: Addresses,
+    tombstones: BTreeMap<(SpaceId, Name), Tombstone>,
+    deadlines: Deadlines,
+    /// Only what has any; by what it concerns.
+    faults: BTreeMap<Concern, Findings>,
+}
+
+#[derive(Debug)]
+struct File {
+    documents: Vec<Document>,
+    modified: u128,
+    /// The batch that brought these documents.
+    seen: u64,
+    /// When it was last written or touched.
+    renewed: Duration,
+    /// Leases of this file that have run out since, and the wall clock at that moment.
+    lapsed: BTreeMap<Duration, u64>,
+    deadline: Option<Duration>,
+}
+
+/// All that is known of one app besides the documents themselves.
+#[derive(Debug)]
+struct AppEntry {
+    space: SpaceId,
+    label: Label,
+    /// Who says something of it, by path and place in the file.
+    contributions: BTreeSet<Contribution>,
+    /// Whether it was created internally routed; `None` while nothing declares it.
+    created_routed: Option<bool>,
+    /// The file of the app spec being served.
+    declared_by: Option<Arc<str>>,
+    /// Whether anything ever declared it.
+    ever_declared: bool,
+    /// The numbers once registered, by component.
+    numbers: BTreeMap<Label, BTreeSet<u32>>,
+    /// When `numbers` are forgotten, because nothing names the app any more.
+    forget_at: Option<Duration>,
+    /// The names that it wants.
+    wanted: Vec<OwnerState>,
+    /// The LANs that it wants.
+    lans: Vec<(ipnet::IpNet, Source)>,
+}
+
+/// One document, or one app of a topology, that says something of an app.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Contribution {
+    file: Arc<str>,
+    document: usize,
+    part: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tombstone {
+    kind: OwnerKind,
+    until: Duration,
+}
+
+/// What a finding concerns; findings are replaced as a whole when it is looked at again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Concern {
+    Spaces,
+    File(Arc<str>),
+    App(AppId),
+    Name(SpaceId, Name),
+    Lan(ipnet::IpNet),
+    Address(AppId, Label, u32),
+}
+
+#[derive(Debug, Default)]
+struct Findings {
+    faults: Vec<FileFault>,
+    warnings: Vec<FileFault>,
+}
+
+/// The most numbers of one component that are remembered after their registrations went.
+const NUMBERS_MAX: usize = 1_000;
+/// The most tombstones kept; beyond it the one that would end first goes.
+const TOMBSTONES_MAX: usize = 1_000_000;
 
 impl Registry {
     /// Makes an empty registry; removed hostnames stay NXDOMAIN for `tombstone`.
     #[must_use]
-    pub fn new(_tombstone: Duration) -> Self {
-        Self {}
+    pub fn new(tombstone: Duration) -> Self {
+        Self {
+            tombstone,
+            batch: 0,
+            now: Now { monotonic: Duration::ZERO, wall: 0 },
+            files: HashMap::new(),
+            spaces: Spaces::new(),
+            apps: BTreeMap::new(),
+            app_ids: HashMap::new(),
+            free_ids: BTreeSet::new(),
+            names: Claims::new(),
+            lans: Claims::new(),
+            addresses: Addresses::new(),
+            tombstones: BTreeMap::new(),
+            deadlines: Deadlines::new(),
+            faults: BTreeMap::new(),
+        }
     }
 
     /// Takes in what happened to files, as one batch: their order decides nothing.
-    pub fn apply(&mut self, _changes: Vec<FileChange>, _now: Now) -> Touched {
-        Touched::default()
+    ///
+    /// A file whose documents are the same as before is a renewal of its leases and touches nothing else.
+    pub fn apply(&mut self, changes: Vec<FileChange>, now: Now) -> Touched {
+        self.now = now;
+        self.batch += 1;
+        let mut touched = Touched { spaces: self.batch == 1, ranges: self.batch == 1, ..Touched::default() };
+        let mut changed = BTreeMap::new();
+        for FileChange { file, content } in changes {
+            match content {
+                Some(content) if self.files.get(&file).is_some_and(|old| old.documents == content.documents) => {
+                    self.renew(&file, content.modified, &mut touched);
+                }
+                content => _ = changed.insert(file, content),
+            }
+        }
+        let mut spaces_changed = self.batch == 1 || (self.spaces.has_retained() && !changed.is_empty());
+        for (file, content) in changed {
+            spaces_changed |= self.replace(file, content, &mut touched);
+        }
+        if spaces_changed {
+            self.settle_spaces(&mut touched);
+        }
+        self.settle(&mut touched);
+        touched
     }
 
     /// Lets time pass: leases and tombstones run out.
-    pub fn advance(&mut self, _now: Now) -> Touched {
-        Touched::default()
+    pub fn advance(&mut self, now: Now) -> Touched {
+        self.now = now;
+        let mut touched = Touched::default();
+        while let Some((at, deadline)) = self.deadlines.pop(now.monotonic) {
+            match deadline {
+                Deadline::Lease(file) => self.lapse(&file, at, &mut touched),
+                Deadline::Tombstone(space, name) => {
+                    self.tombstones.remove(&(space, name.clone()));
+                    touched.names.insert((space, name));
+                }
+                Deadline::Forget(app) => {
+                    if let Some(entry) = self.apps.get_mut(&app) {
+                        entry.numbers.clear();
+                        entry.forget_at = None;
+                        touched.apps.insert(app);
+                    }
+                }
+            }
+        }
+        self.settle(&mut touched);
+        touched
     }
 
     /// The monotonic moment at which [`advance`](Self::advance) has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        None
+        self.deadlines.first()
     }
 
     /// Every fault between files, by file and place.
     #[must_use]
     pub fn faults(&self) -> Vec<FileFault> {
-        Vec::new()
+        sorted(self.faults.values().flat_map(|findings| &findings.faults))
     }
 
     /// Every warning that needs more than one file to see, by file and place.
     #[must_use]
     pub fn warnings(&self) -> Vec<FileFault> {
-        Vec::new()
+        sorted(self.faults.values().flat_map(|findings| &findings.warnings))
     }
+
+    /// As if everything had just been touched: what a compiler that starts from nothing is told.
+    #[must_use]
+    pub fn everything(&self) -> Touched {
+        Touched {
+            spaces: true,
+            ranges: true,
+            apps: self.apps.keys().copied().collect(),
+            names: self.names.iter().map(|(key, _)| key.clone()).chain(self.tombstones.keys().cloned()).collect(),
+            addresses: self.addresses.iter().collect(),
+        }
+    }
+
+    /// The spaces, with their numbers.
+    pub fn spaces(&self) -> impl Iterator<Item = (SpaceId, &SpaceState)> {
+        self.spaces.iter()
+    }
+
+    /// The space with this number.
+    #[must_use]
+    pub fn space(&self, id: SpaceId) -> Option<&SpaceState> {
+        self.spaces.at(id)
+    }
+
+    /// Every app's number.
+    pub fn app_ids(&self) -> impl Iterator<Item = AppId> + '_ {
+        self.apps.keys().copied()
+    }
+
+    /// The app called `label` in `space`.
+    #[must_use]
+    pub fn app_named(&self, space: SpaceId, label: &Label) -> Option<AppId> {
+        self.app_ids.get(&(space, label.clone())).copied()
+    }
+
+    /// An app as it is now, resolved from its documents and claims.
+    #[must_use]
+    pub fn app(&self, id: AppId) -> Option<AppState> {
+        Some(self.resolve(id, self.apps.get(&id)?).0)
+    }
+
+    /// Who holds a hostname, a DNS target, a custom domain or a wildcard.
+    #[must_use]
+    pub fn name_holder(&self, space: SpaceId, name: &Name) -> Option<AppId> {
+        self.names.holder(&(space, name.clone()))
+    }
+
+    /// What a name was to the app that held it, if that app was removed a short while ago.
+    #[must_use]
+    pub fn tombstone(&self, space: SpaceId, name: &Name) -> Option<OwnerKind> {
+        self.tombstones.get(&(space, name.clone())).map(|tombstone| tombstone.kind)
+    }
+
+    /// The apps that hold an instance address, in byte order of their names, each with component and number.
+    #[must_use]
+    pub fn address_holders(&self, address: IpAddr) -> Vec<(AppId, Label, u32)> {
+        let mut holders = self.addresses.holders(address);
+        holders.sort_by_key(|(app, component, number)| {
+            (self.apps.get(app).map(|entry| &entry.label), component.clone(), *number)
+        });
+        holders.dedup_by_key(|(app, ..)| *app);
+        holders
+    }
+
+    /// Every LAN, with the app that holds it.
+    pub fn lans(&self) -> impl Iterator<Item = (ipnet::IpNet, AppId)> + '_ {
+        self.lans.iter().map(|(network, app)| (*network, app))
+    }
+
+    /// Resolves every touched app again and lets claims follow. Names and addresses change hands without changing what
+    /// anyone wants, so one pass is enough.
+    fn settle(&mut self, touched: &mut Touched) {
+        let mut moved = claims::Moved::default();
+        for id in touched.apps.clone() {
+            self.settle_app(id, &mut moved);
+        }
+        for key in moved.names {
+            self.settle_name(key, touched);
+        }
+        for (key, kind) in moved.given_up {
+            self.bury(&key, kind);
+        }
+        for network in moved.lans {
+            self.settle_lan(network, touched);
+        }
+        let displaced = self.addresses.settle(&moved.addresses);
+        touched.addresses.extend(moved.addresses);
+        self.settle_displaced(displaced, touched);
+        let gone: Vec<AppId> =
+            touched.apps.iter().copied().filter(|id| self.apps.get(id).is_some_and(AppEntry::is_gone)).collect();
+        for id in gone {
+            if let Some(entry) = self.apps.remove(&id) {
+                self.app_ids.remove(&(entry.space, entry.label));
+                self.free_ids.insert(id);
+                self.faults.remove(&Concern::App(id));
+            }
+        }
+    }
+
+    fn replace_findings(&mut self, concern: Concern, findings: Findings) {
+        if findings.faults.is_empty() && findings.warnings.is_empty() {
+            self.faults.remove(&concern);
+        } else {
+            self.faults.insert(concern, findings);
+        }
+    }
+}
+
+impl AppEntry {
+    const fn new(space: SpaceId, label: Label) -> Self {
+        Self {
+            space,
+            label,
+            contributions: BTreeSet::new(),
+            created_routed: None,
+            declared_by: None,
+            ever_declared: false,
+            numbers: BTreeMap::new(),
+            forget_at: None,
+            wanted: Vec::new(),
+            lans: Vec::new(),
+        }
+    }
+
+    /// Whether nothing says anything of it and nothing is remembered.
+    fn is_gone(&self) -> bool {
+        self.contributions.is_empty() && self.numbers.is_empty()
+    }
+}
+
+fn sorted<'a>(findings: impl Iterator<Item = &'a FileFault>) -> Vec<FileFault> {
+    let mut all: Vec<FileFault> = findings.cloned().collect();
+    all.sort();
+    all.dedup();
+    all
 }

@@ -6,6 +6,20 @@
 //! The shapes are looser than the vendors' schemas because real files are (design §2.2): a list may be one mapping, or
 //! null; enums come in any case; unknown keys are warnings. The types below are what is left after that: strict.
 
+mod app;
+mod component;
+mod document;
+mod names;
+mod network;
+mod quick;
+mod reader;
+mod registration;
+mod report;
+mod space;
+mod text;
+mod topology;
+mod tree;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,6 +27,21 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::name::{Label, Name};
+
+/// The most octets of a file that holds an app spec or a space: a hundred times a large one.
+pub const SPEC_MAX: usize = 256 * 1024;
+/// The most octets of any file: some forty thousand registrations.
+pub const REGISTRATION_MAX: usize = 4 * 1024 * 1024;
+
+/// Reads a file.
+///
+/// `stem` is the file's name without its extension: what an app spec without a `name` is called. Never panics, and
+/// takes bounded time and memory, whatever the octets. A plain registration in JSON is read straight into its type;
+/// everything else goes through a located tree.
+#[must_use]
+pub fn read(octets: &[u8], format: Format, stem: &str) -> Reading {
+    document::read(octets, format, stem)
+}
 
 /// Where something stands in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -327,62 +356,4 @@ pub struct TopologyApp {
     pub processes: Vec<At<Label>>,
     /// Its dynos; `shared_address` is set.
     pub instances: Vec<At<InstanceSpec>>,
-}
-
-/// Stand-in.
-pub const SPEC_MAX: usize = 256 * 1024;
-/// Stand-in.
-pub const REGISTRATION_MAX: usize = 4 * 1024 * 1024;
-
-/// Stand-in.
-#[must_use]
-pub fn read(octets: &[u8], format: Format, _stem: &str) -> Reading {
-    let fault = |fault: String| Reading {
-        faults: vec![Fault { place: Place::START, field: String::new(), fault, remedy: "mend it".to_owned() }],
-        ..Reading::default()
-    };
-    let value: Result<serde_json::Value, String> = match format {
-        Format::Json => serde_json::from_slice(octets).map_err(|error| error.to_string()),
-        Format::Yaml => serde_saphyr::from_slice(octets).map_err(|error| error.to_string()),
-    };
-    let value = match value {
-        Ok(value) => value,
-        Err(error) => return fault(error),
-    };
-    let text = |key: &str| value.get(key).and_then(|value| value.as_str());
-    let (role, name) = match (text("name"), text("app")) {
-        (Some(name), None) => (Role::Spec, name),
-        (None, Some(name)) => (Role::Addition, name),
-        _ => return fault("neither a space nor an app spec nor a registration nor a topology".to_owned()),
-    };
-    let app = match Label::from_octets(name.as_bytes()) {
-        Ok(value) => At { value, place: Place::START },
-        Err(error) => return fault(error.to_string()),
-    };
-    let instances = text("address")
-        .and_then(|address| address.parse().ok())
-        .map(|address| InstanceSpec {
-            component: app.value.clone(),
-            number: 1,
-            addresses: vec![address],
-            ports: Vec::new(),
-            state: State::Up,
-            lease: None,
-            shared_address: false,
-        })
-        .map(|value| At { value, place: Place::START })
-        .into_iter()
-        .collect();
-    let app = AppSpec { app, role, components: Vec::new(), settings: Settings::default(), instances };
-    let warnings = value
-        .get("unknown")
-        .map(|_| Fault {
-            place: Place::START,
-            field: "unknown".to_owned(),
-            fault: "unknown key".to_owned(),
-            remedy: "remove it".to_owned(),
-        })
-        .into_iter()
-        .collect();
-    Reading { documents: vec![Document::App(app)], faults: Vec::new(), warnings }
 }

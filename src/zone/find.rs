@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
     AddressSet, ApexKind, App, AppIndex, Audience, Bare, Component, Gate, Instance, Lan, NameEntry, OwnerKind, Port,
-    Snapshot, Space, View, key_of, name_hash,
+    Snapshot, Space, SpaceIndex, View, key_of, name_hash,
 };
 use crate::name::{NAME_MAX, NameBuffer};
 
@@ -170,7 +170,7 @@ impl fmt::Display for Why<'_> {
             Self::Nothing => Ok(()),
             Self::Text(text) => f.write_str(text),
             Self::Instance(Pointer { app, component, instance }) => {
-                write!(f, "{}: {}.{} is {}", app.label, component.label, instance.number, instance.state)
+                write!(f, "{}: {}.{} {}", app.label, component.label, instance.number, instance.state)
             }
             Self::AmbiguousCaller => f.write_str("ambiguous caller: several apps share this address"),
         }
@@ -426,15 +426,21 @@ impl Snapshot {
     }
 
     fn entry(&self, view: View, wire: &[u8]) -> Option<NameEntry> {
-        self.names.candidates(name_hash(view.space, wire)).find(|entry| match *entry {
+        self.name_entry(view.space, wire)
+    }
+
+    /// What a name outside the discovery domains is in `space`; `wire` is the whole name, lower-cased.
+    #[must_use]
+    pub fn name_entry(&self, space: SpaceIndex, wire: &[u8]) -> Option<NameEntry> {
+        self.names.candidates(name_hash(space, wire)).find(|entry| match *entry {
             NameEntry::Owner { app, owner } => self
                 .apps
                 .at(app)
-                .filter(|app| app.space == view.space)
+                .filter(|app| app.space == space)
                 .and_then(|app| app.owners.get(usize::from(owner)))
                 .is_some_and(|owner| owner.name.wire() == wire),
             NameEntry::EmptyNonTerminal(loose) | NameEntry::Tombstone(loose) => {
-                self.loose.at(loose).is_some_and(|loose| loose.space == view.space && loose.name.wire() == wire)
+                self.loose.at(loose).is_some_and(|loose| loose.space == space && loose.name.wire() == wire)
             }
         })
     }

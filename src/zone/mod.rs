@@ -19,6 +19,7 @@ pub use addresses::{AddressSet, BUCKETS, bucket_of};
 pub use app::{App, Audience, Bare, Component, Gate, Instance, InstanceState, Owner, OwnerKind, Port, Target};
 pub use find::{Fit, Found, Host, Hosts, Missing, Node, Owned, Pointer, SrvSet, Types, Why, Zone};
 pub use paged::Paged;
+pub use records::SOA_TIMERS;
 pub use space::{Apex, ApexKind, NameServer, Space, SpaceIndex, reverse_name, reverse_zones};
 pub use table::{Table, hash};
 pub use view::{Holder, Lan, Ranges, Rule, Sharing, View, key_of};

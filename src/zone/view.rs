@@ -93,6 +93,11 @@ impl Ranges {
         Self { ranges: ranges.into_values().collect() }
     }
 
+    /// Every range: its first and its last address, and the view of the callers in it.
+    pub fn iter(&self) -> impl Iterator<Item = (u128, u128, View)> + '_ {
+        self.ranges.iter().map(|range| (range.first, range.last, range.view))
+    }
+
     /// The view of callers at `address`.
     #[must_use]
     pub fn view_of(&self, address: u128) -> Option<View> {

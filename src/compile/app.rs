@@ -1,0 +1,229 @@
+//! One app's block: what answering needs, worked out once.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::name::Label;
+use crate::registry::{
+    AppState, Audience, ComponentKind, ComponentState, InstanceState, OwnerKind, SpaceState, Standing,
+};
+use crate::zone::{self, AddressSet, App, Bare, Component, Gate, Instance, Owner, Port, Target};
+
+/// The most octets of a reason: what every response has room for beside its sections.
+const REASON_MAX: usize = 200;
+
+/// Compiles one app.
+pub(super) fn compile(state: &AppState, space: &SpaceState) -> App {
+    let components: Box<[Component]> =
+        state.components.iter().map(|(label, component)| compile_component(state, label, component)).collect();
+    let owners = state.owners.iter().map(|owner| Owner {
+        name: owner.name.clone(),
+        kind: match owner.kind {
+            OwnerKind::Hostname => zone::OwnerKind::Hostname,
+            OwnerKind::Target => zone::OwnerKind::Target,
+            OwnerKind::Domain => zone::OwnerKind::Domain,
+            OwnerKind::Wildcard => zone::OwnerKind::Wildcard,
+        },
+    });
+    App {
+        space: state.space,
+        label: state.label.clone(),
+        audience: match state.audience {
+            Audience::Space => zone::Audience::Space,
+            Audience::App => zone::Audience::Lan,
+        },
+        gate: gate(state, space, &components),
+        owners: owners.collect(),
+        components,
+    }
+}
+
+/// Whether the app's hostnames answer, and with what (design §4.2).
+fn gate(state: &AppState, space: &SpaceState, components: &[Component]) -> Gate {
+    let closed = |reason: String| Gate::Closed(cut(reason));
+    let Some(web) = &state.web else {
+        return closed(format!("{}: it has no web component", state.label));
+    };
+    let found = components.iter().zip(0..).find(|(component, _)| component.label == *web);
+    let Some((component, index)) = found else {
+        return closed(format!("{}: no {web} instance was ever registered", state.label));
+    };
+    if component.up.is_empty() {
+        Gate::Closed(component.closed.clone())
+    } else if space.spec.router.is_empty() {
+        Gate::Web(index)
+    } else {
+        Gate::Router
+    }
+}
+
+fn compile_component(app: &AppState, label: &Label, state: &ComponentState) -> Component {
+    let is_up = |instance: &InstanceState| app.archived.is_none() && instance.standing == Standing::Up;
+    let up = AddressSet::new(
+        state
+            .instances
+            .values()
+            .filter(|instance| is_up(instance))
+            .flat_map(|instance| instance.addresses.iter().copied()),
+    );
+    let closed = if up.is_empty() { reason(app, label, state) } else { Box::default() };
+    let instances: Box<[Instance]> =
+        state.instances.iter().map(|(number, instance)| compile_instance(app, *number, instance)).collect();
+    let bare = if state.has_bare_name { Bare::Named } else { Bare::Nameless };
+    Component { label: label.clone(), bare, up, closed, instances, ports: ports(app, state) }
+}
+
+fn compile_instance(app: &AppState, number: u32, state: &InstanceState) -> Instance {
+    let standing = if app.archived.is_some() && state.standing.is_there() {
+        zone::InstanceState::Down
+    } else {
+        standing(state.standing)
+    };
+    let mut instance = Instance { number, state: standing, v4: Box::default(), v6: Box::default() };
+    if standing.is_there() {
+        let addresses = AddressSet::new(state.addresses.iter().copied());
+        instance.v4 = addresses.v4().into();
+        instance.v6 = addresses.v6().into();
+    }
+    instance
+}
+
+const fn standing(standing: Standing) -> zone::InstanceState {
+    match standing {
+        Standing::Up => zone::InstanceState::Up,
+        Standing::Starting => zone::InstanceState::Starting,
+        Standing::Draining => zone::InstanceState::Draining,
+        Standing::Down => zone::InstanceState::Down,
+        Standing::Expired(_) => zone::InstanceState::Expired,
+        Standing::Displaced => zone::InstanceState::Displaced,
+        Standing::Unregistered => zone::InstanceState::Unregistered,
+    }
+}
+
+/// The SRV sets of a component: its HTTP port, its declared ports, and those that instances registered by name.
+///
+/// The set of `_<number>._tcp` has that number as its port, always: who asks for a port gets those that listen there. A registered
+/// `http` stands in for the spec's `http_port`, which then does not hold for that instance (design §2.3).
+fn ports(app: &AppState, state: &ComponentState) -> Box<[Port]> {
+    let mut ports: BTreeMap<Label, Vec<Target>> = BTreeMap::new();
+    for label in state.http_port.iter().chain(&state.internal_ports).filter_map(|port| number_label(*port)) {
+        ports.insert(label, Vec::new());
+    }
+    if state.http_port.is_some() {
+        ports.extend(label_of(HTTP).map(|label| (label, Vec::new())));
+    }
+    for (instance, index) in state.instances.values().zip(0..) {
+        let is_up = app.archived.is_none() && instance.standing == Standing::Up;
+        let mut listen = |label: Option<Label>, port| {
+            let Some(label) = label else { return };
+            let targets = ports.entry(label).or_default();
+            let target = Target { instance: index, port };
+            if is_up && !targets.contains(&target) {
+                targets.push(target);
+            }
+        };
+        if instance.source.is_none() {
+            continue;
+        }
+        let registered_http = instance.ports.iter().any(|(name, _)| name.octets() == HTTP);
+        if let Some(http) = state.http_port.filter(|_| !registered_http) {
+            listen(label_of(HTTP), http);
+            listen(number_label(http), http);
+        }
+        for port in &state.internal_ports {
+            listen(number_label(*port), *port);
+        }
+        for (name, port) in &instance.ports {
+            listen(Some(name.clone()), *port);
+            listen(number_label(*port), *port);
+        }
+    }
+    ports.into_iter().map(|(label, targets)| Port { label, targets: targets.into() }).collect()
+}
+
+/// The label of the HTTP port's SRV set, without its underscore.
+const HTTP: &[u8] = b"http";
+
+fn label_of(octets: &[u8]) -> Option<Label> {
+    Label::from_octets(octets).ok()
+}
+
+fn number_label(port: u16) -> Option<Label> {
+    label_of(port.to_string().as_bytes())
+}
+
+/// Why a component has no address to answer with, in words for whoever asks.
+fn reason(app: &AppState, label: &Label, state: &ComponentState) -> Box<str> {
+    if app.archived.is_some() {
+        return cut(format!("{}: the app is archived", app.label));
+    }
+    // A service has one instance unless its spec says otherwise; a process type has as many as are registered.
+    let of = match (state.quantity, state.kind) {
+        (Some(quantity), _) => usize::try_from(quantity).unwrap_or(usize::MAX),
+        (None, Some(ComponentKind::Service)) => state.instances.len().max(1),
+        (None, _) => state.instances.len(),
+    };
+    let mut text = match of {
+        0 => format!("{}: no {label} instance is registered", app.label),
+        of => format!("{}: 0 of {of} {label} instances up", app.label),
+    };
+    for (number, instance) in &state.instances {
+        // Writing into a string cannot fail.
+        let _ = match instance.standing {
+            Standing::Up | Standing::Unregistered => Ok(()),
+            Standing::Expired(at) => write!(text, "; {label}.{number} lease expired {}", Timestamp(at)),
+            other => write!(text, "; {label}.{number} {}", standing(other)),
+        };
+        if text.len() > REASON_MAX {
+            break;
+        }
+    }
+    cut(text)
+}
+
+fn cut(mut text: String) -> Box<str> {
+    if text.len() > REASON_MAX {
+        let end = (0..=REASON_MAX - 3).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text.into()
+}
+
+/// A second since 1970 in RFC 3339's form, in UTC.
+struct Timestamp(u64);
+
+impl std::fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (days, second) = (self.0 / 86_400, self.0 % 86_400);
+        // The civil date of a count of days: years from March, so that the leap day is the last of its year.
+        let shifted = days + 719_468;
+        let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let year = year_of_era + era * 400 + u64::from(month <= 2);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_is_a_date() {
+        assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(Timestamp(951_782_400).to_string(), "2000-02-29T00:00:00Z");
+        assert_eq!(Timestamp(1_795_192_812).to_string(), "2026-11-20T16:40:12Z");
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_at_a_character() {
+        let text = cut("é".repeat(150));
+        assert!(text.len() <= REASON_MAX && text.ends_with("..."));
+    }
+}

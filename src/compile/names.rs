@@ -1,0 +1,130 @@
+//! The table of names outside the discovery domains: owners, what lies above them, and what was there until a while ago.
+//!
+//! Every ancestor of an owner is an entry too, an empty non-terminal, so that existence is monotone (design §9). Ancestors
+//! are counted here; the snapshot holds one entry a name, and an owner's own entry goes before its being an ancestor.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::Compiler;
+use crate::name::Name;
+use crate::registry::{OwnerKind, Registry, SpaceId};
+use crate::zone::{LooseName, NameEntry, Snapshot, Types, name_hash};
+
+/// How many owners lie below each name, and which loose places are free.
+#[derive(Debug, Default)]
+pub(super) struct Ancestors {
+    below: HashMap<(SpaceId, Name), usize>,
+    free: BTreeSet<u32>,
+    used: u32,
+}
+
+impl Compiler {
+    /// Enters what each of `names` is now. `next.apps` must be compiled already: an owner is a place in them.
+    pub(super) fn compile_names(
+        &mut self,
+        registry: &Registry,
+        names: &BTreeSet<(SpaceId, Name)>,
+        previous: &Snapshot,
+        next: &mut Snapshot,
+    ) -> bool {
+        let mut pending = names.clone();
+        for key in names {
+            let was_owner = matches!(previous.name_entry(key.0, key.1.wire()), Some(NameEntry::Owner { .. }));
+            let is_owner = owner(registry, next, key).is_some();
+            if was_owner != is_owner {
+                self.ancestors.count(key, is_owner, &mut pending);
+            }
+        }
+        let mut changed = false;
+        for key in pending {
+            changed |= self.settle(registry, &key, previous, next);
+        }
+        changed
+    }
+
+    fn settle(&mut self, registry: &Registry, key: &(SpaceId, Name), previous: &Snapshot, next: &mut Snapshot) -> bool {
+        let (space, name) = key;
+        let old = previous.name_entry(*space, name.wire());
+        let old_loose = match old {
+            Some(NameEntry::EmptyNonTerminal(loose) | NameEntry::Tombstone(loose)) => {
+                previous.loose.at(loose).map(|found| (loose, found.types))
+            }
+            _ => None,
+        };
+        let loose = |types| LooseName { space: *space, name: name.clone(), types };
+        let new = if let Some(owner) = owner(registry, next, key) {
+            Some(owner)
+        } else if let Some(kind) = registry.tombstone(*space, name) {
+            let types = match kind {
+                OwnerKind::Hostname | OwnerKind::Target => Types::All,
+                OwnerKind::Domain | OwnerKind::Wildcard => Types::Address,
+            };
+            match (old, old_loose) {
+                (Some(NameEntry::Tombstone(_)), Some((_, was))) if was == types => old,
+                _ => Some(NameEntry::Tombstone(self.ancestors.place(loose(types), next))),
+            }
+        } else if self.ancestors.below.contains_key(key) {
+            match old {
+                Some(NameEntry::EmptyNonTerminal(_)) => old,
+                _ => Some(NameEntry::EmptyNonTerminal(self.ancestors.place(loose(Types::All), next))),
+            }
+        } else {
+            None
+        };
+        if old == new {
+            return false;
+        }
+        let hash = name_hash(*space, name.wire());
+        if let Some(old) = old {
+            next.names.remove(hash, old);
+            if let Some((place, _)) = old_loose {
+                next.loose.set(place, None);
+                self.ancestors.free.insert(place);
+            }
+        }
+        if let Some(new) = new {
+            next.names.insert(hash, new);
+        }
+        true
+    }
+}
+
+impl Ancestors {
+    /// Counts an owner among those below each of its ancestors, or no longer; what gains its first or loses its last is pending.
+    fn count(&mut self, key: &(SpaceId, Name), is_owner: bool, pending: &mut BTreeSet<(SpaceId, Name)>) {
+        let ancestors = std::iter::successors(key.1.parent(), Name::parent).take_while(|name| !name.is_root());
+        for ancestor in ancestors {
+            let ancestor = (key.0, ancestor);
+            let below = self.below.entry(ancestor.clone()).or_default();
+            if is_owner {
+                *below += 1;
+                if *below == 1 {
+                    pending.insert(ancestor);
+                }
+            } else {
+                *below = below.saturating_sub(1);
+                if *below == 0 {
+                    self.below.remove(&ancestor);
+                    pending.insert(ancestor);
+                }
+            }
+        }
+    }
+
+    fn place(&mut self, name: LooseName, next: &mut Snapshot) -> u32 {
+        let place = self.free.pop_first().unwrap_or_else(|| {
+            self.used += 1;
+            self.used - 1
+        });
+        next.loose.set(place, Some(Arc::new(name)));
+        place
+    }
+}
+
+/// The entry of a name that an app holds.
+fn owner(registry: &Registry, next: &Snapshot, key: &(SpaceId, Name)) -> Option<NameEntry> {
+    let app = registry.name_holder(key.0, &key.1)?;
+    let owner = next.apps.at(app)?.owners.iter().position(|owner| owner.name == key.1)?;
+    Some(NameEntry::Owner { app, owner: u16::try_from(owner).ok()? })
+}

@@ -1,0 +1,317 @@
+//! One app, resolved from everything that says something of it (design §2.2 to §2.4).
+//!
+//! An app may be told of by an app spec, by additions (`app: …`: settings, components, registrations) and by topologies. The
+//! spec comes first, then the rest by path; where two say the same setting differently, the first holds and the second is
+//! at fault. What is resolved here is what an app *wants*; which contested names and addresses it has is for the claims.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::addresses::{Claim, Sharing};
+use super::claims::Moved;
+use super::deadlines::Deadline;
+use super::gather::{Gathered, wanted_lans};
+use super::names::{names_of, report_misplaced_names};
+use super::state::{AppState, ComponentState, InstanceState, OwnerState, Standing};
+use super::{AppEntry, AppId, Concern, Findings, NUMBERS_MAX, Registry, Source, SpaceState};
+use crate::name::Label;
+use crate::spec::{Audience, ComponentKind, ComponentSpec};
+
+/// The most instances of one component that are taken: what fits in 64 KiB (design §4.1).
+const INSTANCES_MAX: usize = 1_000;
+
+impl Registry {
+    /// An app from its documents and claims, and what is wrong with it.
+    pub(super) fn resolve(&self, id: AppId, entry: &AppEntry) -> (AppState, Findings) {
+        let (gathered, space) = (self.gather(entry), self.space(entry.space));
+        self.assemble(id, entry, gathered, space)
+    }
+
+    /// Looks at an app again after one of its documents changed, and lets its claims follow.
+    pub(super) fn settle_app(&mut self, id: AppId, moved: &mut Moved) {
+        let Some(entry) = self.apps.get(&id) else { return };
+        let gathered = self.gather(entry);
+        let space = self.space(entry.space);
+        let lans = wanted_lans(&gathered);
+        let declared_by = self.spec_in_force(entry).map(|contribution| Arc::clone(&contribution.file));
+        let is_declared = gathered.declared.is_some();
+        let created_routed = is_declared.then(|| {
+            let said = gathered.internal_routing.as_ref().map(|(value, _)| *value);
+            entry.created_routed.or(said).unwrap_or_else(|| space.is_some_and(|space| space.spec.internal_routing))
+        });
+        let wanted = if created_routed == Some(true) { names_of(entry, &gathered, space) } else { Vec::new() };
+        let (state, findings) = self.assemble(id, entry, gathered, space);
+        let claims = self.address_claims(entry, &state);
+        let (space, old) = (entry.space, entry.wanted.clone());
+        let (old_lans, contributions) = (entry.lans.clone(), entry.contributions.is_empty());
+        for owner in &old {
+            let key = (space, owner.name.clone());
+            if !wanted.iter().any(|new| new.name == owner.name) {
+                if self.names.holder(&key) == Some(id) {
+                    moved.given_up.insert(key.clone(), owner.kind);
+                }
+                self.names.forgo(&key, id);
+                moved.names.insert(key);
+            }
+        }
+        for owner in &wanted {
+            self.names.want((space, owner.name.clone()), id);
+            moved.names.insert((space, owner.name.clone()));
+        }
+        for (network, _) in &old_lans {
+            self.lans.forgo(network, id);
+            moved.lans.insert(*network);
+        }
+        for (network, _) in &lans {
+            self.lans.want(*network, id);
+            moved.lans.insert(*network);
+        }
+        for (label, number) in self.addresses.claim(id, claims, &mut moved.addresses) {
+            self.faults.remove(&Concern::Address(id, label, number));
+        }
+        self.replace_findings(Concern::App(id), findings);
+        let Some(entry) = self.apps.get_mut(&id) else { return };
+        entry.wanted = wanted;
+        entry.lans = lans;
+        entry.created_routed = created_routed;
+        entry.declared_by = declared_by;
+        entry.ever_declared |= is_declared;
+        if contributions {
+            self.forget_later(id);
+        } else {
+            entry.remember_numbers(&state);
+        }
+    }
+
+    /// Sets when the numbers of an app that nothing names any more are forgotten.
+    ///
+    /// Of an app that was only ever registered they stay for as long as a tombstone: between the last registration of one
+    /// deploy and the first of the next its names must not be NXDOMAIN, which Java caches for ten seconds.
+    fn forget_later(&mut self, id: AppId) {
+        let Some(entry) = self.apps.get_mut(&id) else { return };
+        if entry.ever_declared || self.tombstone.is_zero() {
+            entry.numbers.clear();
+        } else if !entry.numbers.is_empty() && entry.forget_at.is_none() {
+            let at = self.now.monotonic.saturating_add(self.tombstone);
+            entry.forget_at = Some(at);
+            self.deadlines.set(at, Deadline::Forget(id));
+        }
+    }
+
+    fn assemble(
+        &self,
+        id: AppId,
+        entry: &AppEntry,
+        mut gathered: Gathered<'_>,
+        space: Option<&SpaceState>,
+    ) -> (AppState, Findings) {
+        let internal_routing = internal_routing(entry, &mut gathered, space);
+        let mut components = components_of(&gathered);
+        let has_lists = gathered.has_lists();
+        for ((label, number), registered) in &gathered.instances {
+            let component = components
+                .entry((*label).clone())
+                .or_insert_with(|| ComponentState::undeclared(&gathered, label, has_lists));
+            if component.instances.len() >= INSTANCES_MAX {
+                gathered.findings.faults.push(registered.source.fault(
+                    "number",
+                    format!("{label} has more than {INSTANCES_MAX} instances, and a response holds no more"),
+                    "divide it into several components".to_owned(),
+                ));
+                continue;
+            }
+            let identity = (id, (*label).clone(), *number);
+            let standing =
+                if self.addresses.displaced(&identity).is_some() { Standing::Displaced } else { registered.standing() };
+            component.instances.insert(
+                *number,
+                InstanceState {
+                    standing,
+                    addresses: registered.spec.addresses.clone(),
+                    ports: registered.spec.ports.clone(),
+                    source: Some(registered.source.clone()),
+                },
+            );
+        }
+        for (label, numbers) in &entry.numbers {
+            let component = components
+                .entry(label.clone())
+                .or_insert_with(|| ComponentState::undeclared(&gathered, label, has_lists));
+            for number in numbers {
+                component.instances.entry(*number).or_insert_with(InstanceState::unregistered);
+            }
+        }
+        for component in components.values_mut() {
+            let declared = component.quantity.unwrap_or(0).min(u32::try_from(INSTANCES_MAX).unwrap_or(u32::MAX));
+            for number in 1..=declared {
+                component.instances.entry(number).or_insert_with(InstanceState::unregistered);
+            }
+        }
+        let web = web_component(&mut gathered, &components);
+        let audience = match &gathered.discovery {
+            Some((audience, _)) => *audience,
+            None if has_lists => Audience::App,
+            None => Audience::Space,
+        };
+        let holds = |owner: &&OwnerState| self.names.holder(&(entry.space, owner.name.clone())) == Some(id);
+        if let Some(space) = space {
+            report_misplaced_names(&mut gathered, space);
+        }
+        let state = AppState {
+            id,
+            space: entry.space,
+            label: entry.label.clone(),
+            declared: gathered.declared.clone(),
+            internal_routing,
+            internal_routing_source: gathered.internal_routing.as_ref().map(|(_, source)| source.clone()),
+            audience,
+            archived: gathered.archive.as_ref().filter(|(archive, _)| *archive).map(|(_, source)| source.clone()),
+            web,
+            owners: entry.wanted.iter().filter(holds).cloned().collect(),
+            components,
+        };
+        (state, gathered.findings)
+    }
+
+    /// What an app's registrations in force claim.
+    fn address_claims(&self, entry: &AppEntry, state: &AppState) -> BTreeMap<(Label, u32), Claim> {
+        if state.archived.is_some() {
+            return BTreeMap::new();
+        }
+        let gathered = self.gather(entry);
+        let in_force = gathered.instances.into_iter().filter(|(_, registered)| registered.standing().is_there());
+        in_force
+            .filter(|((label, number), _)| {
+                state.components.get(*label).is_some_and(|found| found.instances.contains_key(number))
+            })
+            .map(|((label, number), registered)| {
+                let sharing = if registered.spec.shared_address { Sharing::Shared } else { Sharing::Sole };
+                let claim =
+                    Claim { addresses: registered.spec.addresses.clone(), newness: registered.newness, sharing };
+                ((label.clone(), number), claim)
+            })
+            .collect()
+    }
+}
+
+impl AppEntry {
+    /// Remembers every registered number, so that its name stays a node.
+    fn remember_numbers(&mut self, state: &AppState) {
+        for (label, component) in &state.components {
+            let registered =
+                component.instances.iter().filter(|(_, instance)| instance.source.is_some()).map(|(number, _)| *number);
+            let mut registered = registered.peekable();
+            if registered.peek().is_none() {
+                continue;
+            }
+            let numbers = self.numbers.entry(label.clone()).or_default();
+            numbers.extend(registered);
+            while numbers.len() > NUMBERS_MAX {
+                numbers.pop_first();
+            }
+        }
+    }
+}
+
+impl InstanceState {
+    const fn unregistered() -> Self {
+        Self { standing: Standing::Unregistered, addresses: Vec::new(), ports: Vec::new(), source: None }
+    }
+}
+
+impl ComponentState {
+    fn declared(spec: &ComponentSpec, source: &Source, has_bare_name: bool) -> Self {
+        Self {
+            kind: Some(spec.kind),
+            has_bare_name,
+            http_port: spec.http_port,
+            internal_ports: spec.internal_ports.clone(),
+            quantity: spec.quantity,
+            health_check: spec.health_check.clone(),
+            source: Some(source.clone()),
+            instances: BTreeMap::new(),
+        }
+    }
+
+    /// A component that only registrations name: a process type, unless a spec lists the app's components without it.
+    fn undeclared(gathered: &Gathered<'_>, label: &Label, has_lists: bool) -> Self {
+        Self {
+            kind: (!has_lists).then_some(ComponentKind::Process),
+            has_bare_name: !has_lists && gathered.declared.is_some() && label.octets() == WEB,
+            http_port: None,
+            internal_ports: Vec::new(),
+            quantity: None,
+            health_check: None,
+            source: None,
+            instances: BTreeMap::new(),
+        }
+    }
+
+    const fn is_routable(&self) -> bool {
+        matches!(self.kind, Some(ComponentKind::Service | ComponentKind::Process))
+    }
+}
+
+/// The component that is the web component by its name alone.
+const WEB: &[u8] = b"web";
+
+/// Whether the app is internally routed: as it was created, whatever is written since.
+fn internal_routing(entry: &AppEntry, gathered: &mut Gathered<'_>, space: Option<&SpaceState>) -> bool {
+    if gathered.declared.is_none() {
+        return false;
+    }
+    let said = gathered.internal_routing.as_ref().map(|(value, source)| (*value, source.clone()));
+    match (entry.created_routed, said) {
+        (Some(created), Some((value, source))) if created != value => {
+            gathered.findings.faults.push(source.fault(
+                "internal_routing",
+                format!("the app was created with `internal_routing: {created}`, and that cannot be changed"),
+                "remove the app and create it anew, or set it back; what is served stays".to_owned(),
+            ));
+            created
+        }
+        (Some(created), _) => created,
+        (None, Some((value, _))) => value,
+        (None, None) => space.is_some_and(|space| space.spec.internal_routing),
+    }
+}
+
+fn components_of(gathered: &Gathered<'_>) -> BTreeMap<Label, ComponentState> {
+    let state = |(label, (spec, source)): (&&Label, &(ComponentSpec, Source))| {
+        let has_bare_name = match spec.kind {
+            ComponentKind::Service => true,
+            ComponentKind::Process => label.octets() == WEB,
+            _ => false,
+        };
+        ((*label).clone(), ComponentState::declared(spec, source, has_bare_name))
+    };
+    gathered.components.iter().map(state).collect()
+}
+
+/// The component that gates the app's hostnames (design §4.2).
+fn web_component(gathered: &mut Gathered<'_>, components: &BTreeMap<Label, ComponentState>) -> Option<Label> {
+    let routable = |label: &Label| components.get(label).is_some_and(ComponentState::is_routable);
+    if let Some(web) = Label::from_octets(WEB).ok().filter(routable) {
+        return Some(web);
+    }
+    if let Some((named, source)) = &gathered.web {
+        if routable(named) {
+            return Some((*named).clone());
+        }
+        if gathered.has_lists() {
+            gathered.findings.faults.push(source.fault(
+                "web",
+                format!("the app has no service called {named}"),
+                "name one of its `services`".to_owned(),
+            ));
+        }
+        return None;
+    }
+    let mut with_http = components
+        .iter()
+        .filter(|(_, component)| component.kind == Some(ComponentKind::Service) && component.http_port.is_some());
+    match (with_http.next(), with_http.next()) {
+        (Some((label, _)), None) => Some(label.clone()),
+        _ => None,
+    }
+}

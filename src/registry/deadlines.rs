@@ -1,0 +1,52 @@
+//! The one queue of what waits for time: leases, tombstones, and numbers to be forgotten.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{AppId, SpaceId};
+use crate::name::Name;
+
+/// What happens at a moment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Deadline {
+    /// A lease of this file runs out.
+    Lease(Arc<str>),
+    /// This name is foreign again.
+    Tombstone(SpaceId, Name),
+    /// The numbers of this app, which nothing names any more, are forgotten.
+    Forget(AppId),
+}
+
+/// Moments on the monotonic clock and what happens then.
+#[derive(Debug)]
+pub(super) struct Deadlines {
+    queue: BTreeSet<(Duration, Deadline)>,
+}
+
+impl Deadlines {
+    pub(super) const fn new() -> Self {
+        Self { queue: BTreeSet::new() }
+    }
+
+    pub(super) fn set(&mut self, at: Duration, deadline: Deadline) {
+        self.queue.insert((at, deadline));
+    }
+
+    /// Takes a deadline back that was set for `at`, if it was.
+    pub(super) fn withdraw(&mut self, at: Option<Duration>, deadline: Deadline) {
+        if let Some(at) = at {
+            self.queue.remove(&(at, deadline));
+        }
+    }
+
+    pub(super) fn first(&self) -> Option<Duration> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out the next deadline that is due at `now`.
+    pub(super) fn pop(&mut self, now: Duration) -> Option<(Duration, Deadline)> {
+        self.queue.first().filter(|(at, _)| *at <= now)?;
+        self.queue.pop_first()
+    }
+}

@@ -1,0 +1,208 @@
+//! Compiling by difference equals compiling from nothing, whatever the changes and their order.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use spacedns::compile::{Compiler, canonical};
+use spacedns::name::Label;
+use spacedns::registry::{FileChange, FileContent, Now, Registry};
+use spacedns::spec::{
+    AppDomain, AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, DomainSpec, InstanceSpec, Own, Peer,
+    Place, Role, Settings, SpaceSpec, State,
+};
+use spacedns::zone::Snapshot;
+
+fn at<T>(value: T) -> At<T> {
+    At { value, place: Place::START }
+}
+
+fn label(text: &str) -> Label {
+    Label::from_octets(text.as_bytes()).unwrap()
+}
+
+fn name(text: &str) -> At<spacedns::name::Name> {
+    at(text.parse().unwrap())
+}
+
+fn arb_instance() -> impl Strategy<Value = InstanceSpec> {
+    let state = prop_oneof![5 => Just(State::Up), 1 => Just(State::Starting), 1 => Just(State::Draining), 1 => Just(State::Down)];
+    let component = prop_oneof![3 => Just("web"), 1 => Just("api"), 1 => Just("run")];
+    (
+        component,
+        1..4_u32,
+        prop::collection::btree_set(1..12_u8, 1..3),
+        state,
+        prop::option::of(5..30_u64),
+        any::<bool>(),
+        0..2_u16,
+    )
+        .prop_map(|(component, number, hosts, state, lease, shared_address, port)| InstanceSpec {
+            component: label(component),
+            number,
+            addresses: hosts.into_iter().map(|host| IpAddr::from([10, 0, 0, host])).collect(),
+            ports: (0..port).map(|_| (label("http"), 9_000)).collect(),
+            state,
+            lease: lease.map(Duration::from_secs),
+            shared_address,
+        })
+}
+
+fn arb_settings() -> impl Strategy<Value = Settings> {
+    let hostnames =
+        ["one.herokuapp.com", "two.herokuapp.com", "a.b.own.internal", "b.own.internal", "c.a.b.own.internal"];
+    let domains = ["example.com", "www.example.com", "deep.sub.example.com", "sub.example.org"];
+    (
+        prop::option::weighted(0.8, any::<bool>()),
+        prop::option::of(prop::sample::subsequence(hostnames.to_vec(), 0..4)),
+        prop::option::of(prop::sample::subsequence(domains.to_vec(), 0..3)),
+        any::<bool>(),
+        prop::option::of(prop_oneof![Just("10.0.1.0/24"), Just("10.0.1.128/25")]),
+        prop::option::of(prop_oneof![Just(Audience::App), Just(Audience::Space)]),
+        prop::option::weighted(0.1, Just(true)),
+    )
+        .prop_map(|(routed, hostnames, domains, wildcard, lan, discovery, archive)| Settings {
+            internal_routing: routed.map(at),
+            hostnames: hostnames.map(|names| at(names.into_iter().map(name).collect())),
+            domains: domains.map(|names| {
+                let target = Some("willow.herokudns.com".parse().unwrap());
+                let domain = |text: &str| DomainSpec {
+                    domain: text.parse().unwrap(),
+                    wildcard,
+                    itself: true,
+                    cname: target.clone(),
+                };
+                at(names.into_iter().map(|text| at(domain(text))).collect())
+            }),
+            web: None,
+            lan: lan.map(|network| at(vec![at(network.parse().unwrap())])),
+            discovery: discovery.map(at),
+            archive: archive.map(at),
+        })
+}
+
+fn arb_app() -> impl Strategy<Value = Document> {
+    let kind = prop_oneof![Just(ComponentKind::Service), Just(ComponentKind::Worker), Just(ComponentKind::Process)];
+    let components =
+        prop::collection::btree_map(prop_oneof![Just("web"), Just("api"), Just("queue")], (kind, 0..4_u32), 0..3);
+    let role = prop_oneof![Just(Role::Spec), Just(Role::Addition)];
+    (
+        prop_oneof![Just("shop"), Just("blog"), Just("news")],
+        role,
+        components,
+        arb_settings(),
+        prop::collection::vec(arb_instance(), 0..4),
+    )
+        .prop_map(|(app, role, components, settings, instances)| {
+            let components = components.into_iter().map(|(component, (kind, quantity))| ComponentSpec {
+                name: at(label(component)),
+                kind,
+                http_port: (kind == ComponentKind::Service).then_some(8080),
+                internal_ports: vec![3000; usize::from(quantity > 1)],
+                quantity: (quantity > 0).then_some(quantity),
+                health_check: None,
+            });
+            Document::App(AppSpec {
+                app: at(label(app)),
+                role,
+                components: components.collect(),
+                settings,
+                instances: instances.into_iter().map(at).collect(),
+            })
+        })
+}
+
+fn arb_space() -> impl Strategy<Value = Document> {
+    (
+        prop_oneof![Just("acme"), Just("zeta")],
+        prop_oneof![Just("10.0.0.0/16"), Just("10.0.0.0/8")],
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(space, cidr, router, internal_routing)| {
+            Document::Space(SpaceSpec {
+                name: at(space.to_owned()),
+                cidrs: vec![at(cidr.parse().unwrap())],
+                instances: Vec::new(),
+                router: if router { vec![at(IpAddr::from([10, 0, 255, 1]))] } else { Vec::new() },
+                internal_routing,
+                app_domains: vec![
+                    at(AppDomain { name: "herokuapp.com".parse().unwrap(), own: Own::Overlay }),
+                    at(AppDomain { name: "own.internal".parse().unwrap(), own: Own::Exclusive }),
+                ],
+                discovery_domains: vec![name("app.localspace"), name("apps.internal")],
+                peers: vec![at(Peer { name: "vpn".to_owned(), cidr: "192.168.40.0/24".parse().unwrap() })],
+                ttl: 5,
+                negative_ttl: 2,
+                ns: Vec::new(),
+            })
+        })
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Change(BTreeMap<u8, Option<Vec<Document>>>),
+    Pass(u64),
+}
+
+fn arb_step() -> impl Strategy<Value = Step> {
+    let documents = prop_oneof![
+        8 => prop::collection::vec(arb_app(), 1..3),
+        1 => arb_space().prop_map(|space| vec![space]),
+    ];
+    let change = prop::collection::btree_map(0..6_u8, prop::option::weighted(0.75, documents), 1..4);
+    prop_oneof![4 => change.prop_map(Step::Change), 1 => (1..40_u64).prop_map(Step::Pass)]
+}
+
+fn changes_of(files: &BTreeMap<u8, Option<Vec<Document>>>) -> Vec<FileChange> {
+    let content = |documents: &Vec<Document>| FileContent { documents: documents.clone(), modified: 7 };
+    // Two files lie in a directory of their own, so that spaces can be nested.
+    let path = |file: u8| Arc::from(if file < 2 { format!("sub/{file}.yaml") } else { format!("{file}.yaml") });
+    files
+        .iter()
+        .map(|(file, documents)| FileChange { file: path(*file), content: documents.as_ref().map(content) })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn compiling_by_difference_equals_compiling_from_nothing(steps in prop::collection::vec(arb_step(), 1..12)) {
+        let mut registry = Registry::new(Duration::from_secs(60));
+        let mut reversed = Registry::new(Duration::from_secs(60));
+        let mut compiler = Compiler::new();
+        let mut snapshot = Snapshot::starting();
+        let mut second = 0;
+        for step in steps {
+            let now = Now { monotonic: Duration::from_secs(second), wall: 1_000_000 + second };
+            let (touched, other) = match &step {
+                Step::Change(files) => {
+                    let mut backwards = changes_of(files);
+                    backwards.reverse();
+                    (registry.apply(changes_of(files), now), reversed.apply(backwards, now))
+                }
+                Step::Pass(seconds) => {
+                    second += seconds;
+                    let now = Now { monotonic: Duration::from_secs(second), wall: 1_000_000 + second };
+                    (registry.advance(now), reversed.advance(now))
+                }
+            };
+            prop_assert_eq!(&touched, &other, "the order of files in a batch decides nothing");
+            prop_assert_eq!(registry.faults(), reversed.faults());
+            let before = canonical(&snapshot);
+            if let Some(next) = compiler.compile(&registry, &touched, &snapshot) {
+                prop_assert_ne!(&before, &canonical(&next), "a snapshot is made only when something changed");
+                prop_assert_eq!(&before, &canonical(&snapshot), "the snapshot before is not touched");
+                snapshot = next;
+            }
+            let everything = registry.everything();
+            let from_nothing = Compiler::new().compile(&registry, &everything, &Snapshot::starting());
+            let from_nothing = from_nothing.unwrap_or_else(Snapshot::starting);
+            prop_assert_eq!(canonical(&snapshot), canonical(&from_nothing));
+        }
+    }
+}
