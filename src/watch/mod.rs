@@ -30,9 +30,8 @@ pub use self::report::{FileReport, FileState};
 use self::scan::scan;
 use crate::compile::Compiler;
 use crate::control::{Control, Inbox};
-use crate::publish::Publisher;
+use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{Now, Registry, Touched};
-use crate::zone::{Readiness, Snapshot};
 
 /// Reads the clocks.
 pub type Clock = Box<dyn Fn() -> Now + Send>;

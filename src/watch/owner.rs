@@ -16,9 +16,8 @@ use super::files::Files;
 use super::scan::{format_of, is_below, is_passed_over, scan};
 use crate::compile::Compiler;
 use crate::control::{Control, Inbox, Mark, Order, Pending};
-use crate::publish::Publisher;
+use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{FileFault, Now, Registry, Touched};
-use crate::zone::{Readiness, Snapshot};
 
 /// The state of the owner task.
 pub(crate) struct Owner {

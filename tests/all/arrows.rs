@@ -37,7 +37,7 @@ const ALL: &[&str] = &[
 /// The modules that own no socket, file, clock, log or thread.
 const INNER: [&str; 8] = ["name", "record", "wire", "zone", "engine", "spec", "registry", "compile"];
 
-/// What an inner module never names.
+/// What an inner module never names; its unit tests may.
 const OUTSIDE: [&str; 13] = [
     "tokio",
     "socket2",
@@ -75,7 +75,10 @@ fn arrows_between_modules_never_turn_back() {
 fn inner_modules_touch_nothing_outside() {
     let mut wrong = Vec::new();
     for (path, module, text) in sources().into_iter().filter(|(_, module, _)| INNER.contains(&module.as_str())) {
-        let tokens = tokens(&text);
+        if path.contains("tests") {
+            continue;
+        }
+        let tokens = tokens(text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default());
         let words: BTreeSet<&str> = tokens.iter().map(String::as_str).collect();
         wrong.extend(
             OUTSIDE.iter().filter(|word| words.contains(*word)).map(|word| format!("{path}: {module} names {word}")),

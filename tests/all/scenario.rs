@@ -75,7 +75,7 @@ pub(crate) struct Complaint {
     pub(crate) words: Vec<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ask {
     pub(crate) from: IpAddr,
     pub(crate) trusted: bool,
@@ -84,19 +84,19 @@ pub(crate) struct Ask {
     pub(crate) expected: Expected,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Content {
     Query(Query),
     Octets(Vec<u8>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Expected {
     Silence,
     Response(Expectation),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Expectation {
     pub(crate) rcode: u16,
     pub(crate) aa: bool,
@@ -111,13 +111,13 @@ pub(crate) struct Expectation {
     pub(crate) subnet: Option<Vec<u8>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum AnswerRule {
     Count(usize),
     AsBefore,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Soa {
     pub(crate) owner: Name,
     pub(crate) ttl: u32,
@@ -125,7 +125,7 @@ pub(crate) struct Soa {
 }
 
 /// Words with parts left open.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Text(String);
 
 impl Text {
