@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 
 /// What is published; named here too for those who only pass it on.
-pub use crate::zone::Snapshot;
+pub use crate::zone::{Readiness, Snapshot};
 
 /// The owner's side: puts snapshots where workers find them, and frees them after.
 #[derive(Debug)]

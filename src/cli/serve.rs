@@ -36,7 +36,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
 
     let publisher = Publisher::new(Snapshot::starting());
     let config = serve::Config { trust_subnet_from: args.trust_subnet_from, ..serve::Config::default() };
-    let running = serve::start(sockets, config, &publisher.subscribe())?;
+    let running = serve::start(sockets, config, publisher.subscribe())?;
     let (control, inbox) = control::channel();
     let owner = watch::start(root, args.tombstone, publisher, (control.clone(), inbox), clock::start())?;
 
