@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-/// What is published: who only passes snapshots on names them here, and knows no more of `zone`.
+/// What is published; named here too for those who only pass it on.
 pub use crate::zone::{Readiness, Snapshot};
 
 /// The owner's side: puts snapshots where workers find them, and frees them after.
@@ -174,6 +174,7 @@ const RESTING: u64 = u64::MAX;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::zone::Readiness;
 
     const WALL: u64 = 1_795_197_600;
 

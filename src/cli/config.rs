@@ -141,3 +141,68 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5300
 
 /// How long removed hostnames are denied when nobody says.
 const TOMBSTONE: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn settings(file: &str, arguments: &[&str]) -> HiArgs {
+        let config = tempfile::NamedTempFile::new().unwrap();
+        fs::write(config.path(), file).unwrap();
+        let path = config.path().to_str().unwrap();
+        let low = LowArgs::try_parse_from(["spacedns", "--config", path, "serve"].iter().chain(arguments)).unwrap();
+        HiArgs::from_low(&low).unwrap()
+    }
+
+    #[test]
+    fn every_setting_has_its_default() {
+        let args = settings("", &[]);
+        assert_eq!(args.dir, Path::new("zones"));
+        assert_eq!(args.listen, ["127.0.0.1:5300".parse().unwrap()]);
+        assert_eq!(args.trust_subnet_from, []);
+        assert_eq!(args.tombstone, Duration::from_secs(3600));
+        assert_eq!(args.workers, std::thread::available_parallelism().unwrap());
+        assert_eq!(args.log, LevelFilter::INFO);
+    }
+
+    #[test]
+    fn every_flag_may_stand_in_the_file() {
+        let args = settings(
+            "dir = \"specs\"\nlisten = [\"[::1]:53\", \"10.0.0.1:53\"]\ntrust-subnet-from = [\"10.0.0.0/8\"]\n\
+             tombstone = \"90s\"\nworkers = 3\nlog = \"warn\"\n",
+            &[],
+        );
+        assert_eq!(args.dir, Path::new("specs"));
+        assert_eq!(args.listen, ["[::1]:53".parse().unwrap(), "10.0.0.1:53".parse().unwrap()]);
+        assert_eq!(args.trust_subnet_from, ["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(args.tombstone, Duration::from_secs(90));
+        assert_eq!(args.workers.get(), 3);
+        assert_eq!(args.log, LevelFilter::WARN);
+    }
+
+    #[test]
+    fn a_flag_replaces_what_the_file_says_and_repeats() {
+        let file = "dir = \"specs\"\nlisten = [\"10.0.0.1:53\"]\ntombstone = \"90s\"\nworkers = 3\nlog = \"warn\"\n";
+        let args = settings(
+            file,
+            &["here", "--listen=127.0.0.1:1", "--listen=127.0.0.1:2", "--tombstone=0s", "--workers=1", "--log=debug"],
+        );
+        assert_eq!(args.dir, Path::new("here"));
+        assert_eq!(args.listen, ["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()]);
+        assert_eq!(args.tombstone, Duration::ZERO);
+        assert_eq!(args.workers.get(), 1);
+        assert_eq!(args.log, LevelFilter::DEBUG);
+    }
+
+    #[test]
+    fn a_period_is_a_number_and_a_unit() {
+        let period = |text: &str| text.parse::<Period>().map(|Period(period)| period.as_millis());
+        assert_eq!(period("250ms"), Ok(250));
+        assert_eq!(period("2d"), Ok(172_800_000));
+        for wrong in ["", "1", "h", "1.5h", "-1s", "1 h", "99999999999s"] {
+            assert!(period(wrong).is_err(), "{wrong}");
+        }
+    }
+}

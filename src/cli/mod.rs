@@ -1,6 +1,6 @@
 //! The command line: what was typed becomes what is meant, and that runs.
 //!
-//! [`args`] holds what was typed (`LowArgs`), the configuration file included; [`config`] what is meant (`HiArgs`), with
+//! `args` holds what was typed (`LowArgs`), the configuration file included; `config` what is meant (`HiArgs`), with
 //! every default in one place. Each command has a file of its own. Exit codes: 0, all well; 1, it did not work, or `check`
 //! found faults; 2, it was asked for in a wrong way.
 

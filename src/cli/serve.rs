@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
 use super::config::HiArgs;
@@ -27,17 +28,19 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let root = std::path::absolute(&args.dir)?;
     let sockets = serve::bind(&args.listen, args.workers)?;
     log::start(args.log);
+    // Before anything says that it is ready: a signal that nobody waits for would end the process.
+    let signals = Signals::catch()?;
     let addresses: Vec<String> = sockets.addresses().iter().map(ToString::to_string).collect();
     info!("answering on {} over UDP and TCP", addresses.join(", "));
     info!("reading {}", root.display());
 
     let publisher = Publisher::new(Snapshot::starting());
     let config = serve::Config { trust_subnet_from: args.trust_subnet_from, ..serve::Config::default() };
-    let running = serve::start(sockets, config, &publisher.subscribe())?;
+    let running = serve::start(sockets, config, publisher.subscribe())?;
     let (control, inbox) = control::channel();
     let owner = watch::start(root, args.tombstone, publisher, (control.clone(), inbox), clock::start())?;
 
-    follow_signals(&control)?;
+    signals.follow(&control);
     info!("stopping: what was asked is still answered");
     running.stop();
     control.stop();
@@ -48,19 +51,36 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for SIGTERM or SIGINT; each SIGHUP on the way is a rescan.
-fn follow_signals(control: &control::Control) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                _ = hang_up.recv() => control.rescan(),
+/// The signals that are caught from now on.
+struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let context = runtime.enter();
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        let hang_up = signal(SignalKind::hangup())?;
+        drop(context);
+        Ok(Self { runtime, terminate, interrupt, hang_up })
+    }
+
+    /// Waits for SIGTERM or SIGINT; each SIGHUP on the way is a rescan.
+    fn follow(self, control: &control::Control) {
+        let Self { runtime, mut terminate, mut interrupt, mut hang_up } = self;
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return,
+                    _ = interrupt.recv() => return,
+                    _ = hang_up.recv() => control.rescan(),
+                }
             }
-        }
-    })
+        });
+    }
 }

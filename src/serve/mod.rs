@@ -43,24 +43,24 @@ pub struct Config {
 ///
 /// # Errors
 /// When a thread or the runtime cannot be had; what was started is stopped again.
-pub fn start(sockets: Sockets, config: Config, subscriber: &Subscriber) -> io::Result<Running> {
+pub fn start(sockets: Sockets, config: Config, subscriber: Subscriber) -> io::Result<Running> {
     start_with(sockets, config, subscriber, engine::respond)
 }
 
-fn start_with(sockets: Sockets, config: Config, subscriber: &Subscriber, respond: Respond) -> io::Result<Running> {
+fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond: Respond) -> io::Result<Running> {
     let desk = Arc::new(Desk::new(config.trust_subnet_from, respond));
     let mut running = Running::new();
     let mut listeners = Vec::new();
     for listen in sockets.listens {
         listeners.push(listen.tcp);
         for socket in listen.udp {
-            if let Err(error) = running.spawn_udp(socket, &desk, subscriber) {
+            if let Err(error) = running.spawn_udp(socket, &desk, &subscriber) {
                 running.stop();
                 return Err(error);
             }
         }
     }
-    match running.spawn_tcp(listeners, desk, config.limits, subscriber) {
+    match running.spawn_tcp(listeners, desk, config.limits, &subscriber) {
         Ok(()) => Ok(running),
         Err(error) => {
             running.stop();

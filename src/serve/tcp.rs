@@ -23,7 +23,8 @@ use crate::publish::Reader;
 /// What TCP connections may take.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections in all, 1,024 by default: with their sockets and buffers some 64 MiB at the very worst. The longest idle goes first.
+    /// Connections in all, 1,024 by default; the longest idle goes first. One that is idle holds 8 KiB at most; one that sends
+    /// and does not take holds a message and [`unsent`](Self::unsent), with room to grow a megabyte, for seconds.
     pub connections: usize,
     /// Connections of one source address, 32 by default: a client needs one or two (RFC 9210 §4.1), a NAT some more.
     pub connections_per_source: usize,
@@ -223,8 +224,8 @@ const FREE_FAILURES: u32 = 64;
 /// The longest pause: a listener that can accept again does so within this.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Octets that are received at once: a whole message and its length.
-const RECEIVE_MAX: usize = 65_537;
+/// Octets that are received at once: some 300 queries, more than are answered at once.
+const RECEIVE_MAX: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tracing::{info, warn};
 
-use super::scan::{DirectoryId, absolute, is_below};
+use super::scan::{DirectoryId, absolute, below};
 use crate::control::{Control, Mark};
 
 /// The watches of one directory and what is below it.
@@ -93,10 +93,8 @@ impl Watches {
     /// Ends a round over what is below `under`: drops what is no longer `there`, and says when it must be done without
     /// events, or need not any more.
     pub(crate) fn end(&mut self, under: &str, there: &BTreeMap<Arc<str>, DirectoryId>) {
-        let gone: Vec<_> = (self.watched.keys())
-            .filter(|directory| is_below(directory, under) && !there.contains_key(*directory))
-            .cloned()
-            .collect();
+        let gone: Vec<_> =
+            below(&self.watched, under).filter(|directory| !there.contains_key(*directory)).cloned().collect();
         for directory in gone {
             self.forget(&directory);
         }
@@ -147,5 +145,45 @@ fn mark_of(kind: EventKind) -> Option<Mark> {
         EventKind::Modify(ModifyKind::Metadata(_)) => Some(Mark::Touched),
         EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_)) => Some(Mark::Written),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::channel;
+
+    #[test]
+    fn without_events_scans_must_do_until_every_directory_can_be_watched() {
+        let root = tempfile::tempdir().unwrap();
+        let (control, _inbox) = channel();
+        let mut watches = Watches::new(root.path(), control);
+        let there = BTreeMap::from([(Arc::from(""), DirectoryId::at(root.path()).unwrap())]);
+        watches.begin();
+        watches.failure = Some("no more watches".to_owned());
+        watches.end("", &there);
+        assert_eq!(watches.health(), Health::Polling);
+        watches.begin();
+        watches.end("a", &BTreeMap::new());
+        assert_eq!(watches.health(), Health::Polling, "one directory says nothing of the others");
+        watches.begin();
+        for (directory, id) in &there {
+            watches.add(directory, root.path(), *id);
+        }
+        watches.end("", &there);
+        assert_eq!(watches.health(), Health::Events);
+        assert!(watches.has(""));
+        watches.end("", &BTreeMap::new());
+        assert!(!watches.has(""), "what is gone is forgotten");
+    }
+
+    #[test]
+    fn reading_says_nothing() {
+        for mode in [AccessMode::Any, AccessMode::Read, AccessMode::Execute] {
+            assert_eq!(mark_of(EventKind::Access(AccessKind::Open(mode))), None);
+            assert_eq!(mark_of(EventKind::Access(AccessKind::Close(mode))), None);
+        }
+        assert_eq!(mark_of(EventKind::Access(AccessKind::Read)), None);
+        assert_eq!(mark_of(EventKind::Access(AccessKind::Close(AccessMode::Write))), Some(Mark::Closed));
     }
 }

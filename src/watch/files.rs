@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::read::{self, Contents, unreadable, whole};
 use super::report::{FileReport, FileState};
-use super::scan::{DirectoryId, Identity, Scan, Seen, Sight, Way, format_of, is_below, look};
+use super::scan::{DirectoryId, Identity, Scan, Seen, Sight, Way, below, format_of, is_below, look};
 use crate::control::Mark;
 use crate::registry::{FileChange, FileContent, Now};
 use crate::spec::{Document, Fault, Format, Reading, Role};
@@ -164,8 +164,8 @@ impl Files {
             }
         }
         self.note_unread(&scan, under);
-        let gone: Vec<Arc<str>> = (self.entries.keys())
-            .filter(|file| is_below(file, under) && !scan.files.contains_key(*file))
+        let gone: Vec<Arc<str>> = below(&self.entries, under)
+            .filter(|file| !scan.files.contains_key(*file))
             .filter(|file| !self.unread.keys().any(|directory| is_below(file, directory)))
             .filter(|file| !matches!(self.waits.get(*file), Some(Wait { why: Why::Missing | Why::Vanished, .. })))
             .cloned()
@@ -188,7 +188,7 @@ impl Files {
         let wait = match sight {
             Sight::File(seen) if entry.is_some_and(|entry| entry.identity == Some(seen.identity)) => return,
             Sight::File(Seen { way: Way::Swapped, .. }) => Wait::now(now, Why::Whole),
-            Sight::File(seen) if first && has_stood(seen.identity, now) => Wait::now(now, Why::Whole),
+            Sight::File(seen) if has_stood(seen.identity, now) => Wait::now(now, Why::Whole),
             Sight::File(_) if first => Wait::now(now, Why::Finished),
             Sight::File(seen) => Wait::until(now, QUIET, Why::Written(Some(seen.identity))),
             Sight::Gone if entry.is_none() => return,
@@ -389,7 +389,8 @@ fn is_spec(document: &Document) -> bool {
     }
 }
 
-/// Whether a file was written long enough ago to be whole. The wall clock may be wrong: then it waits like any other.
+/// Whether a file was written long enough ago to be whole: at the start, and where a directory was moved. The wall clock
+/// may be wrong: then it waits like any other.
 fn has_stood(identity: Identity, now: Now) -> bool {
     let written = identity.modified.div_ceil(1_000_000_000);
     u128::from(now.wall) > written + u128::from(STANDING.as_secs())

@@ -142,12 +142,14 @@ impl Owner {
 
     fn scan_everything(&mut self) {
         let begun = (self.clock)();
+        // The first asks for every watch, which takes much longer than the next ones will.
+        let first = self.publisher.current().readiness == Readiness::Starting;
         self.scan_below("", begun);
         let ended = (self.clock)().monotonic;
         let took = ended.saturating_sub(begun.monotonic);
         let pause = match self.watches.health() {
-            Health::Events => SCAN_EVERY.max(took * SCAN_SHARE),
-            Health::Polling => SCAN_EVERY,
+            Health::Events if !first => SCAN_EVERY.max(took * SCAN_SHARE),
+            Health::Events | Health::Polling => SCAN_EVERY,
         };
         self.scan_due = ended + pause;
         self.scan_not_before = ended + took * SCAN_SHARE_ASKED;

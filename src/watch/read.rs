@@ -8,6 +8,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use super::scan::{Identity, Seen, Way, absolute, format_of};
@@ -72,7 +73,11 @@ fn read_bounded(file: &mut File, size: u64) -> io::Result<Vec<u8>> {
 pub(crate) fn parse(root: &Path, relative: &str, way: Way, octets: &[u8]) -> Reading {
     let name = relative.rsplit_once('/').map_or(relative, |(_, name)| name);
     let Some((format, stem)) = format_of(name) else { return Reading::default() };
-    let mut reading = spec::read(octets, format, stem);
+    // The parsers are other people's. A panic of theirs must cost this file, not the thread that reads them all.
+    let mut reading = catch_unwind(|| spec::read(octets, format, stem)).unwrap_or_else(|_| Reading {
+        faults: vec![whole("cannot be read: the reader gave up", "report it, with the file, as a fault of spacedns")],
+        ..Reading::default()
+    });
     if way != Way::Itself && is_outside(root, &absolute(root, relative)) {
         for fault in reading.faults.iter_mut().chain(&mut reading.warnings) {
             fault.field.clear();

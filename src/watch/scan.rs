@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, FileType, Metadata};
 use std::io;
+use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -275,6 +276,13 @@ pub(crate) fn absolute(root: &Path, relative: &str) -> PathBuf {
 /// The relative path of what is called `name` in `directory`.
 pub(crate) fn joined(directory: &str, name: &str) -> Arc<str> {
     if directory.is_empty() { Arc::from(name) } else { Arc::from(format!("{directory}/{name}")) }
+}
+
+/// The paths in `map` that lie below `directory`; all of them for the root.
+pub(crate) fn below<'m, V>(map: &'m BTreeMap<Arc<str>, V>, directory: &str) -> impl Iterator<Item = &'m Arc<str>> {
+    let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+    let from = map.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+    from.map(|(path, _)| path).take_while(move |path| path.starts_with(&prefix))
 }
 
 /// Whether `relative` lies somewhere below `directory`.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tempfile::TempDir;
 
@@ -40,6 +40,8 @@ impl Bench {
         }
         bench.scan();
         assert_eq!(bench.due().len(), files.len());
+        // From now on no file has stood a while.
+        bench.now.wall = 0;
         bench
     }
 
@@ -407,6 +409,16 @@ fn a_subdirectory_that_goes_takes_its_files_with_it() {
 }
 
 #[test]
+fn a_directory_that_is_renamed_loses_no_registration_on_the_way() {
+    let mut bench = Bench::with(&[("old/web.json", &registration(1))]);
+    bench.now.wall = 99_999_999_999;
+    fs::rename(bench.path("old"), bench.path("new")).unwrap();
+    bench.scan();
+    assert_eq!(bench.due(), ["new/web.json shop"]);
+    assert_eq!(bench.after(5), ["old/web.json gone"]);
+}
+
+#[test]
 fn nothing_below_a_directory_that_cannot_be_listed_is_gone() {
     let mut bench = Bench::with(&[("shop/web.json", &registration(1)), ("other/web.json", &registration(2))]);
     // The superuser can list everything, so the error is made by hand.
@@ -503,7 +515,8 @@ impl Live {
 #[expect(clippy::disallowed_methods, reason = "these tests are about real events, which come in real time")]
 fn clock() -> Clock {
     let begun = Instant::now();
-    Box::new(move || Now { monotonic: begun.elapsed(), wall: 99_999_999_999 })
+    let wall = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    Box::new(move || Now { monotonic: begun.elapsed(), wall: wall() })
 }
 
 /// Less than any scan takes to come by itself: what took less was told by an event.

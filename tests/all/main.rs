@@ -7,6 +7,7 @@
 )]
 
 mod arrows;
+mod cli;
 mod compiling;
 mod differential;
 mod examples;
