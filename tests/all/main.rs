@@ -9,10 +9,13 @@
 mod arrows;
 mod cli;
 mod compiling;
+mod differential;
 mod examples;
 mod message;
 mod process;
+mod reload;
 mod scenario;
 mod scenarios;
 mod sockets;
+mod types;
 mod world;

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -41,7 +42,7 @@ impl Server {
         let port = free_port();
         let output = || Stdio::from(File::options().append(true).open(log.path()).unwrap());
         let mut command = command(port);
-        let started = command.stdin(Stdio::null()).stdout(output()).stderr(output()).spawn();
+        let started = command.process_group(0).stdin(Stdio::null()).stdout(output()).stderr(output()).spawn();
         let child = started.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let mut server = Self { child, address: (Ipv4Addr::LOCALHOST, port).into(), log };
         let query = Query::new("localspace", 6).octets();
@@ -81,9 +82,16 @@ impl Server {
 }
 
 impl Drop for Server {
+    /// Ends the process and those that it started: NSD answers from children of its own.
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let group = self.child.id();
+        let signal = |signal: &str| Command::new("sh").arg("-c").arg(format!("kill -{signal} -- -{group}")).status();
+        let _ = signal("TERM");
+        let ended = poll(Duration::from_secs(2), || self.child.try_wait().ok().flatten());
+        if ended.is_none() {
+            let _ = signal("KILL");
+            let _ = self.child.wait();
+        }
     }
 }
 
