@@ -4,8 +4,8 @@
 //! changes nothing makes no snapshot. Everything else is shared with the snapshot before (its tables copy what is written to
 //! and nothing else).
 //!
-//! - [`app`]: one app's block.
-//! - [`names`]: the table of names outside the discovery domains, with the empty non-terminals above them.
+//! - `app`: one app's block.
+//! - `names`: the table of names outside the discovery domains, with the empty non-terminals above them.
 //!
 //! Compiling from nothing is the same code with everything touched: that is what the property test holds it against.
 

@@ -5,12 +5,12 @@
 //! equal states; nothing else is remembered. Time is an argument, and all that waits for it stands in one queue.
 //!
 //! A change is taken in as a batch, so that the order of files in it decides nothing. The batch says which apps, names
-//! and addresses it touched; only these are resolved again ([`apps`]), and the compiler is told the same. Keeping every
+//! and addresses it touched; only these are resolved again (`apps`), and the compiler is told the same. Keeping every
 //! resolved app was tried on paper and dropped: it is a second copy of the documents, and resolving one takes microseconds.
 //!
-//! - [`spaces`]: which directory is which space (design §2.1).
-//! - [`apps`]: one app from all that says something of it (§2.2 to §2.4).
-//! - [`claims`]: who holds what when two want it (§2.5).
+//! - `spaces`: which directory is which space (design §2.1).
+//! - `apps`: one app from all that says something of it (§2.2 to §2.4).
+//! - `claims`: who holds what when two want it (§2.5).
 
 mod addresses;
 mod apps;

@@ -89,12 +89,15 @@ fn read_settings<'n>(keys: &mut Keys<'n>, report: &mut Report<'n>) -> Settings {
     Settings {
         internal_routing: keys.read("internal_routing", report, boolean),
         hostnames: keys.read("hostnames", report, hostnames),
-        domains: keys.read("domains", report, domains),
+        // No domains and no networks are what silence means; no hostnames is something to say.
+        domains: keys.read("domains", report, domains).filter(|domains| !domains.value.is_empty()),
         web: keys.read("web", report, |node, report| checked(node, report, names::process)),
-        lan: keys.read("lan", report, |node, report| {
-            let networks = each(node, report, private_network);
-            Some(At { value: without_covered(networks, report), place: node.place })
-        }),
+        lan: keys
+            .read("lan", report, |node, report| {
+                let networks = each(node, report, private_network);
+                Some(At { value: without_covered(networks, report), place: node.place })
+            })
+            .filter(|networks| !networks.value.is_empty()),
         discovery: keys.read("discovery", report, |node, report| {
             choice(node, &[("space", Audience::Space), ("app", Audience::App)], report)
         }),
@@ -211,3 +214,112 @@ const SPEC_KEYS: &[&str] = &[
 ];
 /// The documented keys of a domain that we have no use for.
 const DOMAIN_KEYS: &[&str] = &["certificate", "minimum_tls_version", "type", "zone"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Document, Format, Reading};
+
+    fn read_text(text: &str) -> Reading {
+        crate::spec::read(text.as_bytes(), Format::Yaml, "stem")
+    }
+
+    fn app(text: &str) -> AppSpec {
+        let reading = read_text(text);
+        assert_eq!(reading.faults, []);
+        let Some(Document::App(app)) = reading.documents.into_iter().next() else { panic!("not an app") };
+        app
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        read_text(text).faults.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_settings_stand_in_either_document() {
+        let settings = "internal_routing: TRUE\nhostnames: [Frozen-Oasis-70544-1a2b3c4d5e6f.herokuapp.com.]\n\
+                        domains: [{domain: api.example.com, wildcard: false, cname: whispering-willow-5678.herokudns.com}]\n\
+                        web: api\nlan: [172.28.5.1/24]\ndiscovery: Space\nmaintenance: {archive: true}\n";
+        for (head, role) in [("name", Role::Spec), ("app", Role::Addition)] {
+            let app = app(&format!("{head}: shop\n{settings}"));
+            assert_eq!(app.role, role);
+            let settings = app.settings;
+            assert!(settings.internal_routing.unwrap().value);
+            let hostnames = settings.hostnames.unwrap().value;
+            assert_eq!(hostnames[0].value.to_string(), "frozen-oasis-70544-1a2b3c4d5e6f.herokuapp.com.");
+            let domain = &settings.domains.unwrap().value[0].value;
+            assert_eq!(domain.cname.as_ref().unwrap().to_string(), "whispering-willow-5678.herokudns.com.");
+            assert!(domain.itself && !domain.wildcard);
+            assert_eq!(settings.web.unwrap().value.octets(), b"api");
+            assert_eq!(settings.lan.unwrap().value[0].value.to_string(), "172.28.5.0/24");
+            assert_eq!(settings.discovery.unwrap().value, Audience::Space);
+            assert!(settings.archive.unwrap().value);
+        }
+    }
+
+    #[test]
+    fn a_silent_document_has_no_settings() {
+        assert_eq!(app("name: shop\ndomains:\nweb: ~\nlan: []\n").settings, Settings::default());
+        assert_eq!(app("name: shop\ndomains: []\n").settings, Settings::default());
+        assert_eq!(app("name: shop\nhostnames: []\n").settings.hostnames.unwrap().value, []);
+        assert!(read_text("app: shop\n").warnings[0].to_string().contains("says nothing of it"));
+    }
+
+    #[test]
+    fn domains_come_in_the_forms_of_both_vendors() {
+        let app = app(
+            "name: shop\ndomains:\n- domain: Example.com.\n  type: primary\n  zone: example.com\n  wildcard: true\n  \
+             minimum_tls_version: 1.2\n- name: b.example.net\n- \"*.example.org\"\n- domain: example.org\n  cname: ~\n",
+        );
+        let domains: Vec<_> = app.settings.domains.unwrap().value.into_iter().map(|at| at.value).collect();
+        let brief: Vec<_> = domains.iter().map(|d| (d.domain.to_string(), d.itself, d.wildcard)).collect();
+        assert_eq!(
+            brief,
+            [
+                ("example.com.".to_owned(), true, true),
+                ("b.example.net.".to_owned(), true, false),
+                ("example.org.".to_owned(), false, true),
+                ("example.org.".to_owned(), true, false),
+            ]
+        );
+    }
+
+    #[test]
+    fn domains_that_repeat_must_agree() {
+        assert_eq!(read_text("app: shop\ndomains: [a.example.com, A.example.com]\n").warnings.len(), 1);
+        let faults = faults("app: shop\ndomains: [a.example.com, {domain: a.example.com, wildcard: true}]\n");
+        assert!(
+            faults[0].starts_with("2:26: domains: the domain `a.example.com.` is given otherwise at 2:11"),
+            "{faults:?}"
+        );
+    }
+
+    #[test]
+    fn names_that_cannot_be_names_are_faults() {
+        for (text, expected) in [
+            ("app: shop\nhostnames: [shop]\n", "2:13: hostnames[0]: `shop` is a single label"),
+            ("app: shop\nhostnames: [_x.example.com]\n", "2:13: hostnames[0]: `_x.example.com` is not a host name"),
+            ("app: shop\nhostnames: [\"*.example.com\"]\n", "2:13: hostnames[0]: `*.example.com` is not a host name"),
+            ("app: shop\ndomains: [10.0.0.1]\n", "2:11: domains[0]: `10.0.0.1` is an address"),
+            ("app: shop\ndomains: [{wildcard: true}]\n", "2:11: domains[0]: `domain` is missing"),
+            (
+                "app: shop\ndomains: [{domain: \"*.example.com\", wildcard: false}]\n",
+                "2:47: domains[0].wildcard: `*.` makes the domain a wildcard",
+            ),
+            (
+                "app: shop\ndiscovery: everyone\n",
+                "2:12: discovery: `everyone` is not one of the values; write one of `space`, `app`",
+            ),
+            ("app: shop\nlan: [8.8.8.0/24]\n", "2:7: lan[0]: `8.8.8.0/24` is not a private network"),
+            (
+                "app: Shop\nweb: api\n",
+                "1:6: app: `Shop` cannot be the name of an app: it has upper-case letters; call it `shop`",
+            ),
+            ("name: wpad\n", "1:7: name: `wpad` cannot be the name of an app: every resolver"),
+            ("name: [shop]\n", "1:7: name: a list stands where one value is due"),
+        ] {
+            let faults = faults(text);
+            assert!(faults.len() == 1 && faults[0].starts_with(expected), "{text}: {faults:?}");
+        }
+    }
+}

@@ -330,3 +330,153 @@ const FUNCTION_KEYS: &[&str] =
     &["alerts", "bitbucket", "cors", "envs", "git", "github", "gitlab", "log_destinations", "routes", "source_dir"];
 const DATABASE_KEYS: &[&str] =
     &["cluster_name", "db_name", "db_user", "engine", "num_nodes", "production", "size", "version"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{AppSpec, Document, Format, Reading};
+
+    fn read_text(text: &str) -> Reading {
+        crate::spec::read(text.as_bytes(), Format::Yaml, "stem")
+    }
+
+    fn app(text: &str) -> AppSpec {
+        let reading = read_text(text);
+        assert_eq!(reading.faults, []);
+        let Some(Document::App(app)) = reading.documents.into_iter().next() else { panic!("not an app") };
+        app
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        read_text(text).faults.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_list_may_be_one_mapping_or_null_or_empty() {
+        let app =
+            app("name: shop\nservices:\n  name: web\n  internal_ports: 3000\nworkers:\njobs: []\nstatic_sites: ~\n");
+        assert_eq!(app.components.len(), 1);
+        assert_eq!((app.components[0].http_port, app.components[0].internal_ports.as_slice()), (None, &[3000][..]));
+    }
+
+    #[test]
+    fn a_service_without_ports_has_the_vendors() {
+        let app = app(
+            "name: shop\nservices:\n- name: ab\n- name: cd\n  internal_ports: [8080, 80, 80]\n- name: ef\n  http_port: 3000\n  \
+             internal_ports: [9000]\n- name: gh\n  internal_ports: []\nworkers:\n- name: ij\n",
+        );
+        let ports: Vec<_> = app.components.iter().map(|c| (c.http_port, c.internal_ports.clone())).collect();
+        assert_eq!(
+            ports,
+            [
+                (Some(8080), vec![]),
+                (None, vec![8080, 80]),
+                (Some(3000), vec![9000]),
+                (Some(8080), vec![]),
+                (None, vec![])
+            ]
+        );
+    }
+
+    #[test]
+    fn documented_keys_are_silent_and_unknown_ones_warn_with_their_place() {
+        let reading = read_text(
+            "name: shop\nregion: fra\nenvs: []\nalerts: []\nfeatures: [x]\ningress: {rules: []}\negress: {}\nvpc: {}\n\
+             regoin: fra\nservices:\n- name: web\n  envs: [{key: A, value: secret}]\n  protocol: http2\n  htp_port: 80\n  \
+             autoscaling: {min_instances: 2}\nworkers:\n- name: worker\n  http_port: 80\n",
+        );
+        assert_eq!(reading.faults, []);
+        let warnings: Vec<_> = reading.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            warnings,
+            [
+                "9:1: regoin: an app spec has no key `regoin`; it is ignored; did you mean `region`?",
+                "14:3: services[0].htp_port: a service has no key `htp_port`; it is ignored; did you mean `http_port`?",
+                "15:17: services[0].autoscaling.min_instances: `autoscaling` has no key `min_instances`; it is ignored; \
+                 remove it, or check its place",
+                "18:3: workers[0].http_port: a worker has no key `http_port`; it is ignored; remove it, or check its place",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_name_is_unique_across_all_kinds() {
+        assert_eq!(
+            faults("name: shop\nservices: [{name: web}]\njobs:\n- name: web\nformation: {WEB: {quantity: 1}}\n"),
+            [
+                "4:9: jobs[0]: the component `web` is declared twice, first at 2:19; rename one of the two: a name is \
+                 unique across all kinds of components",
+                "5:13: formation.WEB: `WEB` and `web` at 2:19 are both `web` as names; rename one of the two: a name is \
+                 unique across all kinds of components",
+            ]
+        );
+    }
+
+    #[test]
+    fn process_types_become_labels_and_two_that_collide_are_a_fault() {
+        let app = app(
+            "app: shop\nformation: {web: {quantity: 2, size: x}, Extra_Worker: {quantity: \"1\"}, run: ~, cron: 3}\n",
+        );
+        let components: Vec<_> = app.components.iter().map(|c| (c.name.value.to_string(), c.quantity)).collect();
+        assert_eq!(
+            components,
+            [
+                ("web".to_owned(), Some(2)),
+                ("extra-worker".to_owned(), Some(1)),
+                ("run".to_owned(), None),
+                ("cron".to_owned(), Some(3))
+            ]
+        );
+        assert!(app.components.iter().all(|component| component.kind == ComponentKind::Process));
+        let faults = faults("app: shop\nformation:\n  a_b: {}\n  A-B: {}\n");
+        assert!(
+            faults[0].starts_with("4:3: formation.A-B: `A-B` and `a_b` at 3:3 are both `a-b` as names"),
+            "{faults:?}"
+        );
+    }
+
+    #[test]
+    fn the_quantity_is_the_count_or_the_least_of_autoscaling() {
+        let app = app(
+            "name: shop\nservices:\n- {name: ab, instance_count: 3}\n- {name: cd, autoscaling: {min_instance_count: 2, \
+             max_instance_count: 4}}\n- {name: ef}\n",
+        );
+        assert_eq!(app.components.iter().map(|c| c.quantity).collect::<Vec<_>>(), [Some(3), Some(2), None]);
+        assert!(faults("name: shop\nservices: {name: ab, instance_count: 1001}\n")[0].contains("0 to 1000"));
+    }
+
+    #[test]
+    fn ports_in_quotes_are_taken_with_a_warning() {
+        let text = "name: shop\nservices: {name: web, http_port: \"3000\"}\n";
+        assert_eq!(app(text).components[0].http_port, Some(3000));
+        assert!(
+            read_text(text).warnings[0].to_string().starts_with("2:34: services.http_port: a port is written as text")
+        );
+        for port in ["0", "65536", "http", "-1", "08", "${PORT}"] {
+            assert_eq!(
+                faults(&format!("name: shop\nservices: {{name: web, http_port: \"{port}\"}}\n")).len(),
+                1,
+                "{port}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_health_check_has_the_vendors_defaults_and_bounds() {
+        let text = "name: shop\nservices:\n  name: web\n  health_check: {path: healthz, period_seconds: 400, failure_threshold: 3}\n";
+        let check = app(text).components[0].health_check.clone().unwrap();
+        assert_eq!(check.http_path.as_deref(), Some("/healthz"));
+        assert_eq!((check.period, check.timeout), (Duration::from_secs(300), Duration::from_secs(1)));
+        assert_eq!((check.initial_delay, check.success_threshold, check.failure_threshold), (Duration::ZERO, 1, 3));
+        assert!(read_text(text).warnings[0].to_string().contains("400 is out of bounds; 300 is taken"));
+        let faults = faults("name: shop\nservices: {name: web, health_check: {http_path: \"/a b\\r\\nHost: x\"}}\n");
+        assert!(faults[0].contains("has spaces"), "{faults:?}");
+    }
+
+    #[test]
+    fn components_by_name_are_told_to_be_a_list() {
+        let faults = faults("name: shop\nservices:\n  web: {http_port: 80}\n  api: {http_port: 81}\n");
+        assert_eq!(faults.len(), 1);
+        assert!(faults[0].contains("write a list, each item beginning with `- name:`"), "{faults:?}");
+    }
+}

@@ -427,7 +427,7 @@ mod tests {
     }
     use Expected::{Faults, Services};
 
-    /// Written down by reading the files, not by running this.
+    /// Written down from the files and held against what another YAML reader (PyYAML) finds in them.
     const CORPUS: &[(&str, Expected)] = &[
         ("AbsintheLabs__absinthe-adapters.yaml", Services(&[("uniswapv2-indexer", Some(8080))])),
         ("AbsintheLabs__absinthe-adapters__do_deploy.template.yaml", Services(&[("printr-indexer", Some(8080))])),

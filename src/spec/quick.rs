@@ -221,6 +221,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn the_fast_path_and_the_tree_agree(
             app in "(shop|a|Shop|wpad|b-2)",

@@ -115,6 +115,7 @@ impl<'n> Keys<'n> {
                 continue;
             }
             if report.has_warned_enough() {
+                // Only counted: the search for the nearest key would be for nobody.
                 report.warn(entry.place, "", "");
                 continue;
             }

@@ -258,6 +258,7 @@ const STATES: [(&str, State); 4] =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::{AppSpec, Document, Format, Reading};
 
     #[test]
     fn a_lease_is_seconds_minutes_or_hours_from_five_seconds_up() {
@@ -276,5 +277,105 @@ mod tests {
         for wrong in ["web", "web.", "web.0", ".1", "web.x", "web.1.x"] {
             assert!(instance_name(wrong).is_err(), "{wrong}");
         }
+    }
+
+    fn read_text(text: &str) -> Reading {
+        crate::spec::read(text.as_bytes(), Format::Yaml, "stem")
+    }
+
+    fn app(text: &str) -> AppSpec {
+        let reading = read_text(text);
+        assert_eq!(reading.faults, []);
+        let Some(Document::App(app)) = reading.documents.into_iter().next() else { panic!("not an app") };
+        app
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        read_text(text).faults.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_spelling_of_a_registration_is_the_same_instance() {
+        let expected = app("app: shop\ncomponent: web\nnumber: 1\naddress: 10.0.130.56\n").instances[0].value.clone();
+        assert_eq!((expected.state, expected.lease, expected.shared_address), (State::Up, None, false));
+        for text in [
+            "component_name: web\nnumber: \"1\"\nip: 10.0.130.56\n",
+            "process_type: WEB\nnumber: 1\nprivate_ip: 10.0.130.56\nstate: UP\n",
+            "instance: web.1\naddresses: [10.0.130.56, 10.0.130.56]\n",
+            "instance: web.1\nnumber: 1\naddresses: 10.0.130.56\nlease: ~\n",
+            "instances: [{component: web, number: 1, address: 10.0.130.56}]\n",
+            "instances: {component: web, number: 1, address: \"::ffff:10.0.130.56\"}\n",
+        ] {
+            assert_eq!(app(&format!("app: shop\n{text}")).instances[0].value, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_registration_has_ports_a_state_and_a_lease() {
+        let app = app(
+            "app: shop\ninstance: web.2\naddresses: [10.0.0.1, fd00::56]\nport: 8080\nports: {metrics: 9100, http: 8080}\n\
+             state: draining\nlease: 2m\nshared_address: true\nweb: api\n",
+        );
+        let instance = &app.instances[0].value;
+        assert_eq!(instance.addresses.len(), 2);
+        let ports: Vec<_> = instance.ports.iter().map(|(name, port)| (name.to_string(), *port)).collect();
+        assert_eq!(ports, [("http".to_owned(), 8080), ("metrics".to_owned(), 9100)]);
+        assert_eq!((instance.state, instance.lease), (State::Draining, Some(Duration::from_secs(120))));
+        assert!(instance.shared_address);
+        assert_eq!(app.settings.web.unwrap().value.octets(), b"api");
+    }
+
+    #[test]
+    fn what_a_registration_lacks_or_contradicts_is_a_fault() {
+        for (text, expected) in [
+            ("number: 1\naddress: 10.0.0.1\n", "1:1: `component` is missing"),
+            ("component: web\naddress: 10.0.0.1\n", "1:1: `number` is missing"),
+            ("component: web\nnumber: 1\n", "1:1: `address` is missing"),
+            ("component: web\nnumber: 0\naddress: 10.0.0.1\n", "3:9: number: `0` is out of range"),
+            ("component: web\nnumber: 1\naddresses: []\n", "4:12: addresses: the list of addresses is empty"),
+            (
+                "component: web\nprocess_type: web\nnumber: 1\nip: 10.0.0.1\n",
+                "3:1: `component` at 2:1 and `process_type`",
+            ),
+            ("instance: web.1\nnumber: 2\nip: 10.0.0.1\n", "2:11: `instance` and `number` give different numbers"),
+            (
+                "instance: web.1\nip: 10.0.0.1\nstate: gone\n",
+                "4:8: state: `gone` is not one of the values; write one of `up`",
+            ),
+            ("instance: web.1\nip: 10.0.0.1\nlease: 4s\n", "4:8: lease: a lease of `4s` is too short"),
+            ("instance: web.1\nip: 10.0.0.1\nports: [80]\n", "4:8: ports: ports have no names"),
+            (
+                "instance: web.1\nip: 10.0.0.1\nport: 80\nports: {http: 81}\n",
+                "5:9: ports.http: the port `http` is 81 here",
+            ),
+            ("instance: web.1\nip: 169.254.0.1\n", "3:5: ip: `169.254.0.1` is a link-local address"),
+        ] {
+            let faults = faults(&format!("app: shop\n{text}"));
+            assert!(faults.len() == 1 && faults[0].starts_with(expected), "{text}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn an_instance_twice_in_a_document_is_a_fault_of_both_places() {
+        assert_eq!(
+            faults(
+                "app: shop\ninstances:\n- {component: web_a, number: 1, ip: 10.0.0.1}\n- {instance: web-a.1, ip: 10.0.0.2}\n"
+            ),
+            [
+                "4:3: instances[1]: the instance `web-a.1` is given twice, first at 3:3; remove one of the two, or correct its number"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_component_has_at_most_a_thousand_instances() {
+        let list = |count: u32| -> String {
+            let items = (1..=count).map(|n| format!("- {{instance: web.{n}, ip: 10.0.{}.{}}}\n", n / 250, n % 250));
+            format!("app: shop\ninstances:\n{}", items.collect::<String>())
+        };
+        assert_eq!(app(&list(1000)).instances.len(), 1000);
+        let faults = faults(&list(1010));
+        assert_eq!(faults.len(), 1);
+        assert!(faults[0].starts_with("1003:3: instances[1000]: `web` has more than 1000 instances"), "{faults:?}");
     }
 }

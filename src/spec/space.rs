@@ -298,3 +298,118 @@ const ROUTERS_MAX: usize = 64;
 const SUFFIXES_MAX: usize = 16;
 /// The longest name of a peer, which is for messages only.
 const PEER_NAME_MAX: usize = 63;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Document, Format, Reading};
+
+    fn read(text: &str) -> Reading {
+        crate::spec::read(text.as_bytes(), Format::Yaml, "stem")
+    }
+
+    fn space(text: &str) -> SpaceSpec {
+        let reading = read(text);
+        assert_eq!(reading.faults, []);
+        let Some(Document::Space(space)) = reading.documents.into_iter().next() else { panic!("not a space") };
+        space
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        read(text).faults.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_designs_own_example_is_read() {
+        let space = space(
+            "space: acme\ncidr: 10.0.0.0/16\ninstances: [10.0.128.0/20, 10.0.144.0/20]\nrouter: [10.0.0.10, 10.0.16.10]\n\
+             internal_routing: false\napp_domains:\n  - herokuapp.com\n  - {name: apps.acme.internal, own: Exclusive}\n\
+             discovery_domain: app.localspace\npeers:\n  - {name: on-prem, cidr: 192.168.40.0/24}\nttl: 5\n\
+             negative_ttl: 2\nns: [{name: ns1.acme.example, addresses: [10.0.0.53]}]\n",
+        );
+        assert_eq!(space.name.value, "acme");
+        assert_eq!(space.instances.len(), 2);
+        assert_eq!(space.router[1].value.to_string(), "10.0.16.10");
+        assert_eq!(space.app_domains[1].value.own, Own::Exclusive);
+        assert_eq!(space.peers[0].value.name, "on-prem");
+        assert_eq!(space.ns[0].value.addresses.len(), 1);
+    }
+
+    #[test]
+    fn what_a_space_leaves_out_has_a_default() {
+        let space = space("space: acme\ncidr: 10.0.0.0/8\n");
+        assert_eq!(space.app_domains[0].value.name.to_string(), "herokuapp.com.");
+        assert_eq!(space.app_domains[0].value.own, Own::Overlay);
+        assert_eq!(space.discovery_domains[0].value.to_string(), "app.localspace.");
+        assert_eq!((space.ttl, space.negative_ttl), (5, 2));
+        assert!(!space.internal_routing && space.router.is_empty() && space.ns.is_empty());
+    }
+
+    #[test]
+    fn a_short_ttl_shortens_the_negative_one() {
+        let space = space("space: acme\ncidr: 10.0.0.0/8\nttl: 1\n");
+        assert_eq!((space.ttl, space.negative_ttl), (1, 1));
+    }
+
+    #[test]
+    fn host_bits_are_masked_with_a_warning() {
+        let text = "space: acme\ncidr: 172.20.20.30/16\n";
+        assert_eq!(space(text).cidrs[0].value.to_string(), "172.20.0.0/16");
+        assert_eq!(
+            read(text).warnings[0].to_string(),
+            "2:7: cidr: `172.20.20.30/16` has host bits; `172.20.0.0/16` is taken; write `172.20.0.0/16`"
+        );
+    }
+
+    #[test]
+    fn networks_are_private_and_parts_are_inside() {
+        assert_eq!(
+            faults(
+                "space: acme\ncidr: [10.0.0.0/16, 8.8.0.0/16, 10.0.0.0/7, 0.0.0.0/0]\ninstances: 10.1.0.0/20\nrouter: [10.2.0.1, 10.0.0.1]\n"
+            )
+            .iter()
+            .map(|fault| fault.split(';').next().unwrap().to_owned())
+            .collect::<Vec<_>>(),
+            [
+                "2:21: cidr[1]: `8.8.0.0/16` is not a private network",
+                "2:33: cidr[2]: `10.0.0.0/7` is not a private network",
+                "2:45: cidr[3]: `0.0.0.0/0` is not a private network",
+                "3:12: instances: `10.1.0.0/20` is outside the space's cidr",
+                "4:10: router: `10.2.0.1` is outside the space's cidr",
+            ]
+        );
+        let inside = faults("space: acme\ncidr: 10.0.0.0/16\ninstances: 10.0.128.0/20\nrouter: 10.0.130.1\n");
+        assert!(inside[0].contains("`10.0.130.1` is inside `10.0.128.0/20`, which is for instances"), "{inside:?}");
+    }
+
+    #[test]
+    fn a_space_has_a_name_and_a_network() {
+        for name in ["ab", "a--b", "-abc", "abc-", "Acme", "a_b_c"] {
+            let faults = faults(&format!("space: {name}\ncidr: 10.0.0.0/8\n"));
+            assert!(faults[0].contains("cannot be the name of a space"), "{name}: {faults:?}");
+        }
+        assert!(faults("space: acme\n")[0].starts_with("1:1: `cidr` is missing; "));
+        assert!(faults("space: acme\ncidr: []\n")[0].starts_with("2:7: cidr: the list is empty"));
+    }
+
+    #[test]
+    fn ttls_have_bounds() {
+        for (keys, column) in [("ttl: 0", "3:6"), ("ttl: 3601", "3:6"), ("ttl: 5s", "3:6"), ("negative_ttl: 6", "3:15")]
+        {
+            let faults = faults(&format!("space: acme\ncidr: 10.0.0.0/8\n{keys}\n"));
+            assert!(faults.len() == 1 && faults[0].starts_with(column), "{keys}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_twice_is_a_warning_and_what_contradicts_a_fault() {
+        let text = "space: acme\ncidr: [10.0.0.0/8, 10.1.0.0/16]\nrouter: [10.0.0.1, 10.0.0.1]\n\
+                    discovery_domain: [app.localspace, APP.localspace.]\npeers: 10.9.0.0/16\n";
+        assert_eq!(space(text).cidrs.len(), 1);
+        assert_eq!(space(text).router.len(), 1);
+        assert_eq!(space(text).discovery_domains.len(), 1);
+        assert_eq!(read(text).warnings.len(), 4);
+        let faults = faults("space: acme\ncidr: 10.0.0.0/8\napp_domains: [a.b, {name: a.b, own: exclusive}]\n");
+        assert!(faults[0].contains("owned in another way"), "{faults:?}");
+    }
+}

@@ -177,3 +177,67 @@ fn hostname<'n>(node: &'n Node<'n>, report: &mut Report<'n>) -> Option<At<Name>>
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Document, Format, Reading};
+
+    fn read_text(text: &str) -> Reading {
+        crate::spec::read(text.as_bytes(), Format::Json, "stem")
+    }
+
+    fn apps(text: &str) -> Vec<TopologyApp> {
+        let reading = read_text(text);
+        assert_eq!(reading.faults, []);
+        let Some(Document::Topology(apps)) = reading.documents.into_iter().next() else { panic!("not a topology") };
+        apps
+    }
+
+    #[test]
+    fn both_spellings_of_formation_and_every_gap_are_taken() {
+        let apps = apps(
+            r#"{"version": 1, "apps": [{"id": "x", "domains": ["*.example.com", "Shop.herokuapp.com."],
+                "formation": [{"id": "y", "process_type": "web", "dynos": [
+                    {"id": "z", "number": 2, "private_ip": "10.0.0.2", "hostname": null},
+                    {"number": 1, "private_ip": "10.0.0.2", "hostname": "1.shop.app.localspace", "host_entry": "x"}]}],
+                "formations": [{"process_type": "Extra_Worker", "dynos": null}]}, {"domains": null}]}"#,
+        );
+        assert_eq!(apps.len(), 2);
+        let app = &apps[0];
+        assert_eq!(app.domains[0].value.to_string(), "*.example.com.");
+        assert_eq!(app.hostnames.len(), 1);
+        let processes: Vec<_> = app.processes.iter().map(|at| at.value.to_string()).collect();
+        assert_eq!(processes, ["web", "extra-worker"]);
+        assert_eq!(app.instances.iter().map(|at| at.value.number).collect::<Vec<_>>(), [2, 1]);
+        assert!(app.instances.iter().all(|at| at.value.shared_address && at.value.lease.is_none()));
+    }
+
+    #[test]
+    fn a_dyno_twice_keeps_both_addresses_with_a_warning() {
+        let text = r#"{"apps": [{"formation": [{"process_type": "web", "dynos": [
+            {"number": 1, "private_ip": "10.0.0.1"}, {"number": 1, "private_ip": "10.0.0.2"}, {"number": 2}]}]}]}"#;
+        let apps = apps(text);
+        assert_eq!(apps[0].instances.len(), 1);
+        assert_eq!(apps[0].instances[0].value.addresses.len(), 2);
+        assert_eq!(read_text(text).warnings.len(), 2);
+    }
+
+    #[test]
+    fn process_types_that_collide_and_wrong_addresses_are_faults() {
+        let reading = read_text(
+            "{\"apps\": [{\"domains\": [\"a b\"], \"formation\": [\n{\"process_type\": \"a_b\"},\n{\"process_type\": \"a-b\", \
+             \"dynos\": [\n{\"number\": 1, \"private_ip\": \"8.8.8.8\"}, {\"private_ip\": \"10.0.0.1\"}]}]}]}",
+        );
+        let faults: Vec<_> = reading.faults.iter().map(ToString::to_string).collect();
+        assert_eq!(faults.len(), 4, "{faults:#?}");
+        assert!(faults[0].starts_with("1:24: apps[0].domains[0]: `a b` is not a host name"), "{}", faults[0]);
+        assert!(faults[1].starts_with("3:18: apps[0].formation[1]: `a-b` and `a_b` at 2:18 are both"), "{}", faults[1]);
+        assert!(
+            faults[2].starts_with("4:29: apps[0].formation[1].dynos[0].private_ip: `8.8.8.8` is a public"),
+            "{}",
+            faults[2]
+        );
+        assert!(faults[3].starts_with("4:41: apps[0].formation[1].dynos[1]: `number` is missing"), "{}", faults[3]);
+    }
+}

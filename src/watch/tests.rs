@@ -18,7 +18,6 @@ use crate::spec::Document;
 
 /// A directory, its files, and a clock that the test turns.
 struct Bench {
-    // Dropped last, so that it is there while the others are.
     files: Files,
     now: Now,
     dir: TempDir,
