@@ -6,4 +6,5 @@ pub mod publish;
 pub mod record;
 pub mod registry;
 pub mod spec;
+pub mod wire;
 pub mod zone;

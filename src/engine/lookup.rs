@@ -1,0 +1,165 @@
+//! Decides what a query gets. Existence is [`Snapshot::find`]'s matter; here it meets the query's class and type.
+
+use super::{Caller, Who};
+use crate::record::Rtype;
+use crate::wire::{Class, Fault, Flags, Query};
+use crate::zone::{
+    Fit, Found, Host, Hosts, Missing, Node, Owned, Pointer, Readiness, Snapshot, Space, SrvSet, Types, View, Why, Zone,
+};
+
+/// What a query gets.
+pub(super) enum Outcome<'s> {
+    /// Records of a name of ours.
+    Answer(Authority<'s>, Answer<'s>),
+    /// A name of ours without such records.
+    NoData(Authority<'s>, Why<'s>),
+    /// A name of ours that does not exist.
+    NxDomain(Authority<'s>, Missing),
+    /// The name is not ours.
+    Foreign,
+    /// We will not.
+    Refuse(Refusal),
+    /// We cannot yet: the first scan is not complete.
+    NotReady,
+    /// The query is at fault.
+    Fault(Fault),
+}
+
+/// Whose word an answer is: the zone that the name is in.
+#[derive(Clone, Copy)]
+pub(super) struct Authority<'s> {
+    /// The space.
+    pub(super) space: &'s Space,
+    /// The serial of its SOA.
+    pub(super) serial: u32,
+    /// The label of the question's name that the zone's name starts at.
+    pub(super) apex: usize,
+}
+
+/// Records of a name of ours.
+pub(super) enum Answer<'s> {
+    /// IPv4 addresses, at least one.
+    V4(Hosts<'s>, Fit),
+    /// IPv6 addresses, at least one.
+    V6(Hosts<'s>, Fit),
+    /// An SRV set, not empty.
+    Srv(SrvSet<'s>),
+    /// The name of an address.
+    Pointer(Pointer<'s>),
+    /// The zone's SOA.
+    Soa,
+    /// The zone's name servers.
+    NameServers,
+}
+
+/// Why we will not answer.
+pub(super) enum Refusal {
+    /// The caller is nobody's.
+    Caller,
+    /// The name is not ours, and recursion is not asked for or not to be had.
+    NotAuthoritative,
+    /// Classes other than IN have nothing, so far.
+    Class,
+    /// A zone is not handed out whole.
+    Transfer,
+}
+
+/// Decides what `query` gets.
+pub(super) fn decide<'s>(snapshot: &'s Snapshot, caller: &Caller, query: &Query) -> Outcome<'s> {
+    if let Some(fault) = caller.fault(query) {
+        return Outcome::Fault(fault);
+    }
+    // Before the caller: who may ask is not known yet either.
+    if snapshot.readiness == Readiness::Starting {
+        return Outcome::NotReady;
+    }
+    let view = match caller.who {
+        Who::At(address) => snapshot.view(address),
+        Who::Hidden | Who::Garbled => None,
+    };
+    let Some(view) = view else { return Outcome::Refuse(Refusal::Caller) };
+    if query.qclass != Class::IN {
+        return Outcome::Refuse(Refusal::Class);
+    }
+    match query.qtype {
+        // RFC 6895 §3.1: not types of data, so no question can ask for them. They are never forwarded.
+        Rtype::OPT | TKEY | TSIG | MAILB | MAILA => return Outcome::Fault(Fault::Format),
+        Rtype::IXFR | Rtype::AXFR => return Outcome::Refuse(Refusal::Transfer),
+        _ => {}
+    }
+    find(snapshot, view, query)
+}
+
+fn find<'s>(snapshot: &'s Snapshot, view: View, query: &Query) -> Outcome<'s> {
+    match (snapshot.find(view, &query.qname), snapshot.space(view.space)) {
+        (Found::Owned(owned), Some(space)) if is_ours(owned.types, query.qtype) => {
+            of_node(Authority { space, serial: snapshot.serial, apex: owned.apex }, &owned, query.qtype)
+        }
+        // Without RD nobody is to be asked on the client's behalf (RFC 1035 §4.1.1).
+        _ if !query.header.flags.has(Flags::RD) => Outcome::Refuse(Refusal::NotAuthoritative),
+        _ => Outcome::Foreign,
+    }
+}
+
+/// Whether a name that is ours for these types is so for `qtype`.
+const fn is_ours(types: Types, qtype: Rtype) -> bool {
+    match types {
+        Types::All => true,
+        Types::Address => {
+            matches!(qtype, Rtype::A | Rtype::AAAA | Rtype::HTTPS | Rtype::SVCB | Rtype::ANY)
+        }
+        Types::NotDelegation => !matches!(qtype, Rtype::DS | Rtype::DNSKEY | Rtype::NS | Rtype::SOA),
+    }
+}
+
+fn of_node<'s>(authority: Authority<'s>, owned: &Owned<'s>, qtype: Rtype) -> Outcome<'s> {
+    let (answer, why) = match owned.node {
+        Node::Missing(missing) => return Outcome::NxDomain(authority, missing),
+        Node::EmptyNonTerminal => (None, Why::Nothing),
+        Node::Apex => (of_apex(qtype), Why::Nothing),
+        Node::Host(host) => of_host(host, qtype),
+        Node::Srv(set) => match qtype {
+            // RFC 2782 would have target `.` for "not here"; resolvers take that for a host, so it is NODATA.
+            _ if set.port.targets.is_empty() => (None, Why::Text(&set.component.closed)),
+            Rtype::SRV | Rtype::ANY => (Some(Answer::Srv(set)), Why::Nothing),
+            _ => (None, Why::Nothing),
+        },
+        Node::Pointer(pointer) => match qtype {
+            Rtype::PTR | Rtype::ANY => (Some(Answer::Pointer(pointer)), Why::Nothing),
+            _ => (None, Why::Nothing),
+        },
+    };
+    match answer {
+        Some(answer) => Outcome::Answer(authority, answer),
+        None => Outcome::NoData(authority, why),
+    }
+}
+
+fn of_host<'s>(host: Host<'s>, qtype: Rtype) -> (Option<Answer<'s>>, Why<'s>) {
+    let Host { hosts, why, fit, zone } = host;
+    let (has_v4, has_v6) = (!hosts.v4().is_empty(), !hosts.v6().is_empty());
+    let answer = match qtype {
+        // RFC 8482 §4.1: one of the sets is enough for ANY.
+        Rtype::A | Rtype::ANY if has_v4 => Some(Answer::V4(hosts, fit)),
+        Rtype::AAAA | Rtype::ANY if has_v6 => Some(Answer::V6(hosts, fit)),
+        _ if zone == Zone::Apex => of_apex(qtype),
+        _ => None,
+    };
+    // Where there are addresses it is only the type that is missing, and that has no reason.
+    let why = if has_v4 || has_v6 { Why::Nothing } else { why };
+    (answer, why)
+}
+
+const fn of_apex<'s>(qtype: Rtype) -> Option<Answer<'s>> {
+    match qtype {
+        Rtype::SOA | Rtype::ANY => Some(Answer::Soa),
+        Rtype::NS => Some(Answer::NameServers),
+        _ => None,
+    }
+}
+
+/// Types that a question cannot have (RFC 2930, RFC 8945, RFC 1035 §3.2.3).
+const TKEY: Rtype = Rtype(249);
+const TSIG: Rtype = Rtype(250);
+const MAILB: Rtype = Rtype(253);
+const MAILA: Rtype = Rtype(254);

@@ -1,0 +1,302 @@
+//! Says what of an outcome goes into which section, and under which header.
+//!
+//! Answers are minimal: nothing in authority, and in additional only what the answer's data names (RFC 2782, RFC 1035 §3.3.11).
+//! Negative answers have the SOA in authority (RFC 2308 §3).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+
+use super::lookup::{Answer, Authority, Outcome, Refusal};
+use super::{Ask, Caller, Recursion, Transport, Verdict, Who};
+use crate::record::{Rtype, Ttl};
+use crate::wire::{
+    Edns, Explanation, Fault, Flags, Full, InfoCode, OptResponse, Owner, Query, Rcode, Section, UDP_RESPONSE_MAX,
+    UDP_RESPONSE_MIN, Writer,
+};
+use crate::zone::{AddressSet, App, Component, Fit, Hosts, Instance, NameServer, Space, SrvSet, Why, bucket_of};
+
+/// Writes the response that `outcome` asks for.
+pub(super) fn write(
+    outcome: &Outcome<'_>,
+    ask: &Ask,
+    caller: &Caller,
+    message: &[u8],
+    query: &Query,
+    response: &mut [u8],
+) -> Verdict {
+    let Head { rcode, flags, explanation } = head(outcome, ask);
+    // RFC 6891 §7: OPT only for those who sent one. RFC 8914 §2: so for the explanation in it.
+    let opt = query.edns.map(|Edns { dnssec_ok, .. }| OptResponse { dnssec_ok, subnet: caller.subnet, explanation });
+    let Ok(mut writer) = Writer::new(response, limit(ask, query), message, query, opt.as_ref()) else {
+        return Verdict::Drop;
+    };
+    let written = match outcome {
+        Outcome::Answer(authority, answer) => write_answer(&mut writer, authority, answer, ask, caller, query),
+        Outcome::NoData(authority, _) | Outcome::NxDomain(authority, _) => {
+            let apex = Owner::Suffix(query.qname.offset(authority.apex));
+            write_soa(&mut writer, Section::Authority, apex, authority, query)
+        }
+        Outcome::Foreign | Outcome::Refuse(_) | Outcome::NotReady | Outcome::Fault(_) => Ok(()),
+    };
+    if written == Err(Full) {
+        writer.truncate();
+    }
+    Verdict::Send(writer.finish(query.header.flags.response().with(flags), rcode, opt.as_ref()))
+}
+
+/// The header's part of a response, and the reason that goes with it.
+struct Head<'o> {
+    rcode: Rcode,
+    flags: Flags,
+    explanation: Option<Explanation<'o>>,
+}
+
+fn head<'o>(outcome: &'o Outcome<'_>, ask: &Ask) -> Head<'o> {
+    let recursion = match ask.recursion {
+        Recursion::Available => Flags::RA,
+        Recursion::Unavailable => Flags(0),
+    };
+    let ours = recursion.with(Flags::AA);
+    let (rcode, flags, explanation) = match outcome {
+        Outcome::Answer(..) | Outcome::NoData(_, Why::Nothing | Why::Text("")) => (Rcode::NOERROR, ours, None),
+        Outcome::NoData(_, why) => (Rcode::NOERROR, ours, Some(Explanation { code: InfoCode::OTHER, text: why })),
+        Outcome::NxDomain(_, missing) => {
+            (Rcode::NXDOMAIN, ours, Some(Explanation { code: InfoCode::OTHER, text: missing }))
+        }
+        Outcome::NotReady => (Rcode::SERVFAIL, recursion, Some(NOT_READY)),
+        // There is no recursion for someone who may not ask.
+        Outcome::Refuse(Refusal::Caller) => (Rcode::REFUSED, Flags(0), Some(PROHIBITED)),
+        Outcome::Refuse(Refusal::NotAuthoritative) | Outcome::Foreign => {
+            (Rcode::REFUSED, recursion, Some(NOT_AUTHORITATIVE))
+        }
+        Outcome::Refuse(Refusal::Class | Refusal::Transfer) => (Rcode::REFUSED, recursion, None),
+        Outcome::Fault(Fault::Format) => (Rcode::FORMERR, Flags(0), None),
+        Outcome::Fault(Fault::Version) => (Rcode::BADVERS, Flags(0), None),
+        Outcome::Fault(Fault::Signed) => (Rcode::NOTAUTH, Flags(0), None),
+    };
+    Head { rcode, flags, explanation }
+}
+
+const NOT_READY: Explanation<'static> =
+    Explanation { code: InfoCode::NOT_READY, text: &"not ready: the first scan is not complete" };
+const PROHIBITED: Explanation<'static> =
+    Explanation { code: InfoCode::PROHIBITED, text: &"no space has this address, nor any of its peers" };
+const NOT_AUTHORITATIVE: Explanation<'static> =
+    Explanation { code: InfoCode::NOT_AUTHORITATIVE, text: &"not a name of ours, and no recursion" };
+
+/// The most octets that the response may have.
+fn limit(ask: &Ask, query: &Query) -> usize {
+    match ask.transport {
+        Transport::Udp => {
+            let offered = query.edns.map_or(UDP_RESPONSE_MIN, |edns| edns.udp_size);
+            usize::from(offered.min(UDP_RESPONSE_MAX))
+        }
+        Transport::Tcp => usize::from(u16::MAX),
+    }
+}
+
+fn write_answer(
+    writer: &mut Writer<'_>,
+    authority: &Authority<'_>,
+    answer: &Answer<'_>,
+    ask: &Ask,
+    caller: &Caller,
+    query: &Query,
+) -> Result<(), Full> {
+    let space = authority.space;
+    let turn = usize::from(query.header.id.wrapping_add(ask.turn));
+    let bucket = || match caller.who {
+        Who::At(address) => bucket_of(address),
+        Who::Hidden | Who::Garbled => 0,
+    };
+    match answer {
+        Answer::V4(hosts, fit) => Addresses { all: hosts.v4(), rtype: Rtype::A, ttl: space.ttl, fit: *fit, turn }
+            .write(writer, Ipv4Addr::octets, || set_of(hosts)?.preferred_v4(bucket())),
+        Answer::V6(hosts, fit) => Addresses { all: hosts.v6(), rtype: Rtype::AAAA, ttl: space.ttl, fit: *fit, turn }
+            .write(writer, Ipv6Addr::octets, || set_of(hosts)?.preferred_v6(bucket())),
+        Answer::Srv(set) => write_srv(writer, space, set),
+        Answer::Pointer(pointer) => writer
+            .record(Section::Answer, Owner::Question, Rtype::PTR, space.ttl, |writer| {
+                put_instance_name(writer, space, pointer.app, pointer.component, pointer.instance)
+            })
+            .map(drop),
+        Answer::Soa => write_soa(writer, Section::Answer, Owner::Question, authority, query),
+        Answer::NameServers => write_name_servers(writer, space, query),
+    }
+}
+
+/// Addresses of one family that answer a question.
+struct Addresses<'s, T> {
+    all: &'s [T],
+    rtype: Rtype,
+    ttl: Ttl,
+    fit: Fit,
+    turn: usize,
+}
+
+impl<T> Addresses<'_, T> {
+    /// Writes all if they fit, else some or none, as `fit` has it; which some, `preferred` says.
+    fn write<'p, const N: usize>(
+        &self,
+        writer: &mut Writer<'_>,
+        octets: impl Fn(&T) -> [u8; N],
+        preferred: impl FnOnce() -> Option<&'p [u16]>,
+    ) -> Result<(), Full> {
+        let room = writer.room_for(N);
+        if self.all.len() <= room {
+            self.rotate(writer, self.all, octets);
+            return Ok(());
+        }
+        if self.fit == Fit::All || room == 0 {
+            return Err(Full);
+        }
+        match preferred() {
+            Some(picks) => {
+                let (first, second) = turned(first_of(picks, room), self.turn);
+                for part in [first, second] {
+                    let picked = part.iter().filter_map(|index| self.all.get(usize::from(*index)));
+                    writer.addresses(self.rtype, self.ttl, picked.map(&octets));
+                }
+            }
+            None => self.rotate(writer, first_of(self.all, room), octets),
+        }
+        Ok(())
+    }
+
+    fn rotate<const N: usize>(&self, writer: &mut Writer<'_>, some: &[T], octets: impl Fn(&T) -> [u8; N]) {
+        let (first, second) = turned(some, self.turn);
+        writer.addresses(self.rtype, self.ttl, first.iter().map(&octets));
+        writer.addresses(self.rtype, self.ttl, second.iter().map(&octets));
+    }
+}
+
+/// The two halves of `items` when they are turned so many places.
+fn turned<T>(items: &[T], turn: usize) -> (&[T], &[T]) {
+    let (first, second) = items.split_at(turn.checked_rem(items.len()).unwrap_or(0));
+    (second, first)
+}
+
+fn first_of<T>(items: &[T], count: usize) -> &[T] {
+    items.get(..count).unwrap_or(items)
+}
+
+const fn set_of<'s>(hosts: &Hosts<'s>) -> Option<&'s AddressSet> {
+    match hosts {
+        Hosts::Set(set) => Some(*set),
+        Hosts::None | Hosts::Instance(_) => None,
+    }
+}
+
+/// Writes an SRV set, and the addresses of its targets as far as there is room: a client asks for those that it misses, so they
+/// never make TC (RFC 2181 §9).
+fn write_srv(writer: &mut Writer<'_>, space: &Space, set: &SrvSet<'_>) -> Result<(), Full> {
+    let instances = &set.component.instances;
+    let targets =
+        || set.port.targets.iter().filter_map(|target| Some((target, instances.get(usize::from(target.instance))?)));
+    let mut first = None;
+    for (target, instance) in targets() {
+        let rdata = writer.record(Section::Answer, Owner::Question, Rtype::SRV, space.ttl, |writer| {
+            let [high, low] = target.port.to_be_bytes();
+            writer.put(&[0, 0, 0, 1, high, low])?;
+            // RFC 2782: the target is not compressed.
+            put_instance_name(writer, space, set.app, set.component, instance)
+        })?;
+        first.get_or_insert(rdata);
+    }
+    // The records stand in a row, so where each target's name is follows from the one before, and no list of places is kept.
+    let mut rdata = first.unwrap_or_default();
+    for (_, instance) in targets() {
+        let name = rdata.start + SRV_HEAD..rdata.end;
+        if write_hosts(writer, space.ttl, &name, &instance.v4, &instance.v6).is_err() {
+            break;
+        }
+        rdata = writer.rdata_after(rdata.end);
+    }
+    Ok(())
+}
+
+fn write_name_servers(writer: &mut Writer<'_>, space: &Space, query: &Query) -> Result<(), Full> {
+    let mut first = None;
+    for NameServer { name, .. } in &space.ns {
+        let rdata = writer.record(Section::Answer, Owner::Question, Rtype::NS, space.ttl, |writer| {
+            writer.put_compressed(name.wire(), &query.qname)
+        })?;
+        first.get_or_insert(rdata);
+    }
+    let mut rdata = first.unwrap_or_default();
+    for NameServer { v4, v6, .. } in &space.ns {
+        if write_hosts(writer, space.ttl, &rdata, v4, v6).is_err() {
+            break;
+        }
+        rdata = writer.rdata_after(rdata.end);
+    }
+    Ok(())
+}
+
+/// Writes the addresses of a host named in an answer.
+fn write_hosts(
+    writer: &mut Writer<'_>,
+    ttl: Ttl,
+    name: &Range<usize>,
+    v4: &[Ipv4Addr],
+    v6: &[Ipv6Addr],
+) -> Result<(), Full> {
+    let mut write = |rtype, octets: &[u8]| {
+        writer.record(Section::Additional, Owner::Earlier(name.clone()), rtype, ttl, |writer| writer.put(octets))
+    };
+    for address in v4 {
+        write(Rtype::A, &address.octets())?;
+    }
+    for address in v6 {
+        write(Rtype::AAAA, &address.octets())?;
+    }
+    Ok(())
+}
+
+/// Writes the SOA of the zone that the answer is from.
+///
+/// Its TTL is its MINIMUM, both in negative answers (RFC 2308 §5 has the lesser of the two) and when asked for: a client that
+/// keeps the one would else keep the other longer than is meant.
+fn write_soa(
+    writer: &mut Writer<'_>,
+    section: Section,
+    owner: Owner,
+    authority: &Authority<'_>,
+    query: &Query,
+) -> Result<(), Full> {
+    let Authority { space, serial, .. } = *authority;
+    let mname = space.ns.first().map_or(NOBODY, |server| server.name.wire());
+    writer
+        .record(section, owner, Rtype::SOA, space.negative_ttl, |writer| {
+            writer.put_compressed(mname, &query.qname)?;
+            writer.put_compressed(NOBODY, &query.qname)?;
+            for number in [serial, REFRESH, RETRY, EXPIRE, space.negative_ttl.seconds()] {
+                writer.put(&number.to_be_bytes())?;
+            }
+            Ok(())
+        })
+        .map(drop)
+}
+
+/// Writes `<n>.<component>.<app>.<canonical discovery domain>`.
+fn put_instance_name(
+    writer: &mut Writer<'_>,
+    space: &Space,
+    app: &App,
+    component: &Component,
+    instance: &Instance,
+) -> Result<(), Full> {
+    writer.put_number_label(instance.number)?;
+    writer.put_label(component.label.octets())?;
+    writer.put_label(app.label.octets())?;
+    writer.put(space.discovery.first().map_or(&[0], |domain| domain.wire()))
+}
+
+/// Octets of SRV data before the target.
+const SRV_HEAD: usize = 6;
+/// RNAME: there is no mailbox behind a zone that files make (RFC 2606's `invalid.`, so that nobody writes to a stranger).
+const NOBODY: &[u8] = b"\x06nobody\x07invalid\x00";
+/// Nobody transfers these zones, so the timers are only the customary ones.
+const REFRESH: u32 = 3600;
+const RETRY: u32 = 600;
+const EXPIRE: u32 = 86_400;

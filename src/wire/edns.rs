@@ -1,0 +1,255 @@
+//! EDNS(0): what OPT says in a query, and what it says in a response (RFC 6891).
+//!
+//! Options that a query has and that are not read here are ignored and not echoed (RFC 6891 §6.1.2).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::query::Fault;
+use super::{UDP_RESPONSE_MAX, UDP_RESPONSE_MIN};
+
+/// What a query's OPT says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edns {
+    /// How many octets of UDP payload the client takes; at least 512.
+    pub udp_size: u16,
+    /// The version; only 0 is read further.
+    pub version: u8,
+    /// The DO bit (RFC 3225), copied into the response.
+    pub dnssec_ok: bool,
+    /// For whom the client asks, as it says. Whether it is believed is not decided here.
+    pub subnet: Option<Subnet>,
+}
+
+/// An EDNS Client Subnet option (RFC 7871 §6), as far as it can stand for a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subnet {
+    /// A whole address: /32 or /128.
+    Address(IpAddr),
+    /// No address at all: /0. The family is kept for the echo.
+    Hidden(u16),
+    /// Part of an address, or a family that we do not know: it tells nobody's view.
+    Partial,
+    /// Not what RFC 7871 §6 says, or there twice.
+    Malformed,
+}
+
+impl Edns {
+    /// Takes the fixed fields: class is the client's size, TTL holds extended rcode, version and flags (RFC 6891 §6.1.3).
+    pub(super) fn new(class: u16, ttl: u32) -> Self {
+        let [_, version, flags, _] = ttl.to_be_bytes();
+        Self { udp_size: class.max(UDP_RESPONSE_MIN), version, dnssec_ok: flags & 0x80 != 0, subnet: None }
+    }
+
+    pub(super) fn read_options(&mut self, rdata: &[u8]) -> Result<(), Fault> {
+        let mut rest = rdata;
+        while !rest.is_empty() {
+            let ([a, b, c, d], after) = rest.split_first_chunk::<4>().ok_or(Fault::Format)?;
+            let length = usize::from(u16::from_be_bytes([*c, *d]));
+            let (data, after) = after.split_at_checked(length).ok_or(Fault::Format)?;
+            match u16::from_be_bytes([*a, *b]) {
+                OPTION_SUBNET => {
+                    self.subnet = Some(if self.subnet.is_none() { Subnet::read(data) } else { Subnet::Malformed });
+                }
+                // RFC 7873 §5.2.2: eight octets of the client's, and eight to 32 of a server's or none.
+                OPTION_COOKIE if !matches!(length, 8 | 16..=40) => return Err(Fault::Format),
+                _ => {}
+            }
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+impl Subnet {
+    fn read(data: &[u8]) -> Self {
+        let Some(([a, b, source, scope], address)) = data.split_first_chunk::<4>() else { return Self::Malformed };
+        let family = u16::from_be_bytes([*a, *b]);
+        let full = match family {
+            // RFC 7871 leaves family 0 unnamed; stubs use it to say /0.
+            0 => 0,
+            FAMILY_IPV4 => 32,
+            FAMILY_IPV6 => 128,
+            _ => return Self::Partial,
+        };
+        // RFC 7871 §6: SCOPE is 0 in queries, the address is cut to whole octets, the bits past the prefix are 0.
+        let octets = usize::from(*source).div_ceil(8);
+        let spare = address.last().map_or(0, |last| last & !(u8::MAX << ((8 - source % 8) % 8)));
+        if *scope != 0 || *source > full || address.len() != octets || spare != 0 {
+            return Self::Malformed;
+        }
+        if *source == 0 {
+            return Self::Hidden(family);
+        }
+        if let Ok(address) = <[u8; 4]>::try_from(address)
+            && *source == 32
+            && family == FAMILY_IPV4
+        {
+            return Self::Address(Ipv4Addr::from(address).into());
+        }
+        if let Ok(address) = <[u8; 16]>::try_from(address)
+            && *source == 128
+        {
+            return Self::Address(Ipv6Addr::from(address).into());
+        }
+        Self::Partial
+    }
+
+    /// Octets of the option in a response; 0 for what is not echoed.
+    const fn echo_length(self) -> usize {
+        match self {
+            Self::Address(IpAddr::V4(_)) => 12,
+            Self::Address(IpAddr::V6(_)) => 24,
+            Self::Hidden(_) => 8,
+            Self::Partial | Self::Malformed => 0,
+        }
+    }
+
+    /// The option as it is echoed, SCOPE the same as SOURCE: the answer is for this address alone (RFC 7871 §7.2.1).
+    fn echo(self) -> ([u8; 24], usize) {
+        let mut octets = [0; 24];
+        let length = self.echo_length();
+        let (family, prefix) = match self {
+            Self::Address(IpAddr::V4(_)) => (FAMILY_IPV4, 32),
+            Self::Address(IpAddr::V6(_)) => (FAMILY_IPV6, 128),
+            Self::Hidden(family) => (family, 0),
+            Self::Partial | Self::Malformed => return (octets, 0),
+        };
+        let [code_high, code_low] = OPTION_SUBNET.to_be_bytes();
+        let [family_high, family_low] = family.to_be_bytes();
+        let data_length = length.to_le_bytes()[0] - 4;
+        if let Some(head) = octets.first_chunk_mut::<8>() {
+            *head = [code_high, code_low, 0, data_length, family_high, family_low, prefix, prefix];
+        }
+        match (self, octets.get_mut(8..length)) {
+            (Self::Address(IpAddr::V4(address)), Some(place)) => place.copy_from_slice(&address.octets()),
+            (Self::Address(IpAddr::V6(address)), Some(place)) => place.copy_from_slice(&address.octets()),
+            _ => {}
+        }
+        (octets, length)
+    }
+}
+
+/// What a response's OPT says.
+#[derive(Clone, Copy, Default)]
+pub struct OptResponse<'a> {
+    /// The DO bit of the query.
+    pub dnssec_ok: bool,
+    /// The subnet that is echoed.
+    pub subnet: Option<Subnet>,
+    /// Why the response is what it is.
+    pub explanation: Option<Explanation<'a>>,
+}
+
+/// An extended DNS error (RFC 8914).
+#[derive(Clone, Copy)]
+pub struct Explanation<'a> {
+    /// What kind of reason it is.
+    pub code: InfoCode,
+    /// The reason in words; at most 200 octets of it are sent.
+    pub text: &'a dyn fmt::Display,
+}
+
+/// An INFO-CODE (RFC 8914 §5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InfoCode(pub u16);
+
+impl InfoCode {
+    /// The text says it.
+    pub const OTHER: Self = Self(0);
+    /// The server is not up yet.
+    pub const NOT_READY: Self = Self(14);
+    /// The client may not ask.
+    pub const PROHIBITED: Self = Self(18);
+    /// The name is not ours, and recursion is off.
+    pub const NOT_AUTHORITATIVE: Self = Self(20);
+}
+
+impl OptResponse<'_> {
+    /// The octets that must be kept free for it. The explanation's text takes what is left over besides.
+    pub(super) const fn length_min(&self) -> usize {
+        let subnet = match self.subnet {
+            Some(subnet) => subnet.echo_length(),
+            None => 0,
+        };
+        let explanation = if self.explanation.is_some() { EXPLANATION_HEAD } else { 0 };
+        OPT_HEAD + subnet + explanation
+    }
+
+    /// Writes it to the head of `room`, and returns how many octets that took; 0 if it does not fit.
+    pub(super) fn write(&self, rcode: super::Rcode, room: &mut [u8]) -> usize {
+        let Some((head, options)) = room.split_first_chunk_mut::<OPT_HEAD>() else { return 0 };
+        let mut length = 0;
+        if let Some(subnet) = self.subnet {
+            let (octets, echoed) = subnet.echo();
+            length += copy(octets.get(..echoed).unwrap_or_default(), options.get_mut(length..).unwrap_or_default());
+        }
+        if let Some(explanation) = self.explanation {
+            length += explanation.write(options.get_mut(length..).unwrap_or_default());
+        }
+        let [size_high, size_low] = UDP_RESPONSE_MAX.to_be_bytes();
+        // RFC 6891 §6.1.3: the upper eight bits of the rcode, version 0, DO copied (RFC 3225 §3), every other flag 0.
+        let extended = (rcode.0 >> 4).to_be_bytes()[1];
+        let flags = if self.dnssec_ok { 0x80 } else { 0 };
+        let [.., length_high, length_low] = length.to_be_bytes();
+        *head = [0, 0, 41, size_high, size_low, extended, 0, flags, 0, length_high, length_low];
+        OPT_HEAD + length
+    }
+}
+
+impl Explanation<'_> {
+    fn write(&self, room: &mut [u8]) -> usize {
+        let Some((head, room)) = room.split_first_chunk_mut::<EXPLANATION_HEAD>() else { return 0 };
+        let room_length = room.len().min(TEXT_MAX);
+        let mut text = Text { room: room.get_mut(..room_length).unwrap_or_default(), length: 0 };
+        // An error says that the text is cut, which is all right: RFC 8914 §2 has it for people.
+        let _ = fmt::write(&mut text, format_args!("{}", self.text));
+        let length = text.length;
+        let [code_high, code_low] = self.code.0.to_be_bytes();
+        let [.., length_high, length_low] = (length + 2).to_be_bytes();
+        *head = [0, OPTION_EXPLANATION, length_high, length_low, code_high, code_low];
+        EXPLANATION_HEAD + length
+    }
+}
+
+/// Writes text straight into the response, and stops at a whole character when the room ends.
+struct Text<'r> {
+    room: &'r mut [u8],
+    length: usize,
+}
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.room.get_mut(self.length..).unwrap_or_default();
+        let mut fits = text.len().min(room.len());
+        while !text.is_char_boundary(fits) {
+            fits -= 1;
+        }
+        self.length += copy(text.as_bytes().get(..fits).unwrap_or_default(), room);
+        if fits == text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+/// Copies `octets` to the head of `room`, and returns how many that were; none if they do not fit.
+fn copy(octets: &[u8], room: &mut [u8]) -> usize {
+    room.get_mut(..octets.len()).map_or(0, |place| {
+        place.copy_from_slice(octets);
+        octets.len()
+    })
+}
+
+/// Octets of an OPT record without options.
+const OPT_HEAD: usize = 11;
+/// Octets of an extended error without text.
+const EXPLANATION_HEAD: usize = 6;
+/// The most octets of text: with it the longest negative answer stays far below 1232 octets.
+const TEXT_MAX: usize = 200;
+/// EDNS Client Subnet (RFC 7871).
+const OPTION_SUBNET: u16 = 8;
+/// DNS cookies (RFC 7873).
+const OPTION_COOKIE: u16 = 10;
+/// Extended DNS errors (RFC 8914).
+const OPTION_EXPLANATION: u8 = 15;
+/// IANA's address family numbers.
+const FAMILY_IPV4: u16 = 1;
+const FAMILY_IPV6: u16 = 2;

@@ -1,0 +1,308 @@
+//! Writes a response: the one place that knows size, compression, counts, truncation, and that OPT comes last.
+//!
+//! The header and the question are the query's own octets, copied in one go, so the question keeps its case; the header is written over
+//! at the end, when the counts are known. Room for OPT is set aside first. Every owner name is a pointer, into the question or
+//! to a name written before: a table of names for compression would cost more than the octets it saves, as our
+//! answers repeat the question's name and little else.
+
+use std::ops::Range;
+
+use super::edns::OptResponse;
+use super::header::{Flags, HEADER_LENGTH, Header, Rcode};
+use super::query::Query;
+use crate::name::NameBuffer;
+use crate::record::{Rtype, Ttl};
+
+/// A response being written.
+#[derive(Debug)]
+pub struct Writer<'r> {
+    response: &'r mut [u8],
+    question_end: usize,
+    /// Where the next octet goes.
+    at: usize,
+    /// Where records end, so that OPT has its room.
+    records_end: usize,
+    /// Where the response ends.
+    end: usize,
+    answers: u16,
+    authorities: u16,
+    additionals: u16,
+    /// TC, once set.
+    truncation: Flags,
+}
+
+/// There is no room: whoever writes decides what that means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// Where a record goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// What was asked for.
+    Answer,
+    /// The zone it is in.
+    Authority,
+    /// What will be asked for next.
+    Additional,
+}
+
+/// A record's owner, by where its name stands in the response already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// The question's name.
+    Question,
+    /// The question's name from this octet on.
+    Suffix(usize),
+    /// A name that was written here, uncompressed at its head.
+    Earlier(Range<usize>),
+}
+
+impl<'r> Writer<'r> {
+    /// Begins with the header and question of `message`, and sets room for `opt` aside.
+    ///
+    /// # Errors
+    /// When not even that fits into `limit` octets or into `response`.
+    pub fn new(
+        response: &'r mut [u8],
+        limit: usize,
+        message: &[u8],
+        query: &Query,
+        opt: Option<&OptResponse<'_>>,
+    ) -> Result<Self, Full> {
+        let question_end = query.question_end;
+        let end = limit.min(response.len());
+        let records_end = end.checked_sub(opt.map_or(0, OptResponse::length_min)).ok_or(Full)?;
+        let head = message.get(..question_end).filter(|_| question_end <= records_end).ok_or(Full)?;
+        response.get_mut(..question_end).ok_or(Full)?.copy_from_slice(head);
+        Ok(Self {
+            response,
+            question_end,
+            at: question_end,
+            records_end,
+            end,
+            answers: 0,
+            authorities: 0,
+            additionals: 0,
+            truncation: Flags(0),
+        })
+    }
+
+    /// How many address records of `octets` octets of data fit.
+    #[must_use]
+    pub const fn room_for(&self, octets: usize) -> usize {
+        self.records_end.saturating_sub(self.at) / (RECORD_HEAD + octets)
+    }
+
+    /// Writes answers owned by the question's name, as many of `addresses` as fit.
+    ///
+    /// This is the path of almost every response: all that comes before the address is laid out once, and each record is two straight
+    /// copies (of 12 and 4 octets for A) into a chunk whose length the compiler knows.
+    pub fn addresses<const N: usize>(&mut self, rtype: Rtype, ttl: Ttl, addresses: impl Iterator<Item = [u8; N]>) {
+        let [type_high, type_low] = rtype.0.to_be_bytes();
+        let [a, b, c, d] = ttl.seconds().to_be_bytes();
+        let [.., length_high, length_low] = N.to_be_bytes();
+        let [to_high, to_low] = pointer_to(HEADER_LENGTH);
+        let template: [u8; RECORD_HEAD] =
+            [to_high, to_low, type_high, type_low, 0, 1, a, b, c, d, length_high, length_low];
+        let room = self.response.get_mut(self.at..self.records_end).unwrap_or_default();
+        let mut count = 0;
+        for (record, address) in room.chunks_exact_mut(RECORD_HEAD + N).zip(addresses) {
+            if let Some((head, rdata)) = record.split_first_chunk_mut::<RECORD_HEAD>() {
+                *head = template;
+                rdata.copy_from_slice(&address);
+            }
+            count += 1;
+        }
+        self.at += usize::from(count) * (RECORD_HEAD + N);
+        self.answers += count;
+    }
+
+    /// Writes one record, whole or not at all, and returns where its data stands.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn record(
+        &mut self,
+        section: Section,
+        owner: Owner,
+        rtype: Rtype,
+        ttl: Ttl,
+        rdata: impl FnOnce(&mut Self) -> Result<(), Full>,
+    ) -> Result<Range<usize>, Full> {
+        let start = self.at;
+        let written = self.record_from_here(owner, rtype, ttl, rdata);
+        match (&written, section) {
+            (Err(Full), _) => self.at = start,
+            (Ok(_), Section::Answer) => self.answers += 1,
+            (Ok(_), Section::Authority) => self.authorities += 1,
+            (Ok(_), Section::Additional) => self.additionals += 1,
+        }
+        written
+    }
+
+    fn record_from_here(
+        &mut self,
+        owner: Owner,
+        rtype: Rtype,
+        ttl: Ttl,
+        rdata: impl FnOnce(&mut Self) -> Result<(), Full>,
+    ) -> Result<Range<usize>, Full> {
+        self.owner(owner)?;
+        let [type_high, type_low] = rtype.0.to_be_bytes();
+        let [a, b, c, d] = ttl.seconds().to_be_bytes();
+        self.put(&[type_high, type_low, 0, 1, a, b, c, d, 0, 0])?;
+        let start = self.at;
+        rdata(self)?;
+        let [.., length_high, length_low] = (self.at - start).to_be_bytes();
+        if let Some(length) = self.response.get_mut(start - 2..start) {
+            length.copy_from_slice(&[length_high, length_low]);
+        }
+        Ok(start..self.at)
+    }
+
+    /// Where the data stands of the record that begins at `at`, which [`record`](Self::record) wrote with the question's name as its
+    /// owner; empty when there is none.
+    #[must_use]
+    pub fn rdata_after(&self, at: usize) -> Range<usize> {
+        let start = at + RECORD_HEAD;
+        match self.response.get(start - 2..start) {
+            Some([high, low]) if start <= self.at => start..start + usize::from(u16::from_be_bytes([*high, *low])),
+            _ => 0..0,
+        }
+    }
+
+    fn owner(&mut self, owner: Owner) -> Result<(), Full> {
+        match owner {
+            Owner::Question => self.put(&pointer_to(HEADER_LENGTH)),
+            Owner::Suffix(offset) => {
+                let at = HEADER_LENGTH + offset;
+                // The root is shorter than a pointer to it.
+                if self.response.get(at) == Some(&0) { self.put(&[0]) } else { self.put(&pointer_to(at)) }
+            }
+            Owner::Earlier(name) if name.start < POINTER_END => self.put(&pointer_to(name.start)),
+            // RFC 1035 §4.1.4: a pointer has fourteen bits, and a stream's response may be longer.
+            Owner::Earlier(name) => {
+                let end = self.at + name.len();
+                if end > self.records_end || name.end > self.at {
+                    return Err(Full);
+                }
+                self.response.copy_within(name, self.at);
+                self.at = end;
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes plain octets.
+    ///
+    /// # Errors
+    /// When they do not fit.
+    pub fn put(&mut self, octets: &[u8]) -> Result<(), Full> {
+        let room = self.response.get_mut(self.at..self.records_end).ok_or(Full)?;
+        room.get_mut(..octets.len()).ok_or(Full)?.copy_from_slice(octets);
+        self.at += octets.len();
+        Ok(())
+    }
+
+    /// Writes a label with its length octet.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn put_label(&mut self, label: &[u8]) -> Result<(), Full> {
+        // A label has 63 octets at most.
+        self.put(&label.len().to_le_bytes()[..1])?;
+        self.put(label)
+    }
+
+    /// Writes a number as a label, in decimal.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn put_number_label(&mut self, number: u32) -> Result<(), Full> {
+        let mut digits = [0; 10];
+        let mut first = digits.len();
+        let mut rest = number;
+        for (index, digit) in digits.iter_mut().enumerate().rev() {
+            *digit = b'0' + (rest % 10).to_le_bytes()[0];
+            first = index;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.put_label(digits.get(first..).unwrap_or_default())
+    }
+
+    /// Writes a name, its end as a pointer where the question's name ends the same way. Only for types whose data may be compressed
+    /// (RFC 3597 §4).
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn put_compressed(&mut self, wire: &[u8], qname: &NameBuffer) -> Result<(), Full> {
+        let mut rest = wire;
+        while let Some((length, after)) = rest.split_first().filter(|(length, _)| **length != 0) {
+            if let Some(offset) = suffix_of(qname, rest) {
+                return self.put(&pointer_to(HEADER_LENGTH + offset));
+            }
+            let (label, after) = after.split_at_checked(usize::from(*length)).ok_or(Full)?;
+            self.put_label(label)?;
+            rest = after;
+        }
+        self.put(&[0])
+    }
+
+    /// Takes everything but the question back and sets TC: an answer cut short is an answer that someone would use
+    /// (RFC 2181 §9).
+    pub const fn truncate(&mut self) {
+        self.at = self.question_end;
+        (self.answers, self.authorities, self.additionals) = (0, 0, 0);
+        self.truncation = Flags::TC;
+    }
+
+    /// Writes OPT and the header, and returns the length of the response. `opt` is the one that [`new`](Self::new) made room for.
+    #[must_use]
+    pub fn finish(self, flags: Flags, rcode: Rcode, opt: Option<&OptResponse<'_>>) -> usize {
+        let Self { response, at, end, answers, authorities, mut additionals, truncation, .. } = self;
+        let mut length = at;
+        if let Some(opt) = opt {
+            length += opt.write(rcode, response.get_mut(at..end).unwrap_or_default());
+            additionals += 1;
+        }
+        if let Some(head) = response.first_chunk_mut::<HEADER_LENGTH>() {
+            let id = u16::from_be_bytes([head[0], head[1]]);
+            let flags = flags.with(truncation).with_rcode(rcode);
+            *head = Header { id, flags, questions: 1, answers, authorities, additionals }.octets();
+        }
+        length
+    }
+
+    /// Writes a response that has a header and nothing else, for a query without a readable question.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn bare(response: &'r mut [u8], header: Header, rcode: Rcode) -> Result<usize, Full> {
+        let place = response.first_chunk_mut::<HEADER_LENGTH>().ok_or(Full)?;
+        let flags = header.flags.response().with_rcode(rcode);
+        *place = Header { id: header.id, flags, ..Header::default() }.octets();
+        Ok(HEADER_LENGTH)
+    }
+}
+
+/// The octet of `qname` at which it ends as `wire` does, if it does.
+fn suffix_of(qname: &NameBuffer, wire: &[u8]) -> Option<usize> {
+    let offset = qname.wire().len().checked_sub(wire.len())?;
+    // A suffix by octets is one by labels only where a label starts.
+    let is_label = (0..qname.label_count()).any(|index| qname.offset(index) == offset);
+    (is_label && qname.wire().get(offset..)? == wire).then_some(offset)
+}
+
+/// A compression pointer (RFC 1035 §4.1.4).
+const fn pointer_to(at: usize) -> [u8; 2] {
+    let [low, high, ..] = at.to_le_bytes();
+    [0xc0 | high, low]
+}
+
+/// Octets of a record before its data, when its owner is a pointer.
+const RECORD_HEAD: usize = 12;
+/// The first offset that a pointer cannot hold.
+const POINTER_END: usize = 0x4000;
