@@ -44,6 +44,8 @@ pub struct AppState {
     pub internal_routing_source: Option<Source>,
     /// Who sees its discovery names.
     pub audience: Audience,
+    /// What says so; `None` when it follows from the kinds of its components.
+    pub audience_source: Option<Source>,
     /// What archives it, if anything does.
     pub archived: Option<Source>,
     /// The component that gates its hostnames.
@@ -393,6 +395,7 @@ impl Registry {
             internal_routing,
             internal_routing_source: gathered.internal_routing.as_ref().map(|(_, source)| source.clone()),
             audience,
+            audience_source: gathered.discovery.as_ref().map(|(_, source)| source.clone()),
             archived: gathered.archive.as_ref().filter(|(archive, _)| *archive).map(|(_, source)| source.clone()),
             web,
             owners: entry.wanted.iter().filter(holds).cloned().collect(),

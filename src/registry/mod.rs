@@ -17,6 +17,7 @@ mod apps;
 mod claims;
 mod deadlines;
 mod spaces;
+mod timestamp;
 mod topology;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 pub use apps::{AppState, ComponentState, InstanceState, OwnerKind, OwnerState, Standing};
 pub use spaces::{DEFAULT_SPACE, SpaceState};
+pub use timestamp::Timestamp;
 
 use crate::name::{Label, Name};
 use crate::spec::{AppSpec, Document, Fault, Place, TopologyApp};
@@ -372,6 +374,13 @@ impl Registry {
     /// Every LAN, with the app that holds it.
     pub fn lans(&self) -> impl Iterator<Item = (ipnet::IpNet, AppId)> + '_ {
         self.lans.iter().map(|(network, app)| (*network, app))
+    }
+
+    /// Where the app that holds a LAN says so.
+    #[must_use]
+    pub fn lan_source(&self, network: ipnet::IpNet) -> Option<&Source> {
+        let holder = self.apps.get(&self.lans.holder(&network)?)?;
+        holder.lans.iter().find(|(wanted, _)| *wanted == network).map(|(_, source)| source)
     }
 
     /// Replaces a file's documents; says whether a space document was or is among them.
