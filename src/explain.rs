@@ -6,15 +6,15 @@
 //!
 //! It speaks to the operator, so it tells all, what is hidden from the caller included. None of it goes on the wire.
 //!
-//! - [`caller`]: the address and what it is shown.
-//! - [`name`]: what the name is, and in which zone.
-//! - [`app`]: the app behind it, its gate, its instances.
+//! - `caller`: the address and what it is shown.
+//! - `name`: what the name is, and in which zone.
+//! - `app`: the app behind it, its gate, its instances.
 
 mod app;
 mod caller;
 mod name;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::net::IpAddr;

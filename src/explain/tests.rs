@@ -9,20 +9,20 @@ use crate::compile::Compiler;
 use crate::name::Label;
 use crate::registry::{FileChange, FileContent, Now};
 use crate::spec::{
-    AppDomain, AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, DomainSpec, InstanceSpec, Own, Peer,
-    Role, Settings, SpaceSpec, State,
+    AppDomain, AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, DomainSpec, InstanceSpec, NameServer,
+    Own, Peer, Role, Settings, SpaceSpec, State,
 };
 use crate::zone::Readiness;
 
-fn at<T>(line: u32, value: T) -> At<T> {
+pub(crate) fn at<T>(line: u32, value: T) -> At<T> {
     At { value, place: Place { line, column: 3 } }
 }
 
-fn label(text: &str) -> Label {
+pub(crate) fn label(text: &str) -> Label {
     Label::from_octets(text.as_bytes()).unwrap()
 }
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
@@ -45,7 +45,7 @@ fn space() -> Document {
     })
 }
 
-fn component(line: u32, text: &str, kind: ComponentKind) -> ComponentSpec {
+pub(crate) fn component(line: u32, text: &str, kind: ComponentKind) -> ComponentSpec {
     ComponentSpec {
         name: at(line, label(text)),
         kind,
@@ -56,12 +56,17 @@ fn component(line: u32, text: &str, kind: ComponentKind) -> ComponentSpec {
     }
 }
 
-fn app<const N: usize>(text: &str, role: Role, components: [ComponentSpec; N], settings: Settings) -> Document {
+pub(crate) fn app<const N: usize>(
+    text: &str,
+    role: Role,
+    components: [ComponentSpec; N],
+    settings: Settings,
+) -> Document {
     let components = components.into();
     Document::App(AppSpec { app: at(1, label(text)), role, components, settings, instances: Vec::new() })
 }
 
-fn instance(text: &str, component: &str, number: u32, address: &str) -> AppSpec {
+pub(crate) fn instance(text: &str, component: &str, number: u32, address: &str) -> AppSpec {
     let instance = InstanceSpec {
         component: label(component),
         number,
@@ -80,10 +85,11 @@ fn instance(text: &str, component: &str, number: u32, address: &str) -> AppSpec 
     }
 }
 
-struct World {
-    registry: Registry,
+/// What is declared, and what is served of it.
+pub(crate) struct World {
+    pub(crate) registry: Registry,
     compiler: Compiler,
-    snapshot: Snapshot,
+    pub(crate) snapshot: Snapshot,
     second: u64,
 }
 
@@ -91,7 +97,7 @@ impl World {
     /// - `shop`: a service `web` with one of two up, a worker; routed, with a custom domain, a wildcard and a LAN;
     /// - `blog`: a process type `web` with nothing registered; routed;
     /// - `secret`: a service `api` that only its own LAN sees; not routed.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut world = Self {
             registry: Registry::new(Duration::from_secs(60)),
             compiler: Compiler::new(),
@@ -123,20 +129,37 @@ impl World {
         world
     }
 
-    fn drop<const N: usize>(&mut self, file: &str, documents: [Document; N]) {
+    pub(crate) fn drop<const N: usize>(&mut self, file: &str, documents: [Document; N]) {
         let content = Some(FileContent { documents: documents.into(), modified: 1 });
         let touched = self.registry.apply(vec![FileChange { file: Arc::from(file), content }], self.now());
         self.compile(&touched);
     }
 
-    fn register(&mut self, file: &str, app: AppSpec) {
+    pub(crate) fn register(&mut self, file: &str, app: AppSpec) {
         self.drop(file, [Document::App(app)]);
     }
 
-    fn wait(&mut self, seconds: u64) {
+    pub(crate) fn wait(&mut self, seconds: u64) {
         self.second += seconds;
         let touched = self.registry.advance(self.now());
         self.compile(&touched);
+    }
+
+    /// Gives the space a name server.
+    pub(crate) fn name_server(&mut self, text: &str, address: &str) {
+        let Document::Space(mut space) = space() else { return };
+        space.ns = vec![at(8, NameServer { name: name(text), addresses: vec![address.parse().unwrap()] })];
+        self.drop("space.yaml", [Document::Space(space)]);
+    }
+
+    /// Adds the space `zeta`, with the same discovery domain.
+    pub(crate) fn second_space(&mut self) {
+        let Document::Space(mut space) = space() else { return };
+        space.name = at(1, "zeta".to_owned());
+        space.cidrs = vec![at(2, "10.9.0.0/16".parse().unwrap())];
+        space.router = Vec::new();
+        space.peers = Vec::new();
+        self.drop("zeta/space.yaml", [Document::Space(space)]);
     }
 
     fn now(&self) -> Now {
