@@ -13,8 +13,6 @@
 mod app;
 mod caller;
 mod name;
-#[cfg(test)]
-pub(crate) mod tests;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -24,8 +22,7 @@ use serde::{Serialize, Serializer};
 use crate::engine::{self, Ask, Recursion, Transport, Trust, Verdict};
 use crate::name::{Name, NameBuffer};
 use crate::record::Rtype;
-use crate::registry::{Registry, Source, SpaceState};
-use crate::spec::Place;
+use crate::registry::{Registry, Source};
 use crate::zone::{Found, Node, Snapshot, View};
 
 /// Why a caller gets what it gets.
@@ -252,11 +249,6 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Where something in a space's document stands; the default space has none.
-fn in_space(space: &SpaceState, place: Place) -> Option<Source> {
-    space.source.as_ref().map(|source| Source { file: source.file.clone(), place })
-}
-
 /// A query as a stub sends it: RD, one question, EDNS.
 fn query(name: &Name, qtype: Rtype) -> Vec<u8> {
     let header = [0, 0, 0x01, 0, 0, 1, 0, 0, 0, 0, 0, 1];
@@ -300,10 +292,10 @@ fn as_place<S: Serializer>(source: &Option<Source>, serializer: S) -> Result<S::
         line: u32,
         column: u32,
     }
-    let written = source.as_ref().map(|Source { file, place: Place { line, column } }| Written {
-        file,
-        line: *line,
-        column: *column,
+    let written = source.as_ref().map(|source| Written {
+        file: &source.file,
+        line: source.place.line,
+        column: source.place.column,
     });
     written.serialize(serializer)
 }

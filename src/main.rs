@@ -1,1 +1,7 @@
-fn main() {}
+//! The `spacedns` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    spacedns::cli::run()
+}

@@ -224,38 +224,40 @@ impl NameBuffer {
     ///
     /// # Errors
     /// When the octets end too early, a label's length is over 63 (a pointer among them: no name that a query holds
-    /// has anything to point at), or the name is too long. The buffer's content is then unspecified but valid.
+    /// has anything to point at), or the name is too long. The buffer is the root then.
     pub fn read(&mut self, message: &[u8], at: usize) -> Result<usize, NameError> {
-        let mut position = 0_usize;
         self.labels = 0;
         self.length = 1;
+        if let Some(root) = self.octets.first_mut() {
+            *root = 0;
+        }
+        let octets = message.get(at..).ok_or(NameError::NotWire)?;
+        let mut position = 0_usize;
+        let mut count = 0_usize;
         loop {
-            let length = usize::from(*message.get(at + position).ok_or(NameError::NotWire)?);
+            let length = usize::from(*octets.get(position).ok_or(NameError::NotWire)?);
             if length == 0 {
                 break;
             }
             if length > LABEL_MAX {
                 return Err(NameError::NotWire);
             }
-            let next = position + length + 1;
-            // One octet must be left for the root.
-            let target =
-                self.octets.get_mut(position..next).filter(|_| next < NAME_MAX).ok_or(NameError::NameTooLong)?;
-            let source = message.get(at + position..at + next).ok_or(NameError::NotWire)?;
-            for (to, from) in target.iter_mut().zip(source) {
-                // A length octet is at most 63 and so below every letter: it is its own lower case.
-                *to = from.to_ascii_lowercase();
+            // The last label must leave one octet for the root, so a start fits an octet and there are at most 127.
+            let start = self.starts.get_mut(count).ok_or(NameError::NameTooLong)?;
+            *start = position.to_le_bytes()[0];
+            position += length + 1;
+            count += 1;
+            if position >= NAME_MAX {
+                return Err(NameError::NameTooLong);
             }
-            // `next < 255`, so the start fits an octet and the count stays within 127.
-            if let Some(start) = self.starts.get_mut(usize::from(self.labels)) {
-                *start = position.to_le_bytes()[0];
-            }
-            self.labels += 1;
-            position = next;
         }
-        if let Some(root) = self.octets.get_mut(position) {
-            *root = 0;
-        }
+        // One copy and one pass over the whole name: a length octet is at most 63, below every letter, and so is its own
+        // lower case.
+        let whole = octets.get(..=position).ok_or(NameError::NotWire)?;
+        let place = self.octets.get_mut(..=position).ok_or(NameError::NameTooLong)?;
+        place.copy_from_slice(whole);
+        place.make_ascii_lowercase();
+        self.labels = count.to_le_bytes()[0];
         self.length = (position + 1).to_le_bytes()[0];
         Ok(at + position + 1)
     }

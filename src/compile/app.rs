@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::name::Label;
-use crate::registry::{AppState, ComponentState, InstanceState, OwnerKind, SpaceState, Standing, Timestamp};
-use crate::spec::Audience;
+use crate::registry::{
+    AppState, Audience, ComponentKind, ComponentState, InstanceState, OwnerKind, SpaceState, Standing, Timestamp,
+};
 use crate::zone::{self, AddressSet, App, Bare, Component, Gate, Instance, Owner, Port, Target};
 
 /// The most octets of a reason: what every response has room for beside its sections.
@@ -156,14 +157,22 @@ fn reason(app: &AppState, label: &Label, state: &ComponentState) -> Box<str> {
     if app.archived.is_some() {
         return cut(format!("{}: the app is archived", app.label));
     }
-    let of = state.quantity.map_or(state.instances.len(), |quantity| usize::try_from(quantity).unwrap_or(usize::MAX));
-    let mut text = format!("{}: 0 of {of} {label} instances up", app.label);
+    // A service has one instance unless its spec says otherwise; a process type has as many as are registered.
+    let of = match (state.quantity, state.kind) {
+        (Some(quantity), _) => usize::try_from(quantity).unwrap_or(usize::MAX),
+        (None, Some(ComponentKind::Service)) => state.instances.len().max(1),
+        (None, _) => state.instances.len(),
+    };
+    let mut text = match of {
+        0 => format!("{}: no {label} instance is registered", app.label),
+        of => format!("{}: 0 of {of} {label} instances up", app.label),
+    };
     for (number, instance) in &state.instances {
         // Writing into a string cannot fail.
         let _ = match instance.standing {
             Standing::Up | Standing::Unregistered => Ok(()),
             Standing::Expired(at) => write!(text, "; {label}.{number} lease expired {}", Timestamp(at)),
-            other => write!(text, "; {label}.{number} is {}", standing(other)),
+            other => write!(text, "; {label}.{number} {}", standing(other)),
         };
         if text.len() > REASON_MAX {
             break;

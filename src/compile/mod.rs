@@ -4,15 +4,13 @@
 //! changes nothing makes no snapshot. Everything else is shared with the snapshot before (its tables copy what is written to
 //! and nothing else).
 //!
-//! - [`app`]: one app's block.
-//! - [`names`]: the table of names outside the discovery domains, with the empty non-terminals above them.
+//! - `app`: one app's block.
+//! - `names`: the table of names outside the discovery domains, with the empty non-terminals above them.
 //!
 //! Compiling from nothing is the same code with everything touched: that is what the property test holds it against.
 
 mod app;
 mod names;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -20,8 +18,7 @@ use std::sync::Arc;
 
 use crate::name::Name;
 use crate::record::Ttl;
-use crate::registry::{AppId, Registry, SpaceState, Touched};
-use crate::spec::Own;
+use crate::registry::{AppId, Own, Registry, SpaceState, Touched};
 use crate::zone::{
     self, AddressSet, Apex, ApexKind, App, Holder, Lan, NameServer, Ranges, Rule, Sharing, Snapshot, Space, View,
     app_hash, holder_hash, key_of, reverse_zones,

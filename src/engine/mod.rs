@@ -1,6 +1,6 @@
 //! Decides and writes the response to one query: no socket, no clock, no lock, no allocation, no panic on any octets.
 //!
-//! Three steps, each its own call: [`Query::read`] reads, [`lookup`] decides an outcome, [`sections`] says what of it goes where and
+//! Three steps, each its own call: [`Query::read`] reads, `lookup` decides an outcome, `sections` says what of it goes where and
 //! has a [`crate::wire::Writer`] write it. [`respond`] is all three. They can be called apart, so that a batch of queries can be read before the
 //! first is answered.
 

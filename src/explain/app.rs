@@ -1,9 +1,10 @@
 //! The app behind a name: what declares it, what its gate looks at, and where each of its instances stands (design §4.2).
 
-use super::{Inquiry, Subject, in_space};
+use super::{Inquiry, Subject};
 use crate::name::Label;
-use crate::registry::{AppId, AppState, ComponentState, InstanceState, Registry, Standing, Timestamp};
-use crate::spec::{Audience, ComponentKind};
+use crate::registry::{
+    AppId, AppState, Audience, ComponentKind, ComponentState, InstanceState, Registry, Standing, Timestamp,
+};
 use crate::zone::{Component, Gate};
 
 /// What of an app a name stands for.
@@ -112,7 +113,7 @@ impl Inquiry<'_> {
         let Some(space) = self.registry.space(state.space) else { return };
         let addresses: Vec<String> = space.spec.router.iter().map(|address| address.value.to_string()).collect();
         let words = format!("the router of the space {} is at {}", space.spec.name.value, addresses.join(", "));
-        let source = space.spec.router.first().and_then(|address| in_space(space, address.place));
+        let source = space.spec.router.first().and_then(|address| space.source_of(address));
         self.say(Subject::Gate, words, source);
     }
 

@@ -1,6 +1,6 @@
 //! Who asks, by which rule, and what that shows it (design §3).
 
-use super::{Inquiry, Subject, in_space};
+use super::{Inquiry, Subject};
 use crate::registry::{AppId, SpaceState};
 use crate::zone::{Lan, SpaceIndex, View, key_of};
 
@@ -58,13 +58,13 @@ impl Inquiry<'_> {
                 "{caller} is no instance's address, in no app's `lan`, and in {}, a `cidr` of the space {name}",
                 cidr.value
             );
-            self.say(Subject::Caller, words, in_space(state, cidr.place));
+            self.say(Subject::Caller, words, state.source_of(cidr));
         } else if let Some(peer) = state.spec.peers.iter().find(|peer| peer.value.cidr.contains(&caller)) {
             let words = format!(
                 "{caller} lies in {}, the network of {}, a peer of the space {name}",
                 peer.value.cidr, peer.value.name
             );
-            self.say(Subject::Caller, words, in_space(state, peer.place));
+            self.say(Subject::Caller, words, state.source_of(peer));
         } else {
             let words = format!("{caller} is this machine itself, which counts as a peer of the only space, {name}");
             self.say(Subject::Caller, words, state.source.clone());
@@ -88,7 +88,7 @@ impl Inquiry<'_> {
             let networks: Vec<String> =
                 cidrs.chain(state.spec.peers.iter().map(|peer| peer.value.cidr.to_string())).collect();
             let words = format!("the space {} and its peers are in {}", state.spec.name.value, networks.join(", "));
-            let source = state.spec.cidrs.first().and_then(|cidr| in_space(&state, cidr.place));
+            let source = state.spec.cidrs.first().and_then(|cidr| state.source_of(cidr));
             self.say(Subject::Caller, words, source);
         }
     }

@@ -3,10 +3,9 @@
 //! [`Snapshot::find`](crate::zone::Snapshot::find) has decided; what is read off the name here are the labels that it was found by.
 
 use super::app::{Part, kind_words};
-use super::{Inquiry, Subject, in_space};
+use super::{Inquiry, Subject};
 use crate::name::{Label, Name, NameBuffer};
-use crate::registry::{AppId, AppState, Source};
-use crate::spec::Audience;
+use crate::registry::{AppId, AppState, Audience, Source};
 use crate::zone::{
     ApexKind, Found, Lan, Missing, NameEntry, Node, Owned, OwnerKind, SpaceIndex, Types, View, Why, reverse_name,
     reverse_zones,
@@ -181,7 +180,7 @@ impl Inquiry<'_> {
     fn discovery_source(&self, place: &Place<'_>) -> Option<Source> {
         let space = self.registry.space(place.view.space)?;
         let domain = space.spec.discovery_domains.iter().find(|domain| domain.value == place.zone)?;
-        in_space(space, domain.place)
+        space.source_of(domain)
     }
 
     /// App hostnames, DNS targets, custom domains: in a zone that is all ours, or over a public suffix.
@@ -198,7 +197,7 @@ impl Inquiry<'_> {
             (_, Node::Apex) => {
                 let source = self.registry.space(place.view.space).and_then(|space| {
                     let domain = space.spec.app_domains.iter().find(|domain| domain.value.name == *zone)?;
-                    in_space(space, domain.place)
+                    space.source_of(domain)
                 });
                 self.name_is("is the apex of a domain of app hostnames that is all ours", source);
             }
@@ -255,7 +254,7 @@ impl Inquiry<'_> {
     fn explain_reverse(&mut self, place: &Place<'_>) {
         let cidr = self.registry.space(place.view.space).and_then(|space| {
             let cidr = space.spec.cidrs.iter().find(|cidr| reverse_zones(cidr.value).contains(&place.zone))?;
-            in_space(space, cidr.place)
+            space.source_of(cidr)
         });
         let zone = &place.zone;
         match place.owned.node {

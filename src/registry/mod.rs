@@ -5,18 +5,22 @@
 //! equal states; nothing else is remembered. Time is an argument, and all that waits for it stands in one queue.
 //!
 //! A change is taken in as a batch, so that the order of files in it decides nothing. The batch says which apps, names
-//! and addresses it touched; only these are resolved again ([`apps`]), and the compiler is told the same. Keeping every
+//! and addresses it touched; only these are resolved again (`apps`), and the compiler is told the same. Keeping every
 //! resolved app was tried on paper and dropped: it is a second copy of the documents, and resolving one takes microseconds.
 //!
-//! - [`spaces`]: which directory is which space (design §2.1).
-//! - [`apps`]: one app from all that says something of it (§2.2 to §2.4).
-//! - [`claims`]: who holds what when two want it (§2.5).
+//! - `spaces`: which directory is which space (design §2.1).
+//! - `apps`: one app from all that says something of it (§2.2 to §2.4).
+//! - `claims`: who holds what when two want it (§2.5).
 
 mod addresses;
 mod apps;
 mod claims;
 mod deadlines;
+mod files;
+mod gather;
+mod names;
 mod spaces;
+mod state;
 mod timestamp;
 mod topology;
 
@@ -25,16 +29,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use apps::{AppState, ComponentState, InstanceState, OwnerKind, OwnerState, Standing};
 pub use spaces::{DEFAULT_SPACE, SpaceState};
+// Words of the documents that a state is told in.
+pub use crate::spec::{Audience, ComponentKind, Own};
+pub use state::{AppState, ComponentState, InstanceState, OwnerKind, OwnerState, Standing};
 pub use timestamp::Timestamp;
 
 use crate::name::{Label, Name};
-use crate::spec::{AppSpec, Document, Fault, Place, TopologyApp};
+use crate::spec::{Document, Fault, Place};
 use addresses::Addresses;
 use claims::Claims;
 use deadlines::{Deadline, Deadlines};
-use spaces::{Cover, Spaces};
+use spaces::Spaces;
 
 /// A space's number; stable while the space exists.
 pub type SpaceId = u16;
@@ -383,136 +389,6 @@ impl Registry {
         holder.lans.iter().find(|(wanted, _)| *wanted == network).map(|(_, source)| source)
     }
 
-    /// Replaces a file's documents; says whether a space document was or is among them.
-    fn replace(&mut self, file: Arc<str>, content: Option<FileContent>, touched: &mut Touched) -> bool {
-        let mut with_space = false;
-        if let Some(old) = self.files.remove(&file) {
-            with_space |= has_space(&old.documents);
-            self.contribute(&file, &old.documents, Direction::Leave, touched);
-            self.deadlines.withdraw(old.deadline, Deadline::Lease(Arc::clone(&file)));
-        }
-        self.faults.remove(&Concern::File(Arc::clone(&file)));
-        if let Some(FileContent { documents, modified }) = content {
-            with_space |= has_space(&documents);
-            self.contribute(&file, &documents, Direction::Join, touched);
-            let new = File {
-                documents,
-                modified,
-                seen: self.batch,
-                renewed: self.now.monotonic,
-                lapsed: BTreeMap::new(),
-                deadline: None,
-            };
-            self.files.insert(Arc::clone(&file), new);
-            self.arm(&file);
-        }
-        with_space
-    }
-
-    /// Enters a file's documents with the apps they are about, or takes them out.
-    fn contribute(&mut self, file: &Arc<str>, documents: &[Document], direction: Direction, touched: &mut Touched) {
-        let mut findings = Findings::default();
-        for (index, document) in documents.iter().enumerate() {
-            let (named, topology): (Option<&AppSpec>, &[TopologyApp]) = match document {
-                Document::Space(_) => continue,
-                Document::App(app) => (Some(app), &[]),
-                Document::Topology(apps) => (None, apps),
-            };
-            let place = named.map_or(Place::START, |app| app.app.place);
-            let source = Source { file: Arc::clone(file), place };
-            let space = match self.spaces.cover(file) {
-                Cover::Space(space) => space,
-                Cover::Rejected => continue,
-                Cover::None => {
-                    findings.faults.push(source.fault(
-                        "",
-                        "no space covers this file: there is no space document in its directory or above".to_owned(),
-                        "move it below a space's directory, or put a space document beside it".to_owned(),
-                    ));
-                    continue;
-                }
-            };
-            if let Some(app) = named {
-                let contribution = Contribution { file: Arc::clone(file), document: index, part: 0 };
-                self.enter(space, app.app.value.clone(), contribution, direction, touched);
-            }
-            for (part, app) in topology.iter().enumerate() {
-                let contribution = Contribution { file: Arc::clone(file), document: index, part };
-                match self.spaces.at(space).and_then(|state| topology::label_of(app, &state.spec)) {
-                    Some(label) => self.enter(space, label, contribution, direction, touched),
-                    None => findings.faults.push(Source { file: Arc::clone(file), place: app.place }.fault(
-                        "apps",
-                        "the app has no name here: no dyno hostname lies under the discovery domain and no domain under an \
-                         app domain"
-                            .to_owned(),
-                        "add its `*.herokuapp.com` domain to `domains`, or declare the suffix in the space's `app_domains`"
-                            .to_owned(),
-                    )),
-                }
-            }
-        }
-        if direction == Direction::Join && !findings.faults.is_empty() {
-            self.faults.insert(Concern::File(Arc::clone(file)), findings);
-        }
-    }
-
-    fn enter(
-        &mut self,
-        space: SpaceId,
-        label: Label,
-        contribution: Contribution,
-        direction: Direction,
-        touched: &mut Touched,
-    ) {
-        match direction {
-            Direction::Leave => {
-                let Some(id) = self.app_ids.get(&(space, label)) else { return };
-                if let Some(entry) = self.apps.get_mut(id) {
-                    entry.contributions.remove(&contribution);
-                    touched.apps.insert(*id);
-                }
-            }
-            Direction::Join => {
-                let id = *self.app_ids.entry((space, label.clone())).or_insert_with(|| {
-                    self.free_ids.pop_first().unwrap_or_else(|| AppId::try_from(self.apps.len()).unwrap_or(AppId::MAX))
-                });
-                let entry = self.apps.entry(id).or_insert_with(|| AppEntry::new(space, label));
-                entry.contributions.insert(contribution);
-                touched.apps.insert(id);
-                self.deadlines.withdraw(entry.forget_at.take(), Deadline::Forget(id));
-            }
-        }
-    }
-
-    /// Decides anew which directory is which space, and enters every file again where that changed.
-    fn settle_spaces(&mut self, touched: &mut Touched) {
-        let files = std::mem::take(&mut self.files);
-        // Leave under the old spaces, join under the new ones: a file may now belong to another.
-        let mut by_path: Vec<(&Arc<str>, &File)> = files.iter().collect();
-        by_path.sort_by_key(|(file, _)| *file);
-        for (file, content) in &by_path {
-            self.contribute(file, &content.documents, Direction::Leave, touched);
-            self.faults.remove(&Concern::File(Arc::clone(file)));
-        }
-        let findings = self.spaces.settle(&files);
-        self.replace_findings(Concern::Spaces, findings);
-        for (file, content) in by_path {
-            self.contribute(file, &content.documents, Direction::Join, touched);
-        }
-        self.files = files;
-        let gone: Vec<(SpaceId, Name)> =
-            self.tombstones.keys().filter(|(space, _)| self.spaces.at(*space).is_none()).cloned().collect();
-        for key in gone {
-            if let Some(tombstone) = self.tombstones.remove(&key) {
-                self.deadlines.withdraw(Some(tombstone.until), Deadline::Tombstone(key.0, key.1.clone()));
-                touched.names.insert(key);
-            }
-        }
-        touched.spaces = true;
-        touched.ranges = true;
-        touched.apps.extend(self.apps.keys());
-    }
-
     /// Resolves every touched app again and lets claims follow. Names and addresses change hands without changing what
     /// anyone wants, so one pass is enough.
     fn settle(&mut self, touched: &mut Touched) {
@@ -550,53 +426,6 @@ impl Registry {
             self.faults.insert(concern, findings);
         }
     }
-
-    /// Grants every lease of a file anew.
-    fn renew(&mut self, file: &Arc<str>, modified: u128, touched: &mut Touched) {
-        let Some(entry) = self.files.get_mut(file) else { return };
-        entry.renewed = self.now.monotonic;
-        entry.modified = modified;
-        self.deadlines.withdraw(entry.deadline.take(), Deadline::Lease(Arc::clone(file)));
-        if !std::mem::take(&mut entry.lapsed).is_empty() {
-            self.touch_apps_of(file, touched);
-        }
-        self.arm(file);
-    }
-
-    /// Lets the leases of a file run out that end at `at` or before.
-    fn lapse(&mut self, file: &Arc<str>, at: Duration, touched: &mut Touched) {
-        let now = self.now;
-        let Some(entry) = self.files.get_mut(file) else { return };
-        entry.deadline = None;
-        for lease in leases(&entry.documents) {
-            let end = entry.renewed.saturating_add(lease);
-            if end <= at {
-                let ago = now.monotonic.saturating_sub(end).as_secs();
-                entry.lapsed.entry(lease).or_insert_with(|| now.wall.saturating_sub(ago));
-            }
-        }
-        self.touch_apps_of(file, touched);
-        self.arm(file);
-    }
-
-    fn touch_apps_of(&mut self, file: &Arc<str>, touched: &mut Touched) {
-        let Some(entry) = self.files.get_mut(file) else { return };
-        let documents = std::mem::take(&mut entry.documents);
-        self.contribute(file, &documents, Direction::Join, touched);
-        if let Some(entry) = self.files.get_mut(file) {
-            entry.documents = documents;
-        }
-    }
-
-    /// Sets the deadline of the next lease of a file to run out.
-    fn arm(&mut self, file: &Arc<str>) {
-        let Some(entry) = self.files.get_mut(file) else { return };
-        let next = leases(&entry.documents).filter(|lease| !entry.lapsed.contains_key(lease)).min();
-        entry.deadline = next.map(|lease| entry.renewed.saturating_add(lease));
-        if let Some(at) = entry.deadline {
-            self.deadlines.set(at, Deadline::Lease(Arc::clone(file)));
-        }
-    }
 }
 
 impl AppEntry {
@@ -619,27 +448,6 @@ impl AppEntry {
     fn is_gone(&self) -> bool {
         self.contributions.is_empty() && self.numbers.is_empty()
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Join,
-    Leave,
-}
-
-fn has_space(documents: &[Document]) -> bool {
-    documents.iter().any(|document| matches!(document, Document::Space(_)))
-}
-
-fn leases(documents: &[Document]) -> impl Iterator<Item = Duration> + '_ {
-    documents
-        .iter()
-        .flat_map(|document| match document {
-            Document::App(app) => app.instances.as_slice(),
-            // A dyno of a topology has no lease: it is there until the file says otherwise.
-            Document::Space(_) | Document::Topology(_) => &[],
-        })
-        .filter_map(|instance| instance.value.lease)
 }
 
 fn sorted<'a>(findings: impl Iterator<Item = &'a FileFault>) -> Vec<FileFault> {

@@ -41,19 +41,38 @@ impl SpaceState {
         self.spec.discovery_domains.iter().any(|domain| name.is_within(&domain.value))
     }
 
+    /// Where the space's document says something; the default space has none.
+    #[must_use]
+    pub fn source_of<T>(&self, said: &At<T>) -> Option<Source> {
+        let source = self.source.as_ref()?;
+        Some(Source { file: Arc::clone(&source.file), place: said.place })
+    }
+
     fn networks(&self) -> impl Iterator<Item = IpNet> + '_ {
         self.spec.cidrs.iter().map(|cidr| cidr.value).chain(self.spec.peers.iter().map(|peer| peer.value.cidr))
     }
 
-    fn clash(&self, other: &Self) -> Option<String> {
+    /// What keeps this space and another from being at once, and where it is written.
+    fn clash(&self, other: &Self) -> Option<Clash> {
         if self.spec.name.value == other.spec.name.value {
-            return Some(format!("the space {} is declared twice", self.spec.name.value));
+            let fault = format!("the space {} is declared twice", self.spec.name.value);
+            return Some(Clash { place: self.spec.name.place, field: "space", fault });
         }
-        self.networks().find_map(|ours| {
+        let cidrs = self.spec.cidrs.iter().map(|cidr| ("cidr", cidr.place, cidr.value));
+        let peers = self.spec.peers.iter().map(|peer| ("peers", peer.place, peer.value.cidr));
+        cidrs.chain(peers).find_map(|(field, place, ours)| {
             let theirs = other.networks().find(|theirs| ours.contains(theirs) || theirs.contains(&ours))?;
-            Some(format!("{ours} overlaps {theirs} of the space {}", other.spec.name.value))
+            let fault = format!("{ours} overlaps {theirs} of the space {}", other.spec.name.value);
+            Some(Clash { place, field, fault })
         })
     }
+}
+
+/// What keeps two spaces from being at once.
+struct Clash {
+    place: Place,
+    field: &'static str,
+    fault: String,
 }
 
 /// Which space a file is in.
@@ -124,9 +143,10 @@ impl Spaces {
                 continue;
             };
             if let (Some(source), Some(other)) = (&state.source, other) {
+                let source = Source { file: Arc::clone(&source.file), place: clash.place };
                 findings.faults.push(source.fault(
-                    "space",
-                    format!("{clash} ({other})"),
+                    clash.field,
+                    format!("{} ({other})", clash.fault),
                     "give every space a name, CIDRs and peers of its own; the one being served stays".to_owned(),
                 ));
             }

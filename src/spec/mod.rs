@@ -6,6 +6,20 @@
 //! The shapes are looser than the vendors' schemas because real files are (design §2.2): a list may be one mapping, or
 //! null; enums come in any case; unknown keys are warnings. The types below are what is left after that: strict.
 
+mod app;
+mod component;
+mod document;
+mod names;
+mod network;
+mod quick;
+mod reader;
+mod registration;
+mod report;
+mod space;
+mod text;
+mod topology;
+mod tree;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,6 +27,21 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::name::{Label, Name};
+
+/// The most octets of a file that holds an app spec or a space: a hundred times a large one.
+pub const SPEC_MAX: usize = 256 * 1024;
+/// The most octets of any file: some forty thousand registrations.
+pub const REGISTRATION_MAX: usize = 4 * 1024 * 1024;
+
+/// Reads a file.
+///
+/// `stem` is the file's name without its extension: what an app spec without a `name` is called. Never panics, and
+/// takes bounded time and memory, whatever the octets. A plain registration in JSON is read straight into its type;
+/// everything else goes through a located tree.
+#[must_use]
+pub fn read(octets: &[u8], format: Format, stem: &str) -> Reading {
+    document::read(octets, format, stem)
+}
 
 /// Where something stands in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -165,13 +165,13 @@ impl InstanceState {
 impl fmt::Display for InstanceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Up => "up",
-            Self::Starting => "starting",
-            Self::Draining => "draining",
-            Self::Down => "down",
-            Self::Expired => "expired",
-            Self::Displaced => "displaced: its address was registered anew",
-            Self::Unregistered => "not registered",
+            Self::Up => "is up",
+            Self::Starting => "is starting",
+            Self::Draining => "is draining",
+            Self::Down => "is down",
+            Self::Expired => "lease expired",
+            Self::Displaced => "is displaced: its address was registered anew",
+            Self::Unregistered => "is not registered",
         })
     }
 }

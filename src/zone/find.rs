@@ -170,7 +170,7 @@ impl fmt::Display for Why<'_> {
             Self::Nothing => Ok(()),
             Self::Text(text) => f.write_str(text),
             Self::Instance(Pointer { app, component, instance }) => {
-                write!(f, "{}: {}.{} is {}", app.label, component.label, instance.number, instance.state)
+                write!(f, "{}: {}.{} {}", app.label, component.label, instance.number, instance.state)
             }
             Self::AmbiguousCaller => f.write_str("ambiguous caller: several apps share this address"),
         }

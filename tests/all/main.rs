@@ -1,1 +1,22 @@
+//! Every test that takes more than one module: one binary, so that it links once.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "all of this is a test: what does not hold is to end it"
+)]
 
+mod arrows;
+mod cli;
+mod compiling;
+mod differential;
+mod examples;
+mod explain;
+mod message;
+mod process;
+mod reload;
+mod scenario;
+mod scenarios;
+mod sockets;
+mod types;
+mod world;

@@ -85,7 +85,7 @@ fn a_closed_gate_is_nodata_with_its_reason() {
     assert_eq!(plain.edns, None);
     let instance = ask(&snapshot, &from(SPACE), &query_edns("3.web.shop.app.localspace", A, 1232, &[]));
     assert_no_data(&instance, "app.localspace.");
-    assert_eq!(instance.reason(), Some((0, "shop: web.3 is lease expired".into())));
+    assert_eq!(instance.reason(), Some((0, "shop: web.3 lease expired".into())));
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn targets_past_the_reach_of_pointers_have_their_names_written_out() {
     }
     let targets: Vec<_> = (0..600).map(|instance| (instance, 8080)).collect();
     let web = web.port("http", &targets);
-    world::add_app(&mut snapshot, 4, world::app("huge", crate::zone::Gate::Web(0), [web.0], &[]));
+    world::add_app(&mut snapshot, 4, world::app("huge", crate::zone::Gate::Web(0), [web.done()], &[]));
     let response = ask(&snapshot, &tcp(SPACE), &query("_http._tcp.web.huge.app.localspace", SRV));
     assert_eq!((response.answer.len(), response.additional.len()), (600, 600));
     assert_eq!(response.additional[599], "600.web.huge.app.localspace. 5 A 10.0.173.1");

@@ -58,12 +58,12 @@ fn limit_of(ask: &Ask) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
 
     #[test]
     fn any_octets_get_a_verdict(ask in asks(), octets in prop::collection::vec(any::<u8>(), 0..600), room in 0_usize..1300) {
         let mut response = vec![0; room];
-        if let Verdict::Send(length) = respond(&acme_once(), &ask, &octets, &mut response) {
+        if let Verdict::Send(length) = respond(&acme(), &ask, &octets, &mut response) {
             prop_assert!(length <= room);
         }
     }
@@ -83,7 +83,7 @@ proptest! {
         if let Some(cut) = cut {
             query.truncate(cut.index(query.len()));
         }
-        if let Some(octets) = octets_of(&acme_once(), &ask, &query) {
+        if let Some(octets) = octets_of(&acme(), &ask, &query) {
             prop_assert!(octets.len() <= limit_of(&ask));
             prop_assert_eq!(&octets[..2], &query[..2]);
             prop_assert!(octets[2] & 0x80 != 0);
@@ -99,7 +99,7 @@ proptest! {
     #[test]
     fn a_response_keeps_to_any_room(ask in asks(), query in queries(), room in 512_usize..3000) {
         let mut response = vec![0; room];
-        let verdict = match respond(&acme_once(), &ask, &query, &mut response) {
+        let verdict = match respond(&acme(), &ask, &query, &mut response) {
             Verdict::Forward => refuse_foreign(&ask, &query, &mut response),
             verdict => verdict,
         };
@@ -107,10 +107,4 @@ proptest! {
         prop_assert!(length <= room);
         Response::read(&response[..length]);
     }
-}
-
-/// The snapshot, made once.
-fn acme_once() -> std::sync::Arc<Snapshot> {
-    static SNAPSHOT: std::sync::OnceLock<std::sync::Arc<Snapshot>> = std::sync::OnceLock::new();
-    std::sync::Arc::clone(SNAPSHOT.get_or_init(|| std::sync::Arc::new(acme())))
 }

@@ -1,7 +1,7 @@
 //! A space with a few apps, put together by hand.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::name::{Label, Name};
 use crate::record::Ttl;
@@ -32,6 +32,11 @@ pub(crate) const STRANGER: &str = "8.8.8.8";
 /// - `secret`: seen from its own LAN only;
 /// - names of apps that were removed.
 pub(crate) fn acme() -> Snapshot {
+    static SNAPSHOT: OnceLock<Snapshot> = OnceLock::new();
+    SNAPSHOT.get_or_init(make_acme).clone()
+}
+
+fn make_acme() -> Snapshot {
     let mut snapshot = Snapshot { generation: 1, serial: 2026, readiness: Readiness::Ready, ..Snapshot::starting() };
     snapshot.spaces = Arc::from([Some(Arc::new(space()))]);
     let rule =
@@ -57,14 +62,14 @@ pub(crate) fn acme() -> Snapshot {
         ("api.example.com", OwnerKind::Domain),
         ("*.wild.example.com", OwnerKind::Wildcard),
     ];
-    add_app(&mut snapshot, 0, app("shop", Gate::Router, [web.0, worker.0], &owners));
+    add_app(&mut snapshot, 0, app("shop", Gate::Router, [web.done(), worker.done()], &owners));
 
     let web = component("web", Bare::Named)
         .instance(1, InstanceState::Down, &[])
         .instance(2, InstanceState::Unregistered, &[])
         .closed("idle: 0 of 2 web instances up");
     let gate = Gate::Closed("idle: 0 of 2 web instances up; web.1 lease expired 2026-11-20T16:40:12Z".into());
-    add_app(&mut snapshot, 1, app("idle", gate, [web.0], &[("idle.herokuapp.com", OwnerKind::Hostname)]));
+    add_app(&mut snapshot, 1, app("idle", gate, [web.done()], &[("idle.herokuapp.com", OwnerKind::Hostname)]));
 
     let mut web = component("web", Bare::Named);
     for number in 1..=100 {
@@ -73,10 +78,10 @@ pub(crate) fn acme() -> Snapshot {
     }
     let targets: Vec<_> = (0..100).map(|instance| (instance, 8080)).collect();
     let web = web.port("http", &targets);
-    add_app(&mut snapshot, 2, app("big", Gate::Web(0), [web.0], &[("big.herokuapp.com", OwnerKind::Hostname)]));
+    add_app(&mut snapshot, 2, app("big", Gate::Web(0), [web.done()], &[("big.herokuapp.com", OwnerKind::Hostname)]));
 
     let web = component("web", Bare::Named).instance(1, InstanceState::Up, &[SECRET, SHARED]);
-    let secret = App { audience: Audience::Lan, ..app("secret", Gate::Router, [web.0], &[]) };
+    let secret = App { audience: Audience::Lan, ..app("secret", Gate::Router, [web.done()], &[]) };
     add_app(&mut snapshot, 3, secret);
 
     add_loose(&mut snapshot, "gone.herokuapp.com", Types::All, NameEntry::Tombstone);
@@ -118,17 +123,21 @@ fn space() -> Space {
 }
 
 /// A component in the making.
-pub(crate) struct Draft(pub(crate) Component);
+pub(crate) struct Draft {
+    component: Component,
+    up: Vec<IpAddr>,
+}
 
 pub(crate) fn component(label: &str, bare: Bare) -> Draft {
-    Draft(Component {
+    let component = Component {
         label: Label::from_octets(label.as_bytes()).unwrap(),
         bare,
         up: AddressSet::default(),
         closed: Box::default(),
         instances: Box::default(),
         ports: Box::default(),
-    })
+    };
+    Draft { component, up: Vec::new() }
 }
 
 impl Draft {
@@ -139,16 +148,18 @@ impl Draft {
         let v6 = all.iter().filter_map(|address| if let IpAddr::V6(v6) = address { Some(*v6) } else { None });
         let instance = Instance { number, state, v4: v4.collect(), v6: v6.collect() };
         if state == InstanceState::Up {
-            let before = self.0.up.v4().iter().copied().map(IpAddr::V4);
-            let before = before.chain(self.0.up.v6().iter().copied().map(IpAddr::V6));
-            self.0.up = AddressSet::new(before.chain(all));
+            self.up.extend(all);
         }
-        self.0.instances = self.0.instances.into_iter().chain([instance]).collect();
+        self.component.instances = self.component.instances.into_iter().chain([instance]).collect();
         self
     }
 
+    pub(crate) fn done(self) -> Component {
+        Component { up: AddressSet::new(self.up), ..self.component }
+    }
+
     pub(crate) fn closed(mut self, reason: &str) -> Self {
-        self.0.closed = reason.into();
+        self.component.closed = reason.into();
         self
     }
 
@@ -156,7 +167,7 @@ impl Draft {
     pub(crate) fn port(mut self, label: &str, targets: &[(u16, u16)]) -> Self {
         let label = Label::from_octets(label.as_bytes()).unwrap();
         let targets = targets.iter().map(|(instance, port)| Target { instance: *instance, port: *port }).collect();
-        self.0.ports = self.0.ports.into_iter().chain([Port { label, targets }]).collect();
+        self.component.ports = self.component.ports.into_iter().chain([Port { label, targets }]).collect();
         self
     }
 }

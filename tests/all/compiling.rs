@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Compiler, canonical};
-use crate::name::Label;
-use crate::registry::{FileChange, FileContent, Now, Registry};
-use crate::spec::{
+use spacedns::compile::{Compiler, canonical};
+use spacedns::name::Label;
+use spacedns::registry::{FileChange, FileContent, Now, Registry};
+use spacedns::spec::{
     AppDomain, AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, DomainSpec, InstanceSpec, Own, Peer,
     Place, Role, Settings, SpaceSpec, State,
 };
-use crate::zone::Snapshot;
+use spacedns::zone::Snapshot;
 
 fn at<T>(value: T) -> At<T> {
     At { value, place: Place::START }
@@ -24,7 +24,7 @@ fn label(text: &str) -> Label {
     Label::from_octets(text.as_bytes()).unwrap()
 }
 
-fn name(text: &str) -> At<crate::name::Name> {
+fn name(text: &str) -> At<spacedns::name::Name> {
     at(text.parse().unwrap())
 }
 

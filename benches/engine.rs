@@ -1,0 +1,182 @@
+//! How long the engine takes per query, by outcome: `cargo bench --bench engine`.
+//!
+//! 10,000 apps of two instances each, asked in turn so that no app stays in the nearest cache. What is measured is reading, deciding and
+//! writing, without a socket. `cargo bench --bench engine -- 1000` asks so many queries an outcome, for a smoke
+//! test; `-- hostname` only those outcomes whose name has that in it.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use spacedns::engine::{Ask, Recursion, Transport, Trust, Verdict, respond};
+use spacedns::name::{Label, Name};
+use spacedns::record::Ttl;
+use spacedns::zone::{
+    AddressSet, Apex, ApexKind, App, Audience, Bare, Component, Gate, Holder, Instance, InstanceState, Lan, NameEntry,
+    NameServer, Owner, OwnerKind, Port, Ranges, Readiness, Rule, Sharing, Snapshot, Space, Target, View, app_hash,
+    holder_hash, key_of, name_hash, reverse_zones,
+};
+
+const APPS: u32 = 10_000;
+
+/// An outcome's name, and the query that the caller at `source` sends about app `n` to get it.
+struct Case {
+    outcome: &'static str,
+    name: fn(u32) -> String,
+    qtype: u16,
+    source: fn(u32) -> IpAddr,
+}
+
+const CASES: [Case; 12] = [
+    Case { outcome: "hostname A", name: |n| format!("app{n}.herokuapp.com"), qtype: 1, source: anywhere },
+    Case { outcome: "hostname AAAA (NODATA)", name: |n| format!("app{n}.herokuapp.com"), qtype: 28, source: anywhere },
+    Case {
+        outcome: "closed gate (NODATA, EDE)",
+        name: |n| format!("off{n}.herokuapp.com"),
+        qtype: 1,
+        source: anywhere,
+    },
+    Case { outcome: "bare A", name: |_| "web".into(), qtype: 1, source: |n| instance(n, 1).into() },
+    Case { outcome: "discovery A", name: |n| format!("web.app{n}.app.localspace"), qtype: 1, source: anywhere },
+    Case { outcome: "instance A", name: |n| format!("1.web.app{n}.app.localspace"), qtype: 1, source: anywhere },
+    Case { outcome: "SRV", name: |n| format!("_http._tcp.web.app{n}.app.localspace"), qtype: 33, source: anywhere },
+    Case { outcome: "PTR", name: reverse, qtype: 12, source: anywhere },
+    Case {
+        outcome: "no such app (NXDOMAIN)",
+        name: |n| format!("web.no{n}.app.localspace"),
+        qtype: 1,
+        source: anywhere,
+    },
+    Case { outcome: "no bare name (NXDOMAIN)", name: |n| format!("no{n}"), qtype: 1, source: anywhere },
+    Case { outcome: "foreign", name: |n| format!("www{n}.example.org"), qtype: 1, source: anywhere },
+    Case {
+        outcome: "stranger (REFUSED)",
+        name: |n| format!("app{n}.herokuapp.com"),
+        qtype: 1,
+        source: |_| Ipv4Addr::new(8, 8, 8, 8).into(),
+    },
+];
+
+#[allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark reads the clock and prints")]
+fn main() {
+    let rounds: u32 = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(4_000_000);
+    let wanted =
+        std::env::args().skip(1).find(|argument| !argument.starts_with("--") && argument.parse::<u32>().is_err());
+    let snapshot = snapshot();
+    let mut response = vec![0; 4096];
+    for Case { outcome, name, qtype, source } in CASES {
+        if wanted.as_ref().is_some_and(|wanted| !outcome.contains(wanted)) {
+            continue;
+        }
+        let queries: Vec<_> = (0..APPS)
+            .map(|n| {
+                let ask = Ask {
+                    source: source(n),
+                    trust: Trust::Nobody,
+                    transport: Transport::Udp,
+                    turn: 0,
+                    recursion: Recursion::Unavailable,
+                };
+                (ask, query(&name(n), qtype))
+            })
+            .collect();
+        let mut sent = 0_u64;
+        let begin = Instant::now();
+        for (ask, query) in queries.iter().cycle().take(usize::try_from(rounds).unwrap_or(0)) {
+            if let Verdict::Send(length) = respond(&snapshot, ask, black_box(query), &mut response) {
+                sent += length as u64;
+            }
+            black_box(&mut response);
+        }
+        let each = begin.elapsed().as_nanos() / u128::from(rounds.max(1));
+        println!("{outcome:28} {each:5} ns {:5} octets", sent / u64::from(rounds.max(1)));
+    }
+}
+
+fn query(name: &str, qtype: u16) -> Vec<u8> {
+    let mut octets = vec![0x2a, 0x5c, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    octets.extend(name.parse::<Name>().expect("a name").wire());
+    octets.extend(qtype.to_be_bytes());
+    octets.extend([0, 1, 0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
+    octets
+}
+
+fn anywhere(n: u32) -> IpAddr {
+    Ipv4Addr::from_bits(0x0aff_0000 + n % 60_000).into()
+}
+
+fn instance(n: u32, number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0x0a10_0000 + n * 4 + number)
+}
+
+fn reverse(n: u32) -> String {
+    let [a, b, c, d] = instance(n, 1).octets();
+    format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+}
+
+fn label(text: &str) -> Label {
+    Label::from_octets(text.as_bytes()).expect("a label")
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+fn snapshot() -> Snapshot {
+    let view = View { space: 0, lan: Lan::None };
+    let network = "10.0.0.0/8".parse().expect("a network");
+    let apex = |text, labels| Apex { name: name(text), labels, kind: ApexKind::Discovery };
+    let space = Space {
+        name: "bench".into(),
+        ttl: Ttl::from_seconds(5),
+        negative_ttl: Ttl::from_seconds(2),
+        router: AddressSet::default(),
+        apexes: [apex("app.localspace", 2)].into(),
+        reverse: reverse_zones(network).into(),
+        discovery: [name("app.localspace")].into(),
+        ns: [NameServer { name: name("localhost"), v4: Box::default(), v6: Box::default() }].into(),
+    };
+    let mut snapshot = Snapshot {
+        readiness: Readiness::Ready,
+        spaces: Arc::from([Some(Arc::new(space))]),
+        ranges: Arc::new(Ranges::flatten(&[Rule { network, rank: 1, view }])),
+        ..Snapshot::starting()
+    };
+    for n in 0..APPS {
+        add_app(&mut snapshot, n * 2, n, &format!("app{n}"), Gate::Web(0));
+        let reason = format!("off{n}: 0 of 2 web instances up; web.1 lease expired 2026-11-20T16:40:12Z");
+        add_app(&mut snapshot, n * 2 + 1, n, &format!("off{n}"), Gate::Closed(reason.into()));
+    }
+    snapshot
+}
+
+fn add_app(snapshot: &mut Snapshot, index: u32, n: u32, text: &str, gate: Gate) {
+    let held = if gate == Gate::Web(0) { vec![instance(n, 1), instance(n, 2)] } else { Vec::new() };
+    let instances = held.iter().zip(1..).map(|(address, number)| Instance {
+        number,
+        state: InstanceState::Up,
+        v4: [*address].into(),
+        v6: Box::default(),
+    });
+    let targets = (0..).zip(&held).map(|(instance, _)| Target { instance, port: 8080 }).collect();
+    let web = Component {
+        label: label("web"),
+        bare: Bare::Named,
+        up: AddressSet::new(held.iter().copied().map(IpAddr::V4)),
+        closed: Box::default(),
+        instances: instances.collect(),
+        ports: [Port { label: label("http"), targets }].into(),
+    };
+    let hostname = name(&format!("{text}.herokuapp.com"));
+    snapshot.names.insert(name_hash(0, hostname.wire()), NameEntry::Owner { app: index, owner: 0 });
+    snapshot.app_names.insert(app_hash(0, text.as_bytes()), index);
+    for (address, instance) in held.iter().zip(0..) {
+        let address = key_of((*address).into());
+        let holder = Holder { address, app: index, component: 0, instance, sharing: Sharing::Sole };
+        snapshot.holders.insert(holder_hash(address), holder);
+    }
+    let owners = [Owner { name: hostname, kind: OwnerKind::Hostname }].into();
+    let app = App { space: 0, label: label(text), audience: Audience::Space, gate, owners, components: [web].into() };
+    snapshot.apps.set(index, Some(Arc::new(app)));
+}

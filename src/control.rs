@@ -1,0 +1,182 @@
+//! Messages to the owner task: what changed, what it is told to do.
+//!
+//! Messages are merged as they come in: a path that changes a thousand times before the owner looks is one path, a
+//! thousand SIGHUPs are one rescan, and stop outranks everything. So the box is bounded by what it can hold, the senders
+//! never wait, and nothing is lost: where more paths change than there is room for, a rescan finds them all. A channel was
+//! weighed: bounded it would drop or block, unbounded it would grow with the events of `cp -r`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Makes the two ends: any number of senders, one owner.
+#[must_use]
+pub fn channel() -> (Control, Inbox) {
+    let shared = Arc::new(Shared::default());
+    (Control { shared: Arc::clone(&shared) }, Inbox { shared })
+}
+
+/// The senders' end. A clone sends to the same owner.
+#[derive(Debug, Clone)]
+pub struct Control {
+    shared: Arc<Shared>,
+}
+
+impl Control {
+    /// Asks for a look at everything, now.
+    pub fn rescan(&self) {
+        self.send(|pending| pending.order = pending.order.max(Order::Rescan));
+    }
+
+    /// Asks the owner to end.
+    pub fn stop(&self) {
+        self.send(|pending| pending.order = Order::Stop);
+    }
+
+    /// Says that something happened to `path`.
+    pub(crate) fn mark(&self, path: &Path, mark: Mark) {
+        self.send(|pending| pending.mark(path, mark));
+    }
+
+    fn send(&self, change: impl FnOnce(&mut Pending)) {
+        change(&mut self.shared.lock());
+        self.shared.arrived.notify_one();
+    }
+}
+
+/// The owner's end.
+#[derive(Debug)]
+pub struct Inbox {
+    shared: Arc<Shared>,
+}
+
+impl Inbox {
+    /// Takes what has come in; waits up to `timeout` while that is nothing.
+    pub(crate) fn take(&self, timeout: Duration) -> Pending {
+        let waited = self.shared.arrived.wait_timeout_while(self.shared.lock(), timeout, |pending| pending.is_empty());
+        let (mut pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *pending)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    pending: Mutex<Pending>,
+    arrived: Condvar,
+}
+
+impl Shared {
+    /// A sender that panicked leaves nothing half done: every change is one assignment or one insertion.
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What has come in.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// The strongest order.
+    pub(crate) order: Order,
+    /// What last happened to each path; empty when there were more than [`MARKS_MAX`], and then a rescan is due.
+    pub(crate) marks: BTreeMap<PathBuf, Mark>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.order == Order::None && self.marks.is_empty()
+    }
+
+    fn mark(&mut self, path: &Path, mark: Mark) {
+        if let Some(last) = self.marks.get_mut(path) {
+            *last = last.then(mark);
+        } else if self.marks.len() < MARKS_MAX {
+            self.marks.insert(path.to_owned(), mark);
+        } else {
+            self.marks.clear();
+            self.order = self.order.max(Order::Rescan);
+        }
+    }
+}
+
+/// What the owner is told to do; the later outranks the earlier.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Order {
+    /// Nothing.
+    #[default]
+    None,
+    /// Look at everything.
+    Rescan,
+    /// End.
+    Stop,
+}
+
+/// What happened to a path, as far as an event tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// It was made, or something was written into it; more may follow.
+    Written,
+    /// Its writer closed it.
+    Closed,
+    /// It was renamed into place: whole from the first moment.
+    Placed,
+    /// Its times or rights changed: its contents did not.
+    Touched,
+    /// It was removed, or renamed away.
+    Removed,
+}
+
+impl Mark {
+    /// What two events in a row come to.
+    fn then(self, next: Self) -> Self {
+        // `cp -p` and `rsync` set times before or after the end; a writer that is at work stays at work.
+        if next == Self::Touched { self } else { next }
+    }
+}
+
+/// How many changed paths the box holds: a few hundred kilobytes. Beyond it a scan costs less than the list.
+const MARKS_MAX: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_to_one_path_is_one_message() {
+        let (control, inbox) = channel();
+        let path = Path::new("a.json");
+        control.mark(path, Mark::Written);
+        control.mark(path, Mark::Closed);
+        control.mark(path, Mark::Touched);
+        let pending = inbox.take(Duration::ZERO);
+        assert_eq!(pending.marks.into_iter().collect::<Vec<_>>(), [(path.to_owned(), Mark::Closed)]);
+        assert!(inbox.take(Duration::ZERO).is_empty(), "it was taken");
+    }
+
+    #[test]
+    fn more_paths_than_there_is_room_for_become_a_rescan() {
+        let (control, inbox) = channel();
+        for number in 0..=MARKS_MAX {
+            control.mark(Path::new(&format!("{number}.json")), Mark::Placed);
+        }
+        let pending = inbox.take(Duration::ZERO);
+        assert_eq!(pending.order, Order::Rescan);
+        assert!(pending.marks.is_empty());
+    }
+
+    #[test]
+    fn stop_outranks_a_rescan() {
+        let (control, inbox) = channel();
+        control.stop();
+        control.rescan();
+        assert_eq!(inbox.take(Duration::ZERO).order, Order::Stop);
+    }
+
+    #[test]
+    fn the_owner_is_woken_by_a_message() {
+        let (control, inbox) = channel();
+        let sender = std::thread::spawn(move || control.rescan());
+        assert_eq!(inbox.take(Duration::from_secs(60)).order, Order::Rescan);
+        sender.join().unwrap();
+    }
+}

@@ -1,0 +1,213 @@
+//! Files coming, going and being renewed: whose documents speak of which app, and whose leases run until when.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::deadlines::Deadline;
+use super::spaces::Cover;
+use super::{
+    AppEntry, AppId, Concern, Contribution, File, FileContent, Findings, Registry, Source, SpaceId, Touched, topology,
+};
+use crate::name::{Label, Name};
+use crate::spec::{AppSpec, Document, Place, TopologyApp};
+
+impl Registry {
+    /// Replaces a file's documents; says whether a space document was or is among them.
+    pub(super) fn replace(&mut self, file: Arc<str>, content: Option<FileContent>, touched: &mut Touched) -> bool {
+        let mut with_space = false;
+        if let Some(old) = self.files.remove(&file) {
+            with_space |= has_space(&old.documents);
+            self.contribute(&file, &old.documents, Direction::Leave, touched);
+            self.deadlines.withdraw(old.deadline, Deadline::Lease(Arc::clone(&file)));
+        }
+        self.faults.remove(&Concern::File(Arc::clone(&file)));
+        if let Some(FileContent { documents, modified }) = content {
+            with_space |= has_space(&documents);
+            self.contribute(&file, &documents, Direction::Join, touched);
+            let new = File {
+                documents,
+                modified,
+                seen: self.batch,
+                renewed: self.now.monotonic,
+                lapsed: BTreeMap::new(),
+                deadline: None,
+            };
+            self.files.insert(Arc::clone(&file), new);
+            self.arm(&file);
+        }
+        with_space
+    }
+
+    /// Enters a file's documents with the apps they are about, or takes them out.
+    fn contribute(&mut self, file: &Arc<str>, documents: &[Document], direction: Direction, touched: &mut Touched) {
+        let mut findings = Findings::default();
+        for (index, document) in documents.iter().enumerate() {
+            let (named, topology): (Option<&AppSpec>, &[TopologyApp]) = match document {
+                Document::Space(_) => continue,
+                Document::App(app) => (Some(app), &[]),
+                Document::Topology(apps) => (None, apps),
+            };
+            let place = named.map_or(Place::START, |app| app.app.place);
+            let source = Source { file: Arc::clone(file), place };
+            let space = match self.spaces.cover(file) {
+                Cover::Space(space) => space,
+                Cover::Rejected => continue,
+                Cover::None => {
+                    findings.faults.push(source.fault(
+                        "",
+                        "no space covers this file: there is no space document in its directory or above".to_owned(),
+                        "move it below a space's directory, or put a space document beside it".to_owned(),
+                    ));
+                    continue;
+                }
+            };
+            if let Some(app) = named {
+                let contribution = Contribution { file: Arc::clone(file), document: index, part: 0 };
+                self.enter(space, app.app.value.clone(), contribution, direction, touched);
+            }
+            for (part, app) in topology.iter().enumerate() {
+                let contribution = Contribution { file: Arc::clone(file), document: index, part };
+                match self.spaces.at(space).and_then(|state| topology::label_of(app, &state.spec)) {
+                    Some(label) => self.enter(space, label, contribution, direction, touched),
+                    None => findings.faults.push(Source { file: Arc::clone(file), place: app.place }.fault(
+                        "apps",
+                        "the app has no name here: no dyno hostname lies under the discovery domain and no domain under an \
+                         app domain"
+                            .to_owned(),
+                        "add its `*.herokuapp.com` domain to `domains`, or declare the suffix in the space's `app_domains`"
+                            .to_owned(),
+                    )),
+                }
+            }
+        }
+        if direction == Direction::Join && !findings.faults.is_empty() {
+            self.faults.insert(Concern::File(Arc::clone(file)), findings);
+        }
+    }
+
+    fn enter(
+        &mut self,
+        space: SpaceId,
+        label: Label,
+        contribution: Contribution,
+        direction: Direction,
+        touched: &mut Touched,
+    ) {
+        match direction {
+            Direction::Leave => {
+                let Some(id) = self.app_ids.get(&(space, label)) else { return };
+                if let Some(entry) = self.apps.get_mut(id) {
+                    entry.contributions.remove(&contribution);
+                    touched.apps.insert(*id);
+                }
+            }
+            Direction::Join => {
+                let id = *self.app_ids.entry((space, label.clone())).or_insert_with(|| {
+                    self.free_ids.pop_first().unwrap_or_else(|| AppId::try_from(self.apps.len()).unwrap_or(AppId::MAX))
+                });
+                let entry = self.apps.entry(id).or_insert_with(|| AppEntry::new(space, label));
+                entry.contributions.insert(contribution);
+                touched.apps.insert(id);
+                self.deadlines.withdraw(entry.forget_at.take(), Deadline::Forget(id));
+            }
+        }
+    }
+
+    /// Decides anew which directory is which space, and enters every file again where that changed.
+    pub(super) fn settle_spaces(&mut self, touched: &mut Touched) {
+        let files = std::mem::take(&mut self.files);
+        // Leave under the old spaces, join under the new ones: a file may now belong to another.
+        let mut by_path: Vec<(&Arc<str>, &File)> = files.iter().collect();
+        by_path.sort_by_key(|(file, _)| *file);
+        for (file, content) in &by_path {
+            self.contribute(file, &content.documents, Direction::Leave, touched);
+            self.faults.remove(&Concern::File(Arc::clone(file)));
+        }
+        let findings = self.spaces.settle(&files);
+        self.replace_findings(Concern::Spaces, findings);
+        for (file, content) in by_path {
+            self.contribute(file, &content.documents, Direction::Join, touched);
+        }
+        self.files = files;
+        let gone: Vec<(SpaceId, Name)> =
+            self.tombstones.keys().filter(|(space, _)| self.spaces.at(*space).is_none()).cloned().collect();
+        for key in gone {
+            if let Some(tombstone) = self.tombstones.remove(&key) {
+                self.deadlines.withdraw(Some(tombstone.until), Deadline::Tombstone(key.0, key.1.clone()));
+                touched.names.insert(key);
+            }
+        }
+        touched.spaces = true;
+        touched.ranges = true;
+        touched.apps.extend(self.apps.keys());
+    }
+
+    /// Grants every lease of a file anew.
+    pub(super) fn renew(&mut self, file: &Arc<str>, modified: u128, touched: &mut Touched) {
+        let Some(entry) = self.files.get_mut(file) else { return };
+        entry.renewed = self.now.monotonic;
+        entry.modified = modified;
+        self.deadlines.withdraw(entry.deadline.take(), Deadline::Lease(Arc::clone(file)));
+        if !std::mem::take(&mut entry.lapsed).is_empty() {
+            self.touch_apps_of(file, touched);
+        }
+        self.arm(file);
+    }
+
+    /// Lets the leases of a file run out that end at `at` or before.
+    pub(super) fn lapse(&mut self, file: &Arc<str>, at: Duration, touched: &mut Touched) {
+        let now = self.now;
+        let Some(entry) = self.files.get_mut(file) else { return };
+        entry.deadline = None;
+        for lease in leases(&entry.documents) {
+            let end = entry.renewed.saturating_add(lease);
+            if end <= at {
+                let ago = now.monotonic.saturating_sub(end).as_secs();
+                entry.lapsed.entry(lease).or_insert_with(|| now.wall.saturating_sub(ago));
+            }
+        }
+        self.touch_apps_of(file, touched);
+        self.arm(file);
+    }
+
+    fn touch_apps_of(&mut self, file: &Arc<str>, touched: &mut Touched) {
+        let Some(entry) = self.files.get_mut(file) else { return };
+        let documents = std::mem::take(&mut entry.documents);
+        self.contribute(file, &documents, Direction::Join, touched);
+        if let Some(entry) = self.files.get_mut(file) {
+            entry.documents = documents;
+        }
+    }
+
+    /// Sets the deadline of the next lease of a file to run out.
+    fn arm(&mut self, file: &Arc<str>) {
+        let Some(entry) = self.files.get_mut(file) else { return };
+        let next = leases(&entry.documents).filter(|lease| !entry.lapsed.contains_key(lease)).min();
+        entry.deadline = next.map(|lease| entry.renewed.saturating_add(lease));
+        if let Some(at) = entry.deadline {
+            self.deadlines.set(at, Deadline::Lease(Arc::clone(file)));
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Join,
+    Leave,
+}
+
+fn has_space(documents: &[Document]) -> bool {
+    documents.iter().any(|document| matches!(document, Document::Space(_)))
+}
+
+fn leases(documents: &[Document]) -> impl Iterator<Item = Duration> + '_ {
+    documents
+        .iter()
+        .flat_map(|document| match document {
+            Document::App(app) => app.instances.as_slice(),
+            // A dyno of a topology has no lease: it is there until the file says otherwise.
+            Document::Space(_) | Document::Topology(_) => &[],
+        })
+        .filter_map(|instance| instance.value.lease)
+}

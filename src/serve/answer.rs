@@ -1,0 +1,250 @@
+//! Answers one query, whatever carried it: asks the engine, catches its panics, counts.
+
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ipnet::IpNet;
+
+use crate::engine::{self, Ask, Recursion, Transport, Trust, Verdict};
+use crate::observe::{Carrier, Class, Counters, Event};
+use crate::publish::Snapshot;
+
+/// The shape of [`engine::respond`].
+pub(super) type Respond = fn(&Snapshot, &Ask, &[u8], &mut [u8]) -> Verdict;
+
+/// What every worker answers by; never changes while it runs.
+#[derive(Debug)]
+pub(super) struct Desk {
+    /// Forwarders whose EDNS Client Subnet is believed.
+    trusted: Vec<IpNet>,
+    /// [`engine::respond`]; tests put in its place what panics, or what tells generations apart.
+    respond: Respond,
+}
+
+impl Desk {
+    /// Makes a desk that believes `trusted` and answers by `respond`.
+    pub(super) fn new(trusted: Vec<IpNet>, respond: Respond) -> Self {
+        Self { trusted, respond }
+    }
+
+    /// Answers `query` into `response` and returns the length; `None` means that nothing is to be said.
+    pub(super) fn answer(
+        &self,
+        snapshot: &Snapshot,
+        counters: &Counters,
+        asked: Asked<'_>,
+        response: &mut [u8],
+    ) -> Option<usize> {
+        let Asked { source, transport, query } = asked;
+        let source = source.to_canonical();
+        let carrier = carrier_of(transport, source);
+        counters.query(carrier);
+        let ask = Ask { source, trust: self.trust(source), transport, recursion: Recursion::Unavailable, turn: 0 };
+        // A panic leaves nothing half done: the snapshot is never changed, and the response is written anew below.
+        let verdict = catch_unwind(AssertUnwindSafe(|| match (self.respond)(snapshot, &ask, query, response) {
+            Verdict::Forward => {
+                counters.event(Event::Foreign, 1);
+                engine::refuse_foreign(&ask, query, response)
+            }
+            verdict => verdict,
+        }));
+        let length = match verdict {
+            Ok(Verdict::Send(length)) => Some(length),
+            Ok(Verdict::Drop | Verdict::Forward) => None,
+            Err(_) => {
+                counters.event(Event::Panicked, 1);
+                write_failure(query, response)
+            }
+        };
+        let Some([_, _, flags, rcode]) = length.and_then(|length| response.get(..length)?.first_chunk()) else {
+            counters.event(Event::Dropped, 1);
+            return None;
+        };
+        counters.response(carrier, Class::of(rcode & RCODE));
+        counters.event(Event::Truncated, u64::from(flags & TC != 0));
+        length
+    }
+
+    fn trust(&self, source: IpAddr) -> Trust {
+        if self.trusted.iter().any(|network| network.contains(&source)) { Trust::Forwarder } else { Trust::Nobody }
+    }
+}
+
+/// A query as it came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// Where from.
+    pub(super) source: IpAddr,
+    /// Over what.
+    pub(super) transport: Transport,
+    /// Its octets.
+    pub(super) query: &'a [u8],
+}
+
+const fn carrier_of(transport: Transport, source: IpAddr) -> Carrier {
+    match (transport, source) {
+        (Transport::Udp, IpAddr::V4(_)) => Carrier::Udp4,
+        (Transport::Udp, IpAddr::V6(_)) => Carrier::Udp6,
+        (Transport::Tcp, IpAddr::V4(_)) => Carrier::Tcp4,
+        (Transport::Tcp, IpAddr::V6(_)) => Carrier::Tcp6,
+    }
+}
+
+/// Writes SERVFAIL to a query that the engine broke on: the header, and the question if it is there to be read. Clients wait for
+/// ten seconds and more when a response lacks its question, or does not come.
+fn write_failure(query: &[u8], response: &mut [u8]) -> Option<usize> {
+    let ([id_high, id_low, flags, ..], _) = query.split_first_chunk::<HEADER>()?;
+    let question = question(query).filter(|question| HEADER + question.len() <= response.len()).unwrap_or_default();
+    let count = u8::from(!question.is_empty());
+    let (header, rest) = response.split_first_chunk_mut::<HEADER>()?;
+    *header = [*id_high, *id_low, QR | flags & (OPCODE | RD), SERVFAIL, 0, count, 0, 0, 0, 0, 0, 0];
+    rest.get_mut(..question.len())?.copy_from_slice(question);
+    Some(HEADER + question.len())
+}
+
+/// The first question's octets: labels up to the root, a type and a class.
+fn question(query: &[u8]) -> Option<&[u8]> {
+    let rest = query.get(HEADER..)?;
+    let mut end = 0;
+    loop {
+        match rest.get(end)? {
+            0 => return rest.get(..end + 1 + TYPE_AND_CLASS),
+            length @ 1..=63 => end += 1 + usize::from(*length),
+            _ => return None,
+        }
+    }
+}
+
+/// Octets of a header (RFC 1035 §4.1.1); the bits are those of its third and fourth octets.
+const HEADER: usize = 12;
+const QR: u8 = 0x80;
+const OPCODE: u8 = 0x78;
+const TC: u8 = 0x02;
+const RD: u8 = 0x01;
+const RCODE: u8 = 0x0f;
+const SERVFAIL: u8 = 2;
+const TYPE_AND_CLASS: usize = 4;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::observe::Totals;
+
+    /// A query for `name`, with this ID, for A.
+    pub(in crate::serve) fn query(id: u16, name: &str) -> Vec<u8> {
+        let mut query = id.to_be_bytes().to_vec();
+        query.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+        for label in name.split('.') {
+            query.push(u8::try_from(label.len()).unwrap());
+            query.extend(label.as_bytes());
+        }
+        query.extend([0, 0, 1, 0, 1]);
+        query
+    }
+
+    /// Stands in for the engine: keeps its contract (no query, no response; one question or FORMERR), echoes the question, and writes
+    /// the low octets of the snapshot's generation as QR-flagged octets behind it. Some first labels do something else.
+    pub(in crate::serve) fn stand_in(snapshot: &Snapshot, ask: &Ask, query: &[u8], response: &mut [u8]) -> Verdict {
+        let Some(header) = query.first_chunk::<HEADER>() else { return Verdict::Drop };
+        if header[2] & QR != 0 {
+            return Verdict::Drop;
+        }
+        let Some(question) = question(query).filter(|_| header[5] == 1) else {
+            response[..HEADER].copy_from_slice(&[header[0], header[1], QR, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+            return Verdict::Send(HEADER);
+        };
+        let end = HEADER + question.len();
+        response[..end].copy_from_slice(&query[..end]);
+        response[2] = QR;
+        response[3] = 0;
+        let trusted = u8::from(ask.trust == Trust::Forwarder);
+        match question.get(1..=usize::from(question[0])).unwrap_or_default() {
+            b"panic" => panic!("as asked"),
+            b"cut" => response[2] |= TC,
+            b"foreign" => return Verdict::Forward,
+            b"large" => {
+                response[end..].fill(7);
+                return Verdict::Send(response.len());
+            }
+            _ => {}
+        }
+        response[end] = u8::try_from(snapshot.generation & 0xff).unwrap();
+        response[end + 1] = trusted;
+        Verdict::Send(end + 2)
+    }
+
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn ask(desk: &Desk, counters: &Counters, query: &[u8]) -> Option<Vec<u8>> {
+        ask_from(desk, counters, SOURCE, query)
+    }
+
+    fn ask_from(desk: &Desk, counters: &Counters, source: IpAddr, query: &[u8]) -> Option<Vec<u8>> {
+        let mut response = vec![0xaa; 512];
+        let asked = Asked { source, transport: Transport::Udp, query };
+        let length = desk.answer(&Snapshot::starting(), counters, asked, &mut response)?;
+        response.truncate(length);
+        Some(response)
+    }
+
+    #[test]
+    fn a_panic_is_answered_servfail_with_the_question_and_counted() {
+        let (desk, counters) = (Desk::new(Vec::new(), stand_in), Counters::default());
+        let query = query(0x1234, "panic.Example");
+        let response = ask(&desk, &counters, &query).unwrap();
+        assert_eq!(response[..HEADER], [0x12, 0x34, QR | RD, SERVFAIL, 0, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(response[HEADER..], query[HEADER..]);
+        let totals = Totals::of([&counters]);
+        assert_eq!(totals.events(Event::Panicked), 1);
+        assert_eq!(totals.responses(Carrier::Udp4, Class::ServFail), 1);
+        assert!(ask(&desk, &counters, &query).is_some(), "the next is answered as well");
+    }
+
+    #[test]
+    fn a_panic_over_a_question_that_cannot_be_read_is_answered_without_it() {
+        let desk = Desk::new(Vec::new(), |_, _, _, _| panic!("on anything"));
+        let counters = Counters::default();
+        let query = query(7, "shop");
+        for length in HEADER..query.len() {
+            let response = ask(&desk, &counters, &query[..length]).unwrap();
+            assert_eq!(response, [0, 7, QR | RD, SERVFAIL, 0, 0, 0, 0, 0, 0, 0, 0], "{length} octets");
+        }
+        assert_eq!(ask(&desk, &counters, &query[..HEADER - 1]), None);
+        let mut pointer = query[..HEADER].to_vec();
+        pointer.extend([0xc0, 0x0c, 0, 1, 0, 1]);
+        assert_eq!(ask(&desk, &counters, &pointer).unwrap().len(), HEADER);
+    }
+
+    #[test]
+    fn only_those_who_are_named_are_trusted() {
+        let desk = Desk::new(vec!["127.0.0.0/30".parse().unwrap(), "fd00::/8".parse().unwrap()], stand_in);
+        let counters = Counters::default();
+        let trusted = |source: &str| {
+            let response = ask_from(&desk, &counters, source.parse().unwrap(), &query(1, "shop")).unwrap();
+            response.last() == Some(&1)
+        };
+        assert!(trusted("127.0.0.3"));
+        assert!(trusted("::ffff:127.0.0.1"), "an IPv4 address in IPv6's clothes");
+        assert!(trusted("fd12::1"));
+        assert!(!trusted("127.0.0.4"));
+        assert!(!trusted("fe80::1"));
+    }
+
+    #[test]
+    fn what_is_said_is_counted_by_carrier_and_class() {
+        let (desk, counters) = (Desk::new(Vec::new(), stand_in), Counters::default());
+        ask(&desk, &counters, &query(1, "shop"));
+        ask(&desk, &counters, &query(1, "cut"));
+        ask_from(&desk, &counters, "::1".parse().unwrap(), &query(1, "shop")[..HEADER]);
+        ask(&desk, &counters, b"short");
+        ask(&desk, &counters, &query(1, "foreign"));
+        let totals = Totals::of([&counters]);
+        assert_eq!(totals.queries(Carrier::Udp4), 4);
+        assert_eq!(totals.queries(Carrier::Udp6), 1);
+        assert_eq!(totals.responses(Carrier::Udp4, Class::NoError), 2);
+        assert_eq!(totals.responses(Carrier::Udp6, Class::FormErr), 1);
+        assert_eq!(totals.events(Event::Truncated), 1);
+        assert_eq!(totals.events(Event::Foreign), 1);
+        assert!(totals.events(Event::Dropped) >= 1);
+    }
+}

@@ -1,0 +1,511 @@
+//! Batches of datagrams: `recvmmsg` and `sendmmsg` behind a safe face. The one file with `unsafe` in it.
+//!
+//! Everything the kernel reads or writes lies in one arena of [`Slot`]s that is allocated once and never moves: the source
+//! address, the control message, the query and the response of one datagram, beside each other so that they are fetched
+//! together. The headers that point into it are made once too; between batches only what the kernel wrote to is put back,
+//! and only where it did.
+//!
+//! The control message that a datagram came with (`IP_PKTINFO`, on wildcard binds) is sent back with its response: it holds
+//! the address that was asked, which is the one that must reply. Clients and middleboxes drop what comes from another.
+#![allow(
+    unsafe_code,
+    reason = "the standard library has no batched system calls, no control messages and no IP_PKTINFO"
+)]
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::ptr::{self, NonNull};
+
+use libc::{c_int, c_void, cmsghdr, iovec, mmsghdr, msghdr, sockaddr_in, sockaddr_in6, socklen_t};
+
+/// Datagrams in a batch: past this the system calls are a small part of a query's cost, and a batch is answered from one
+/// snapshot, so a longer one would only hold that up.
+pub(super) const BATCH: usize = 32;
+
+/// Octets that are received of a query; a longer one is cut. A query has 300 octets at most, but for padding.
+const QUERY_MAX: usize = 2048;
+
+/// The most octets of a response: 1280, the smallest MTU of IPv6, less its header (40) and that of UDP (8); RFC 9715 §3.
+pub(super) const RESPONSE_MAX: usize = 1232;
+
+/// Room for one control message: a header of 16 octets and an `in6_pktinfo` of 20, rounded up to a cache line.
+const CONTROL_MAX: usize = 64;
+
+/// Whether receiving waits for a first datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Until there is one, or the socket is shut down.
+    ForOne,
+    /// Not at all: zero datagrams are a result.
+    Never,
+}
+
+/// One datagram of a batch, and the room for its response.
+#[derive(Debug)]
+pub(super) struct Message<'a> {
+    /// Where it came from.
+    pub(super) source: SocketAddr,
+    /// What it holds.
+    pub(super) query: &'a [u8],
+    /// Where its response goes.
+    pub(super) response: &'a mut [u8],
+}
+
+/// What became of the responses of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// How many the kernel took.
+    pub(super) taken: usize,
+    /// How many it refused.
+    pub(super) failed: usize,
+}
+
+/// The buffers and headers of one worker; made once, used for every batch.
+///
+/// It holds raw pointers and so stays on the thread that made it.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Owned: [`BATCH`] slots, leaked from a box, freed in `drop`. Reached only through this pointer, so that the pointers in the
+    /// headers stay valid.
+    arena: NonNull<[Slot]>,
+    /// One for each slot, in order.
+    incoming: Box<[mmsghdr]>,
+    /// The first `queued` are responses.
+    outgoing: Box<[mmsghdr]>,
+    received: usize,
+    queued: usize,
+}
+
+/// What belongs to one datagram. Cache lines: 2 + 32 + 20, and one more, for an odd number: with an even one, the same fields of
+/// all slots would fall into few sets of the first-level cache.
+#[repr(C, align(64))]
+struct Slot {
+    source: Source,
+    query_part: iovec,
+    response_part: iovec,
+    control: Control,
+    query: [u8; QUERY_MAX],
+    response: [u8; RESPONSE_MAX],
+    _odd: [u8; 64],
+}
+
+const _: () = assert!(size_of::<Slot>() / 64 % 2 == 1, "an odd number of cache lines");
+
+/// A socket address of either family; what the kernel wrote is told by its first field, which both share.
+#[repr(C)]
+#[derive(Clone, Copy)]
+union Source {
+    v6: sockaddr_in6,
+    v4: sockaddr_in,
+}
+
+/// Control messages begin with a `cmsghdr`, and are aligned as it is.
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_MAX]);
+
+impl Batch {
+    /// Allocates the buffers.
+    pub(super) fn new() -> Self {
+        let mut slots = Box::<[Slot]>::new_uninit_slice(BATCH);
+        // SAFETY: the slots are ours to write. A `Slot` is integers, raw pointers, and arrays and a union of those: all zeros
+        // is a value of it.
+        let slots = unsafe {
+            ptr::write_bytes(slots.as_mut_ptr(), 0, BATCH);
+            slots.assume_init()
+        };
+        let arena = NonNull::from(Box::leak(slots));
+        let mut batch = Self { arena, incoming: headers(), outgoing: headers(), received: 0, queued: 0 };
+        for (index, header) in batch.incoming.iter_mut().enumerate() {
+            let slot = slot_of(arena, index);
+            // SAFETY: `slot` points into the arena, which lives as long as `batch`; no reference into it exists, and the
+            // fields are addressed without making one.
+            unsafe {
+                (*slot).query_part = iovec { iov_base: (&raw mut (*slot).query).cast(), iov_len: QUERY_MAX };
+                header.msg_hdr.msg_iov = &raw mut (*slot).query_part;
+                header.msg_hdr.msg_name = (&raw mut (*slot).source).cast();
+                header.msg_hdr.msg_control = (&raw mut (*slot).control).cast();
+                (*slot).response_part = iovec { iov_base: (&raw mut (*slot).response).cast(), iov_len: 0 };
+            }
+            header.msg_hdr.msg_iovlen = 1;
+        }
+        // Every header counts as used, so that each has its lengths put in.
+        batch.received = BATCH;
+        batch
+    }
+
+    /// Receives the datagrams that are there, after the first of them has come where `wait` says so; returns how many.
+    ///
+    /// A socket that was shut down yields an empty message without a source, which [`message`](Self::message) passes over.
+    ///
+    /// # Errors
+    /// Whatever the system call reports, but for the two that say "nothing yet" and "interrupted" (zero datagrams).
+    pub(super) fn receive(&mut self, socket: &UdpSocket, wait: Wait) -> io::Result<usize> {
+        for header in self.incoming.iter_mut().take(self.received) {
+            header.msg_hdr.msg_namelen = length_of::<Source>();
+            header.msg_hdr.msg_controllen = CONTROL_MAX;
+        }
+        self.received = 0;
+        self.queued = 0;
+        let flags = match wait {
+            Wait::ForOne => libc::MSG_WAITFORONE,
+            Wait::Never => libc::MSG_DONTWAIT,
+        };
+        // SAFETY: the first BATCH headers exist, and each points at a name, a control buffer and one part in the arena, with
+        // lengths that are theirs: `new` set the pointers, the loop above the lengths that the last batch changed.
+        let count =
+            unsafe { libc::recvmmsg(socket.as_raw_fd(), self.incoming.as_mut_ptr(), LENGTH, flags, ptr::null_mut()) };
+        match usize::try_from(count) {
+            Ok(count) => {
+                self.received = count.min(BATCH);
+                Ok(self.received)
+            }
+            Err(_) => match io::Error::last_os_error() {
+                error if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// The `index`th datagram of the batch that was received, and the room for its response.
+    pub(super) fn message(&mut self, index: usize) -> Option<Message<'_>> {
+        let header = self.incoming.get(..self.received)?.get(index)?;
+        let slot = slot_of(self.arena, index);
+        // SAFETY: the slot is zeroed memory or what the kernel wrote, both values of `Source`.
+        let source = unsafe { (*slot).source.read(header.msg_hdr.msg_namelen) }?;
+        let length = usize::try_from(header.msg_len).ok()?.min(QUERY_MAX);
+        // SAFETY: both arrays lie in the slot, apart from each other; the borrow of `self` keeps everyone else away from
+        // them, the kernel too, which writes only in `receive` and reads only in `send`.
+        let (query, response) = unsafe { (&(*slot).query, &mut (*slot).response) };
+        Some(Message { source, query: query.get(..length)?, response })
+    }
+
+    /// Queues the first `length` octets of the response to the `index`th datagram, once for each at most.
+    pub(super) fn reply(&mut self, index: usize, length: usize) {
+        let Some(asked) = self.incoming.get(..self.received).and_then(|headers| headers.get(index)) else { return };
+        let Some(header) = self.outgoing.get_mut(self.queued) else { return };
+        let slot = slot_of(self.arena, index);
+        let to = &mut header.msg_hdr;
+        // SAFETY: `slot` points into the arena; no reference into it exists while `self` is borrowed here.
+        unsafe {
+            (*slot).response_part.iov_len = length.min(RESPONSE_MAX);
+            to.msg_iov = &raw mut (*slot).response_part;
+        }
+        to.msg_iovlen = 1;
+        to.msg_name = asked.msg_hdr.msg_name;
+        to.msg_namelen = asked.msg_hdr.msg_namelen;
+        to.msg_control = ptr::null_mut();
+        to.msg_controllen = 0;
+        if asked.msg_hdr.msg_controllen > 0 {
+            // SAFETY: the kernel filled this header's control buffer to the length that it left in the header, or `receive`
+            // found it so; nothing else refers to it.
+            to.msg_controllen = unsafe { address_only(&asked.msg_hdr) };
+            to.msg_control = asked.msg_hdr.msg_control;
+        }
+        self.queued += 1;
+    }
+
+    /// Sends what was queued. What the kernel refuses is counted and given up, never waited for: its client asks again, and
+    /// one address that nobody answers at could otherwise fill the send buffer and hold up every other.
+    pub(super) fn send(&mut self, socket: &UdpSocket) -> Sent {
+        let mut sent = Sent { taken: 0, failed: 0 };
+        while let Some(rest) = self.outgoing.get_mut(sent.taken + sent.failed..self.queued)
+            && let Ok(length) = u32::try_from(rest.len())
+            && length > 0
+        {
+            // SAFETY: these headers were filled by `reply` since the last batch was received, so each points at a name, a part and
+            // perhaps a control message in the arena, with lengths that are theirs.
+            let count = unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), length, libc::MSG_DONTWAIT) };
+            match usize::try_from(count) {
+                Ok(count) if count > 0 => sent.taken += count,
+                Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+                // The first of the rest is the one at fault; those behind it may go to somewhere else.
+                _ => sent.failed += 1,
+            }
+        }
+        self.queued = 0;
+        sent
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // SAFETY: `new` made this pointer of a box, nothing else frees it, and the headers that point into it are not used again.
+        drop(unsafe { Box::from_raw(self.arena.as_ptr()) });
+    }
+}
+
+impl Source {
+    /// Reads the address of which the kernel wrote `length` octets.
+    ///
+    /// # Safety
+    /// Every octet is initialised.
+    unsafe fn read(&self, length: socklen_t) -> Option<SocketAddr> {
+        if length < length_of::<sockaddr_in>() {
+            return None;
+        }
+        // SAFETY: initialised, says the caller, and any octets are a value of either type.
+        let (v4, v6) = unsafe { (&self.v4, &self.v6) };
+        match c_int::from(v4.sin_family) {
+            libc::AF_INET => {
+                let address = u32::from_be(v4.sin_addr.s_addr).into();
+                Some(SocketAddrV4::new(address, u16::from_be(v4.sin_port)).into())
+            }
+            libc::AF_INET6 => {
+                let address = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+                let port = u16::from_be(v6.sin6_port);
+                Some(SocketAddrV6::new(address, port, v6.sin6_flowinfo, v6.sin6_scope_id).into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Turns the control message that says where a datagram came in into one that says which address its response leaves from,
+/// and returns its length. The interface is left to the routes, but for link-local addresses, which mean nothing without.
+///
+/// # Safety
+/// `header` has a control buffer aligned as `cmsghdr`, `msg_controllen` octets of which are initialised, and that nothing refers to.
+unsafe fn address_only(header: &msghdr) -> usize {
+    // SAFETY: the buffer is as the caller says, so the macro's walk stays within `msg_controllen`.
+    let message: *mut cmsghdr = unsafe { libc::CMSG_FIRSTHDR(header) };
+    if message.is_null() {
+        return 0;
+    }
+    // SAFETY: not null, so the buffer holds a whole header, which the kernel wrote.
+    let (level, kind, length) = unsafe { ((*message).cmsg_level, (*message).cmsg_type, (*message).cmsg_len) };
+    // SAFETY: the address after a header that is there; in a buffer of CONTROL_MAX it is in bounds.
+    let data = unsafe { libc::CMSG_DATA(message) };
+    let v4_length = space_of::<libc::in_pktinfo>();
+    let v6_length = space_of::<libc::in6_pktinfo>();
+    match (level, kind) {
+        (libc::IPPROTO_IP, libc::IP_PKTINFO) if length >= size_of::<cmsghdr>() + size_of::<libc::in_pktinfo>() => {
+            // SAFETY: the message is long enough for this type. It may not be aligned for it, so it is written unaligned.
+            unsafe { (&raw mut (*data.cast::<libc::in_pktinfo>()).ipi_ifindex).write_unaligned(0) };
+            v4_length
+        }
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if length >= size_of::<cmsghdr>() + size_of::<libc::in6_pktinfo>() => {
+            let info = data.cast::<libc::in6_pktinfo>();
+            // SAFETY: the message is long enough for this type. It may not be aligned for it, so it is read and written so.
+            unsafe {
+                let address = Ipv6Addr::from((&raw const (*info).ipi6_addr).read_unaligned().s6_addr);
+                if !address.is_unicast_link_local() {
+                    (&raw mut (*info).ipi6_ifindex).write_unaligned(0);
+                }
+            }
+            v6_length
+        }
+        _ => 0,
+    }
+}
+
+/// Asks the kernel to say with each datagram which address it was sent to.
+///
+/// # Errors
+/// Whatever the system call reports.
+pub(super) fn report_local_address(socket: &impl AsRawFd, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
+        SocketAddr::V6(_) => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
+    }
+}
+
+/// Leaves path MTUs out of it (RFC 9715 §3.1): a forged "fragmentation needed" must not make us send fragments, which
+/// can be forged too. Responses fit the smallest MTU of IPv6 anyway.
+///
+/// # Errors
+/// Whatever the system call reports.
+pub(super) fn ignore_path_mtu(socket: &impl AsRawFd, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT),
+        SocketAddr::V6(_) => set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT),
+    }
+}
+
+fn set_option(socket: &impl AsRawFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
+    let pointer = (&raw const value).cast::<c_void>();
+    // SAFETY: the pointer is to a `c_int` that lives through the call, and the length is its.
+    match unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, pointer, length_of::<c_int>()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn headers() -> Box<[mmsghdr]> {
+    // SAFETY: a header is integers and pointers: all zeros is a value of it.
+    (0..BATCH).map(|_| unsafe { MaybeUninit::<mmsghdr>::zeroed().assume_init() }).collect()
+}
+
+fn slot_of(arena: NonNull<[Slot]>, index: usize) -> *mut Slot {
+    debug_assert!(index < BATCH, "callers take the index from a header that exists");
+    // Wrapping, so that no index is unsound here; each use of the result says why it is in bounds.
+    arena.as_ptr().cast::<Slot>().wrapping_add(index)
+}
+
+/// The size of a type as the socket calls take it.
+#[allow(clippy::cast_possible_truncation, reason = "sizes of C structures, far below 2³²")]
+const fn length_of<T>() -> socklen_t {
+    size_of::<T>() as socklen_t
+}
+
+/// The octets that a control message with this content takes.
+#[allow(clippy::cast_possible_truncation, reason = "sizes of C structures, far below 2³²")]
+const fn space_of<T>() -> usize {
+    // SAFETY: arithmetic on a length.
+    unsafe { libc::CMSG_SPACE(size_of::<T>() as u32) as usize }
+}
+
+/// [`BATCH`] as the system call takes it.
+#[allow(clippy::cast_possible_truncation, reason = "32 fits")]
+const LENGTH: u32 = BATCH as u32;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A socket that reports local addresses where `address` is a wildcard, and one to ask from.
+    fn pair(address: &str) -> (UdpSocket, UdpSocket) {
+        let server = UdpSocket::bind(address).unwrap();
+        let bound = server.local_addr().unwrap();
+        if bound.ip().is_unspecified() {
+            report_local_address(&server, bound).unwrap();
+        }
+        ignore_path_mtu(&server, bound).unwrap();
+        let client = UdpSocket::bind(if bound.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" }).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        (server, client)
+    }
+
+    /// Receives until `count` messages have come, and answers each with its own octets reversed.
+    fn reverse_all(batch: &mut Batch, server: &UdpSocket, mut count: usize) {
+        while count > 0 {
+            let received = batch.receive(server, Wait::ForOne).unwrap();
+            for index in 0..received {
+                let message = batch.message(index).unwrap();
+                let length = message.query.len();
+                for (to, from) in message.response.iter_mut().zip(message.query.iter().rev()) {
+                    *to = *from;
+                }
+                batch.reply(index, length);
+            }
+            assert_eq!(batch.send(server), Sent { taken: received, failed: 0 });
+            count -= received;
+        }
+    }
+
+    #[test]
+    fn every_message_of_every_batch_gets_its_own_response() {
+        for address in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"] {
+            let (server, client) = pair(address);
+            let port = server.local_addr().unwrap().port();
+            let to = SocketAddr::new(client.local_addr().unwrap().ip(), port);
+            let mut batch = Batch::new();
+            for length in [1, 300, 7, 1000] {
+                for number in 0..80 {
+                    let mut query = vec![0; length];
+                    query[0] = number;
+                    client.send_to(&query, to).unwrap();
+                }
+                reverse_all(&mut batch, &server, 80);
+                let mut numbers = Vec::new();
+                for _ in 0..80 {
+                    let mut response = [0xff; 2048];
+                    let (received, from) = client.recv_from(&mut response).unwrap();
+                    assert_eq!((received, from), (length, to));
+                    numbers.push(response[length - 1]);
+                }
+                assert_eq!(numbers, (0..80).collect::<Vec<_>>(), "over {address}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_says_where_it_came_from() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let (server, client) = pair(address);
+            client.send_to(b"query", server.local_addr().unwrap()).unwrap();
+            let mut batch = Batch::new();
+            assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 1);
+            let message = batch.message(0).unwrap();
+            assert_eq!((message.source, message.query), (client.local_addr().unwrap(), &b"query"[..]));
+            assert!(batch.message(1).is_none());
+        }
+    }
+
+    #[test]
+    fn a_wildcard_socket_replies_from_the_address_that_was_asked() {
+        let (server, client) = pair("0.0.0.0:0");
+        let port = server.local_addr().unwrap().port();
+        let mut batch = Batch::new();
+        for last in [2, 9, 1, 77] {
+            let asked = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), port);
+            client.send_to(b"abc", asked).unwrap();
+            reverse_all(&mut batch, &server, 1);
+            let mut response = [0; 16];
+            assert_eq!(client.recv_from(&mut response).unwrap(), (3, asked));
+        }
+    }
+
+    #[test]
+    fn a_query_that_is_too_long_is_cut() {
+        let (server, client) = pair("127.0.0.1:0");
+        client.send_to(&[7; 5000], server.local_addr().unwrap()).unwrap();
+        let mut batch = Batch::new();
+        assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 1);
+        assert_eq!(batch.message(0).unwrap().query, [7; QUERY_MAX]);
+        assert_eq!(batch.message(0).unwrap().response.len(), RESPONSE_MAX);
+    }
+
+    #[test]
+    fn only_what_is_replied_to_is_sent() {
+        let (server, client) = pair("127.0.0.1:0");
+        for number in 0..5_u8 {
+            client.send_to(&[number], server.local_addr().unwrap()).unwrap();
+        }
+        let mut batch = Batch::new();
+        assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 5);
+        for index in [1, 3] {
+            let message = batch.message(index).unwrap();
+            message.response[0] = message.query[0];
+            batch.reply(index, 1);
+        }
+        batch.reply(5, 1);
+        assert_eq!(batch.send(&server), Sent { taken: 2, failed: 0 });
+        assert_eq!(batch.send(&server), Sent { taken: 0, failed: 0 }, "once");
+        let mut response = [0; 16];
+        for expected in [1, 3] {
+            assert_eq!(client.recv(&mut response).unwrap(), 1);
+            assert_eq!(response[0], expected);
+        }
+        client.set_nonblocking(true).unwrap();
+        assert_eq!(client.recv(&mut response).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn responses_that_cannot_be_sent_are_counted_and_given_up() {
+        let (server, client) = pair("127.0.0.1:0");
+        for _ in 0..3 {
+            client.send_to(b"abc", server.local_addr().unwrap()).unwrap();
+        }
+        let mut batch = Batch::new();
+        assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 3);
+        (0..3).for_each(|index| batch.reply(index, 3));
+        // The kernel says that the socket is not connected, and does it.
+        let _ = socket2::SockRef::from(&server).shutdown(std::net::Shutdown::Write);
+        assert_eq!(batch.send(&server), Sent { taken: 0, failed: 3 });
+    }
+
+    #[test]
+    fn a_socket_that_is_shut_down_wakes_its_reader_with_nothing() {
+        let (server, _) = pair("127.0.0.1:0");
+        let mut batch = Batch::new();
+        assert_eq!(batch.receive(&server, Wait::Never).unwrap(), 0);
+        let _ = socket2::SockRef::from(&server).shutdown(std::net::Shutdown::Read);
+        let received = batch.receive(&server, Wait::ForOne).unwrap();
+        assert!((0..received).all(|index| batch.message(index).is_none()));
+    }
+}

@@ -1,0 +1,102 @@
+//! One UDP worker: receive a batch, answer it from one snapshot, send it.
+//!
+//! A worker has one socket and waits in `recvmmsg` itself: a batch costs two system calls. One worker polling several sockets
+//! was rejected: it costs a third and a fourth. So each listening address has as many threads as there are workers; those
+//! that nobody asks sleep.
+
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::answer::{Asked, Desk};
+use super::batch::{BATCH, Batch, Wait};
+use crate::engine::Transport;
+use crate::observe::{Counters, Event};
+use crate::publish::Reader;
+
+/// Answers until `stop` is set and the socket shut down, then what is queued in the socket.
+pub(super) fn run(socket: &UdpSocket, desk: &Desk, mut reader: Reader, counters: &Counters, stop: &AtomicBool) {
+    let mut batch = Batch::new();
+    let mut failures = 0;
+    let mut left = DRAIN_BATCHES;
+    while left > 0 {
+        // A shut down socket never waits, so whoever sets `stop` first and shuts down then wakes this thread for sure.
+        let wait = if stop.load(Ordering::Acquire) { Wait::Never } else { Wait::ForOne };
+        match batch.receive(socket, wait) {
+            Ok(0) if wait == Wait::Never => return,
+            Ok(count) => {
+                failures = 0;
+                answer(&mut batch, count, desk, &mut reader, counters);
+                let failed = batch.send(socket).failed;
+                reader.rest();
+                counters.event(Event::SendFailed, failed.try_into().unwrap_or(u64::MAX));
+            }
+            Err(_) => {
+                counters.event(Event::ReceiveFailed, 1);
+                thread::sleep(pause_after(failures));
+                failures = failures.saturating_add(1);
+            }
+        }
+        left -= usize::from(wait == Wait::Never);
+    }
+}
+
+fn answer(batch: &mut Batch, count: usize, desk: &Desk, reader: &mut Reader, counters: &Counters) {
+    let snapshot = reader.current();
+    for index in 0..count {
+        let Some(message) = batch.message(index) else { continue };
+        if is_silent(message.source.port()) {
+            counters.event(Event::Dropped, 1);
+            continue;
+        }
+        let asked = Asked { source: message.source.ip(), transport: Transport::Udp, query: message.query };
+        if let Some(length) = desk.answer(snapshot, counters, asked, message.response) {
+            batch.reply(index, length);
+        }
+    }
+}
+
+/// Whether queries from this port are never answered. 0 is no port; the others are services that answer whatever they get (echo,
+/// daytime, quote of the day, chargen, time), so that a query with a forged source would make two servers talk forever.
+const fn is_silent(port: u16) -> bool {
+    matches!(port, 0 | 7 | 13 | 17 | 19 | 37)
+}
+
+/// How long to leave a socket alone that failed to receive, after so many failures in a row. Most failures belong to one datagram
+/// and the next works; one that lasts (no memory) must not take the processor.
+fn pause_after(failures: u32) -> Duration {
+    match failures {
+        0..FREE_FAILURES => Duration::ZERO,
+        _ => Duration::from_millis(1 << (failures - FREE_FAILURES).min(10)).min(PAUSE_MAX),
+    }
+}
+
+/// Failures in a row that cost no pause.
+const FREE_FAILURES: u32 = 8;
+
+/// The longest pause: a server that is well again answers within this.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Batches that are answered after a stop: more than a socket buffer of 4 MiB holds (doubled by the kernel, at the 768 octets
+/// that the smallest datagram takes), so that queries that keep coming cannot keep the worker.
+const DRAIN_BATCHES: usize = (8 << 20) / 768 / BATCH + 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_that_answer_anything_are_not_answered_but_servers_are() {
+        assert!([0, 7, 13, 17, 19, 37].into_iter().all(is_silent));
+        assert!(![53, 123, 1024, 5353, 65_535].into_iter().any(is_silent));
+    }
+
+    #[test]
+    fn only_failures_that_last_cost_a_pause_and_it_has_an_end() {
+        assert_eq!(pause_after(0), Duration::ZERO);
+        assert_eq!(pause_after(FREE_FAILURES), Duration::from_millis(1));
+        assert!(pause_after(FREE_FAILURES + 5) > pause_after(FREE_FAILURES + 4));
+        assert_eq!(pause_after(u32::MAX), PAUSE_MAX);
+    }
+}

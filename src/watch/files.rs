@@ -1,0 +1,440 @@
+//! The state of every file: what was last seen of it, its last good version, what is wrong with it, and until when it is
+//! left alone.
+//!
+//! Truncated YAML can be valid YAML, and can hold a wrong address. So a file is taken when it is whole, and what tells is
+//! how it came: renamed into place or, for JSON, closed by its writer: at once. Written in place: after a little quiet.
+//! Empty, without a last line feed, or the beginning of what it was before: after it has stood a while.
+//!
+//! Nothing here shrinks what is served by mistake: only a file that is not there any more, in a directory that is, counts
+//! as removed. Every other trouble leaves the last good version and a fault beside it.
+//!
+//! Time is an argument, so every rule can be tested without waiting for it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use super::read::{self, Contents, unreadable, whole};
+use super::report::{FileReport, FileState};
+use super::scan::{DirectoryId, Identity, Scan, Seen, Sight, Way, below, format_of, is_below, look};
+use crate::control::Mark;
+use crate::registry::{FileChange, FileContent, Now};
+use crate::spec::{Document, Fault, Format, Reading, Role};
+
+/// The files of one directory.
+#[derive(Debug)]
+pub(crate) struct Files {
+    root: PathBuf,
+    /// The directory whose contents are used; `None` before the first scan.
+    root_id: Option<DirectoryId>,
+    entries: BTreeMap<Arc<str>, Entry>,
+    /// Directories that cannot be read.
+    unread: BTreeMap<Arc<str>, Fault>,
+    /// Which files are to be looked at, and when.
+    waits: BTreeMap<Arc<str>, Wait>,
+    /// Why what is served does not change; `None` while it may.
+    frozen: Option<String>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// What the report is about; `None` when the file could not be read.
+    identity: Option<Identity>,
+    good: Option<Good>,
+    report: FileReport,
+}
+
+/// The last good version.
+#[derive(Debug)]
+struct Good {
+    octets: Box<[u8]>,
+    modified: u128,
+    /// How long it must be missing before it counts as removed.
+    removal: Duration,
+}
+
+/// A look that is due.
+#[derive(Debug, Clone)]
+struct Wait {
+    /// When the waiting began.
+    since: Duration,
+    due: Duration,
+    why: Why,
+}
+
+/// Why a file is to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Why {
+    /// It is certainly whole.
+    Whole,
+    /// Whoever wrote it has finished.
+    Finished,
+    /// It is being written, and was this when a scan saw it.
+    Written(Option<Identity>),
+    /// It may be cut off, unless it is still this.
+    Standing(Identity),
+    /// It is said to be gone.
+    Vanished,
+    /// It was gone.
+    Missing,
+}
+
+impl Files {
+    /// Makes the state of a directory that was not looked at yet.
+    pub(crate) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            root_id: None,
+            entries: BTreeMap::new(),
+            unread: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            frozen: None,
+        }
+    }
+
+    /// What there is to say of each file, and of each directory that cannot be read.
+    pub(crate) fn reports(&self) -> BTreeMap<Arc<str>, FileReport> {
+        let files = self.entries.iter().map(|(file, entry)| (Arc::clone(file), entry.report.clone()));
+        let unread = self.unread.iter().map(|(directory, fault)| {
+            let report = FileReport { state: FileState::Stale, faults: vec![fault.clone()], warnings: Vec::new() };
+            (Arc::clone(directory), report)
+        });
+        files.chain(unread).collect()
+    }
+
+    /// How many files have a good version.
+    pub(crate) fn count(&self) -> usize {
+        self.entries.values().filter(|entry| entry.good.is_some()).count()
+    }
+
+    /// Whether what is served does not change, because the directory is lost.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// The last good version of a file.
+    #[cfg(test)]
+    pub(crate) fn good(&self, file: &str) -> Option<&[u8]> {
+        Some(&self.entries.get(file)?.good.as_ref()?.octets)
+    }
+
+    /// Whether some file is still held back that may be in what is served first.
+    pub(crate) fn is_settling(&self) -> bool {
+        self.waits.values().any(|wait| matches!(wait.why, Why::Standing(_) | Why::Finished | Why::Whole))
+    }
+
+    /// When the next file is to be looked at.
+    pub(crate) fn next(&self) -> Option<Duration> {
+        self.waits.values().map(|wait| wait.due).min()
+    }
+
+    /// Takes in that something happened to a file.
+    pub(crate) fn mark(&mut self, file: &Arc<str>, mark: Mark, now: Duration) {
+        let last = self.waits.get(file);
+        let writing = matches!(last, Some(Wait { why: Why::Written(_), .. }));
+        let since = last.filter(|_| writing).map_or(now, |wait| wait.since);
+        let json = format_of(file).is_some_and(|(format, _)| format == Format::Json);
+        let (due, why) = match mark {
+            Mark::Placed => (now, Why::Finished),
+            Mark::Closed if json => (now, Why::Finished),
+            Mark::Touched if last.is_some() => return,
+            Mark::Touched => (now, Why::Finished),
+            Mark::Removed => (now, Why::Vanished),
+            Mark::Written | Mark::Closed => ((now + QUIET).min(since + QUIET_MAX), Why::Written(None)),
+        };
+        self.waits.insert(Arc::clone(file), Wait { since, due, why });
+    }
+
+    /// Takes in what a scan of everything below `under` found.
+    pub(crate) fn found(&mut self, scan: Scan, under: &str, now: Now) {
+        let id = scan.directories.get(under).copied();
+        let replaced = under.is_empty() && self.root_id.is_some() && self.root_id != id;
+        if replaced && scan.files.is_empty() && !self.entries.is_empty() {
+            return self.freeze("it was replaced by an empty one".to_owned());
+        }
+        let first = self.root_id.is_none();
+        if under.is_empty() {
+            self.root_id = id;
+            if self.frozen.take().is_some() {
+                info!("the spec directory has content again: what is served follows it");
+            }
+        }
+        self.note_unread(&scan, under);
+        let gone: Vec<Arc<str>> = below(&self.entries, under)
+            .filter(|file| !scan.files.contains_key(*file))
+            .filter(|file| !self.unread.keys().any(|directory| is_below(file, directory)))
+            .filter(|file| !matches!(self.waits.get(*file), Some(Wait { why: Why::Missing | Why::Vanished, .. })))
+            .cloned()
+            .collect();
+        for file in gone {
+            // A directory made anew is often still being filled.
+            let wait = if replaced { Wait::until(now, REMOVAL, Why::Missing) } else { Wait::now(now, Why::Vanished) };
+            self.waits.insert(file, wait);
+        }
+        for (file, sight) in scan.files {
+            self.sight(file, &sight, first, now);
+        }
+    }
+
+    fn sight(&mut self, file: Arc<str>, sight: &Sight, first: bool, now: Now) {
+        if self.waits.contains_key(&file) {
+            return;
+        }
+        let entry = self.entries.get(&file);
+        let wait = match sight {
+            Sight::File(seen) if entry.is_some_and(|entry| entry.identity == Some(seen.identity)) => return,
+            Sight::File(Seen { way: Way::Swapped, .. }) => Wait::now(now, Why::Whole),
+            Sight::File(seen) if has_stood(seen.identity, now) => Wait::now(now, Why::Whole),
+            Sight::File(_) if first => Wait::now(now, Why::Finished),
+            Sight::File(seen) => Wait::until(now, QUIET, Why::Written(Some(seen.identity))),
+            Sight::Gone if entry.is_none() => return,
+            Sight::Gone => Wait::now(now, Why::Vanished),
+            Sight::Odd(_) | Sight::Failed(_) => Wait::now(now, Why::Finished),
+        };
+        self.waits.insert(file, wait);
+    }
+
+    fn note_unread(&mut self, scan: &Scan, under: &str) {
+        self.unread.retain(|directory, _| {
+            let stays = scan.unread.contains_key(directory) || !(is_below(directory, under) || &**directory == under);
+            if !stays {
+                info!(directory = %directory, "the directory can be read again");
+            }
+            stays
+        });
+        for (directory, error) in &scan.unread {
+            let fault = unreadable(error);
+            if self.unread.get(directory) != Some(&fault) {
+                warn!(directory = %directory, "{fault}; its files stay as they were");
+                self.unread.insert(Arc::clone(directory), fault);
+            }
+        }
+    }
+
+    /// Takes in that the directory itself cannot be listed: unreadable is not empty.
+    pub(crate) fn lost(&mut self, error: &io::Error) {
+        self.freeze(error.to_string());
+    }
+
+    fn freeze(&mut self, why: String) {
+        // What is missing while everything is missing was not removed.
+        self.waits.retain(|_, wait| !matches!(wait.why, Why::Missing | Why::Vanished));
+        if self.frozen.as_ref() != Some(&why) {
+            warn!("the spec directory is lost: {why}; what is served stays as it is until there is content again");
+            self.frozen = Some(why);
+        }
+    }
+
+    /// Takes everything as it stands, as who reads the directory only once must.
+    pub(crate) fn hurry(&mut self) {
+        for wait in self.waits.values_mut() {
+            wait.why = Why::Whole;
+        }
+    }
+
+    /// Looks at every file that is due, and says what changed.
+    pub(crate) fn due(&mut self, now: Now) -> Vec<FileChange> {
+        let due: Vec<Arc<str>> = (self.waits.iter())
+            .filter(|(_, wait)| wait.due <= now.monotonic)
+            .map(|(file, _)| Arc::clone(file))
+            .collect();
+        let mut root_stands = None;
+        let mut changes = Vec::new();
+        for file in due {
+            let Some(wait) = self.waits.remove(&file) else { continue };
+            let content = match look(&self.root, &file) {
+                Sight::File(seen) => self.arrive(&file, seen, &wait, now).map(Some),
+                Sight::Gone => {
+                    let root = || self.root_id.is_some() && DirectoryId::at(&self.root).ok() == self.root_id;
+                    let stands = *root_stands.get_or_insert_with(root);
+                    self.miss(&file, &wait, stands, now).then_some(None)
+                }
+                Sight::Odd(what) => self.refuse(&file, None, vec![odd(what)]),
+                Sight::Failed(error) => self.refuse(&file, None, vec![unreadable(&error)]),
+            };
+            changes.extend(content.map(|content| FileChange { file, content }));
+        }
+        changes
+    }
+
+    /// A file that is there: read it, or wait on.
+    fn arrive(&mut self, file: &Arc<str>, seen: Seen, wait: &Wait, now: Now) -> Option<FileContent> {
+        let entry = self.entries.get(file);
+        let known = entry.is_some_and(|entry| entry.identity == Some(seen.identity));
+        let again = now.monotonic < wait.since + QUIET_MAX;
+        match &wait.why {
+            Why::Vanished | Why::Missing if known => return None,
+            // It was made anew, and nobody said yet that it is finished.
+            Why::Vanished | Why::Missing => return self.wait_quiet(file, now.monotonic, seen.identity, now),
+            Why::Written(Some(before)) if again && *before != seen.identity => {
+                return self.wait_quiet(file, wait.since, seen.identity, now);
+            }
+            _ => {}
+        }
+        let (octets, identity) = match read::read(&self.root, file, &seen) {
+            Contents::Octets(octets, identity) => (octets, identity),
+            Contents::Changing => return self.wait_quiet(file, now.monotonic, seen.identity, now),
+            Contents::Gone => {
+                self.waits.insert(Arc::clone(file), Wait::now(now, Why::Vanished));
+                return None;
+            }
+            // No identity is kept of what could not be read: every scan tries again.
+            Contents::Fault(fault) => return self.refuse(file, None, vec![fault]),
+        };
+        let stood = wait.why == Why::Whole || wait.why == Why::Standing(identity);
+        if !stood && self.may_be_cut(file, &octets) {
+            self.waits.insert(Arc::clone(file), Wait::until(now, STANDING, Why::Standing(identity)));
+            return None;
+        }
+        if octets.is_empty() {
+            let fault = whole("is empty, which is not taken for a removal", "write a document into it, or remove it");
+            return self.refuse(file, Some(identity), vec![fault]);
+        }
+        let reading = read::parse(&self.root, file, seen.way, &octets);
+        if reading.faults.is_empty() {
+            self.accept(file, identity, octets, reading)
+        } else {
+            self.refuse(file, Some(identity), reading.faults)
+        }
+    }
+
+    fn wait_quiet<T>(&mut self, file: &Arc<str>, since: Duration, identity: Identity, now: Now) -> Option<T> {
+        let wait = Wait { since, ..Wait::until(now, QUIET, Why::Written(Some(identity))) };
+        self.waits.insert(Arc::clone(file), wait);
+        None
+    }
+
+    fn may_be_cut(&self, file: &str, octets: &[u8]) -> bool {
+        let before = self.entries.get(file).and_then(|entry| entry.good.as_ref()).map_or(&[][..], |good| &good.octets);
+        let yaml = format_of(file).is_some_and(|(format, _)| format == Format::Yaml);
+        octets.is_empty()
+            || (octets.len() < before.len() && before.starts_with(octets))
+            || (yaml && !octets.ends_with(b"\n"))
+    }
+
+    fn accept(
+        &mut self,
+        file: &Arc<str>,
+        identity: Identity,
+        octets: Box<[u8]>,
+        reading: Reading,
+    ) -> Option<FileContent> {
+        let Reading { documents, warnings, .. } = reading;
+        let removal = if documents.iter().any(is_spec) { REMOVAL } else { REGISTRATION_REMOVAL };
+        let good = Good { octets, modified: identity.modified, removal };
+        let report = FileReport { state: FileState::Ok, faults: Vec::new(), warnings };
+        let before = self.entries.get(file);
+        // Neither written nor touched: a scan saw other rights, or the writer put back what there was.
+        let same = before
+            .and_then(|entry| entry.good.as_ref())
+            .is_some_and(|before| before.modified == good.modified && before.octets == good.octets);
+        tell(file, before.map(|entry| &entry.report), &report);
+        self.entries.insert(Arc::clone(file), Entry { identity: Some(identity), good: Some(good), report });
+        (!same).then_some(FileContent { documents, modified: identity.modified })
+    }
+
+    /// A file that cannot be used: what it was before stays.
+    fn refuse<T>(&mut self, file: &Arc<str>, identity: Option<Identity>, faults: Vec<Fault>) -> Option<T> {
+        let before = self.entries.remove(file);
+        let (good, last) = before.map_or((None, None), |entry| (entry.good, Some(entry.report)));
+        let state = if good.is_some() { FileState::Stale } else { FileState::Rejected };
+        let report = FileReport { state, faults, warnings: Vec::new() };
+        tell(file, last.as_ref(), &report);
+        self.entries.insert(Arc::clone(file), Entry { identity, good, report });
+        None
+    }
+
+    /// A file that is not there; true when it counts as removed.
+    fn miss(&mut self, file: &Arc<str>, wait: &Wait, root_stands: bool, now: Now) -> bool {
+        let Some(entry) = self.entries.get(file) else { return false };
+        let Some(good) = &entry.good else {
+            self.entries.remove(file);
+            return false;
+        };
+        if wait.why != Why::Missing {
+            let wait = Wait::until(now, good.removal, Why::Missing);
+            self.waits.insert(Arc::clone(file), wait);
+            return false;
+        }
+        if !root_stands {
+            // Nothing is known of a file whose directory is gone; the next scan of the new one tells.
+            return false;
+        }
+        debug!(%file, "removed");
+        self.entries.remove(file);
+        true
+    }
+}
+
+impl Wait {
+    fn now(now: Now, why: Why) -> Self {
+        Self::until(now, Duration::ZERO, why)
+    }
+
+    fn until(now: Now, wait: Duration, why: Why) -> Self {
+        Self { since: now.monotonic, due: now.monotonic + wait, why }
+    }
+}
+
+/// Whether a removal of the document may be an editor's delete-and-create: specs are edited, registrations are not.
+fn is_spec(document: &Document) -> bool {
+    match document {
+        Document::Space(_) => true,
+        Document::App(app) => app.role == Role::Spec,
+        Document::Topology(_) => false,
+    }
+}
+
+/// Whether a file was written long enough ago to be whole: at the start, and where a directory was moved. The wall clock
+/// may be wrong: then it waits like any other.
+fn has_stood(identity: Identity, now: Now) -> bool {
+    let written = identity.modified.div_ceil(1_000_000_000);
+    u128::from(now.wall) > written + u128::from(STANDING.as_secs())
+}
+
+fn odd(what: &str) -> Fault {
+    whole(format!("is {what}, which is never opened"), "put a regular file here, or a link to one")
+}
+
+/// Says in the log what changed about a file: once, not at every scan.
+fn tell(file: &str, before: Option<&FileReport>, after: &FileReport) {
+    if before.map_or(&[][..], |report| &report.faults) != after.faults {
+        for fault in after.faults.iter().take(FAULTS_LOGGED) {
+            warn!(state = after.state.word(), "{file}:{fault}");
+        }
+        let more = after.faults.len().saturating_sub(FAULTS_LOGGED);
+        if more > 0 {
+            warn!(state = after.state.word(), "{file}: {more} more faults; `spacedns check` lists them");
+        }
+        if after.faults.is_empty() {
+            info!("{file}: mended");
+        }
+    }
+    if before.map_or(&[][..], |report| &report.warnings) != after.warnings {
+        for warning in after.warnings.iter().take(FAULTS_LOGGED) {
+            info!("{file}:{warning}");
+        }
+    }
+}
+
+/// How long a file that is written in place must be left alone before it is read. An editor's write takes less.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// How long a file that is never left alone is waited for.
+const QUIET_MAX: Duration = Duration::from_millis(500);
+
+/// How long a file that may be cut off must stand as it is: 37 of 100 prefixes of a spec parse.
+const STANDING: Duration = Duration::from_secs(1);
+
+/// How long a spec must be missing: delete-and-create is how many tools write.
+const REMOVAL: Duration = Duration::from_secs(1);
+
+/// How long a registration must be missing: what a tool needs between its delete and its create.
+const REGISTRATION_REMOVAL: Duration = Duration::from_millis(5);
+
+/// How many faults of one file are logged.
+const FAULTS_LOGGED: usize = 5;

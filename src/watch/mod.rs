@@ -1,0 +1,87 @@
+//! The owner task: one thread that owns what is declared, reads files, and has what they say compiled and published.
+//!
+//! Everything reaches it as a hint: file events and SIGHUP mark paths, the registry names the moment when a lease runs
+//! out, and a scan by stat every few seconds finds what no event told of. A round takes the hints that have come in,
+//! reads the files that are due, applies what changed as one batch, and publishes at most one generation. While it works
+//! the next hints gather, so a storm of changes makes batches by itself, and a single change waits for nothing.
+//!
+//! Events are asked for before a directory is listed, so nothing falls between. A thread with no runtime: it does one
+//! thing at a time, and its only waits are its box and the next deadline.
+
+mod events;
+mod files;
+mod owner;
+mod read;
+mod report;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use self::files::Files;
+use self::owner::Owner;
+pub use self::report::{FileReport, FileState};
+use self::scan::scan;
+use crate::compile::Compiler;
+use crate::control::{Control, Inbox};
+use crate::publish::{Publisher, Readiness, Snapshot};
+use crate::registry::{Now, Registry, Touched};
+
+/// Reads the clocks.
+pub type Clock = Box<dyn Fn() -> Now + Send>;
+
+/// Everything that one look at a directory gives.
+#[derive(Debug)]
+pub struct Survey {
+    /// What is, made of the files that could be taken.
+    pub registry: Registry,
+    /// What there is to say of each file, by path.
+    pub reports: BTreeMap<Arc<str>, FileReport>,
+    touched: Touched,
+}
+
+impl Survey {
+    /// Compiles what would be served.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let starting = Snapshot::starting();
+        let compiled = Compiler::new().compile(&self.registry, &self.touched, &starting);
+        Snapshot { readiness: Readiness::Ready, ..compiled.unwrap_or(starting) }
+    }
+}
+
+/// Reads `root` once, as it stands, without a server.
+///
+/// # Errors
+///
+/// The directory cannot be listed.
+pub fn survey(root: &Path, tombstone: Duration, now: Now) -> io::Result<Survey> {
+    let mut files = Files::new(root);
+    files.found(scan(root, "", &mut |_, _, _| {})?, "", now);
+    files.hurry();
+    let mut registry = Registry::new(tombstone);
+    let touched = registry.apply(files.due(now), now);
+    Ok(Survey { registry, reports: files.reports(), touched })
+}
+
+/// Starts the owner task on `root`, an absolute path. It ends when `control` says so.
+///
+/// # Errors
+///
+/// The thread cannot be started.
+pub fn start(
+    root: PathBuf,
+    tombstone: Duration,
+    publisher: Publisher,
+    (control, inbox): (Control, Inbox),
+    clock: Clock,
+) -> io::Result<JoinHandle<()>> {
+    let mut owner = Owner::new(root, tombstone, publisher, (control, inbox), clock);
+    std::thread::Builder::new().name("owner".to_owned()).spawn(move || while owner.round().is_continue() {})
+}

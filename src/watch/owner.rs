@@ -1,0 +1,251 @@
+//! The rounds of the owner task: take the hints, look at what is due, rebuild, publish.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::Clock;
+use super::events::{Health, Watches};
+use super::files::Files;
+use super::scan::{format_of, is_below, is_passed_over, scan};
+use crate::compile::Compiler;
+use crate::control::{Control, Inbox, Mark, Order, Pending};
+use crate::publish::{Publisher, Readiness, Snapshot};
+use crate::registry::{FileFault, Now, Registry, Touched};
+
+/// The state of the owner task.
+pub(crate) struct Owner {
+    root: PathBuf,
+    pub(super) inbox: Inbox,
+    clock: Clock,
+    watches: Watches,
+    pub(super) files: Files,
+    registry: Registry,
+    compiler: Compiler,
+    publisher: Publisher,
+    /// When everything is looked at next; the monotonic clock.
+    scan_due: Duration,
+    /// Before this, nobody's asking brings a scan forward: scanning takes a tenth of the time at most.
+    scan_not_before: Duration,
+    /// Until when the first snapshot waits for files that may be cut off; `None` before the first scan and once it is
+    /// published.
+    ready_by: Option<Duration>,
+    /// What was compiled before the first snapshot is due.
+    unpublished: Option<Snapshot>,
+    /// What was said of faults between files.
+    told: BTreeSet<FileFault>,
+}
+
+impl Owner {
+    /// Makes the owner of `root`, which it has not looked at yet.
+    pub(crate) fn new(
+        root: PathBuf,
+        tombstone: Duration,
+        publisher: Publisher,
+        (control, inbox): (Control, Inbox),
+        clock: Clock,
+    ) -> Self {
+        Self {
+            watches: Watches::new(&root, control),
+            files: Files::new(&root),
+            root,
+            inbox,
+            clock,
+            registry: Registry::new(tombstone),
+            compiler: Compiler::new(),
+            publisher,
+            scan_due: Duration::ZERO,
+            scan_not_before: Duration::ZERO,
+            ready_by: None,
+            unpublished: None,
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// Waits for something to do, and does it.
+    pub(crate) fn round(&mut self) -> ControlFlow<()> {
+        let now = (self.clock)();
+        let deadlines = [self.files.next(), self.registry.deadline(), self.ready_by];
+        let next = deadlines.into_iter().flatten().min().map_or(self.scan_due, |next| next.min(self.scan_due));
+        let Pending { order, marks } = self.inbox.take(next.saturating_sub(now.monotonic));
+        let now = (self.clock)();
+        match order {
+            Order::Stop => return ControlFlow::Break(()),
+            Order::Rescan => self.ask_for_scan(),
+            Order::None => {}
+        }
+        self.hear(marks, now);
+        if self.scan_due <= now.monotonic {
+            self.scan_everything();
+        }
+        self.rebuild();
+        ControlFlow::Continue(())
+    }
+
+    /// Whether the first snapshot is published.
+    #[cfg(test)]
+    pub(super) fn is_ready(&self) -> bool {
+        self.publisher.current().readiness == Readiness::Ready
+    }
+
+    fn ask_for_scan(&mut self) {
+        self.scan_due = self.scan_due.min(self.scan_not_before);
+    }
+
+    /// Takes in what happened to paths.
+    fn hear(&mut self, marks: BTreeMap<PathBuf, Mark>, now: Now) {
+        if self.files.is_frozen() && !marks.is_empty() {
+            // Perhaps the content that is waited for.
+            self.ask_for_scan();
+        }
+        let mut directories = BTreeSet::<Arc<str>>::new();
+        for (path, mark) in marks {
+            let Some(relative) = path.strip_prefix(&self.root).ok().and_then(Path::to_str) else { continue };
+            let relative: Arc<str> = Arc::from(relative);
+            let (parent, name) = relative.rsplit_once('/').unwrap_or(("", &relative));
+            if relative.is_empty() {
+                // The directory itself: its contents may be another's now.
+                if mark != Mark::Touched {
+                    self.watches.forget("");
+                }
+                self.ask_for_scan();
+            } else if name.starts_with("..") {
+                // What the links of a Kubernetes mount lead through.
+                directories.insert(Arc::from(parent));
+            } else if is_passed_over(name) {
+            } else if self.watches.has(&relative) {
+                if mark != Mark::Touched {
+                    self.watches.forget(&relative);
+                }
+                directories.insert(relative);
+            } else if format_of(name).is_some() {
+                self.files.mark(&relative, mark, now.monotonic);
+            } else if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
+                directories.insert(relative);
+            }
+        }
+        let mut done: Option<Arc<str>> = None;
+        for directory in directories {
+            // In byte order a directory comes before what is below it.
+            if !done.as_ref().is_some_and(|done| is_below(&directory, done)) {
+                self.scan_below(&directory, now);
+                done = Some(directory);
+            }
+        }
+    }
+
+    fn scan_everything(&mut self) {
+        let begun = (self.clock)();
+        // The first asks for every watch, which takes much longer than the next ones will.
+        let first = self.publisher.current().readiness == Readiness::Starting;
+        self.scan_below("", begun);
+        let ended = (self.clock)().monotonic;
+        let took = ended.saturating_sub(begun.monotonic);
+        let pause = match self.watches.health() {
+            Health::Events if !first => SCAN_EVERY.max(took * SCAN_SHARE),
+            Health::Events | Health::Polling => SCAN_EVERY,
+        };
+        self.scan_due = ended + pause;
+        self.scan_not_before = ended + took * SCAN_SHARE_ASKED;
+    }
+
+    fn scan_below(&mut self, under: &str, now: Now) {
+        self.watches.begin();
+        match scan(&self.root, under, &mut |directory, path, id| self.watches.add(directory, path, id)) {
+            Ok(found) => {
+                self.watches.end(under, &found.directories);
+                self.files.found(found, under, now);
+                if under.is_empty() && self.publisher.current().readiness == Readiness::Starting {
+                    self.ready_by.get_or_insert(now.monotonic + SETTLING_MAX);
+                }
+            }
+            Err(error) => {
+                self.watches.end(under, &BTreeMap::new());
+                self.files.lost(&error);
+            }
+        }
+    }
+
+    /// Reads what is due, lets time pass, and publishes what came of it.
+    fn rebuild(&mut self) {
+        let now = (self.clock)();
+        let mut contents = self.unpublished.take();
+        if self.registry.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
+            let touched = self.registry.advance(now);
+            contents = self.compile(&touched, contents);
+        }
+        let changes = self.files.due(now);
+        let changed: Vec<Arc<str>> = changes.iter().map(|change| Arc::clone(&change.file)).collect();
+        if !changes.is_empty() {
+            let touched = self.registry.apply(changes, now);
+            contents = self.compile(&touched, contents);
+            self.tell_conflicts();
+        }
+        let starting = self.publisher.current().readiness == Readiness::Starting;
+        if starting && self.ready_by.is_none_or(|by| now.monotonic < by && self.files.is_settling()) {
+            self.unpublished = contents;
+        } else if starting {
+            self.publish_first(contents, now);
+        } else if let Some(contents) = contents {
+            let generation = self.publisher.publish(contents, now.wall);
+            info!(generation, "serving what changed{}", Cause(&changed));
+        }
+        self.publisher.reap();
+    }
+
+    /// Compiles what `touched` names upon `contents`, or upon what is published.
+    fn compile(&mut self, touched: &Touched, contents: Option<Snapshot>) -> Option<Snapshot> {
+        let published = self.publisher.current();
+        let compiled = self.compiler.compile(&self.registry, touched, contents.as_ref().unwrap_or(&published));
+        compiled.or(contents)
+    }
+
+    /// The first scan is complete: from now on a name that is not there is not ours.
+    fn publish_first(&mut self, contents: Option<Snapshot>, now: Now) {
+        let contents = contents.unwrap_or_else(|| Snapshot::clone(&self.publisher.current()));
+        let apps = contents.apps.iter().count();
+        self.publisher.publish(Snapshot { readiness: Readiness::Ready, ..contents }, now.wall);
+        self.ready_by = None;
+        info!(apps, files = self.files.count(), "ready: every file is read, queries are answered");
+    }
+
+    /// Says once of each fault between files that it is there.
+    fn tell_conflicts(&mut self) {
+        let faults: BTreeSet<FileFault> = self.registry.faults().into_iter().collect();
+        for FileFault { file, fault } in faults.difference(&self.told) {
+            warn!("{file}:{fault}");
+        }
+        self.told = faults;
+    }
+}
+
+/// What made a new generation, for the log.
+struct Cause<'c>(&'c [Arc<str>]);
+
+impl fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str(": time passed"),
+            [file] => write!(f, ": {file}"),
+            [first, rest @ ..] => write!(f, ": {first} and {} more", rest.len()),
+        }
+    }
+}
+
+/// How often everything is looked at by stat while that is cheap.
+const SCAN_EVERY: Duration = Duration::from_secs(5);
+
+/// The scans of a directory that gives events take this part of the time at most.
+const SCAN_SHARE: u32 = 200;
+
+/// Scans that somebody asks for take this part of the time at most, however often they ask.
+const SCAN_SHARE_ASKED: u32 = 10;
+
+/// How long the first snapshot waits for files that may be cut off.
+const SETTLING_MAX: Duration = Duration::from_millis(1500);

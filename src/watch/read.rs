@@ -1,0 +1,125 @@
+//! Reads one file: opens only what is a regular file, no more of it than the largest file may have, and says in a fault
+//! what is in the way.
+//!
+//! Between the stat that found a file and its opening, anything may have been put in its place. So it is opened without
+//! waiting (a FIFO without a writer would hold the owner task for ever) and looked at again by its descriptor, before and
+//! after the reading: what changed in between is not used.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic::catch_unwind;
+use std::path::Path;
+
+use super::scan::{Identity, Seen, Way, absolute, format_of};
+use crate::spec::{self, Fault, Place, REGISTRATION_MAX, Reading};
+
+/// What became of reading a file.
+#[derive(Debug)]
+pub(crate) enum Contents {
+    /// Its octets, and what it was when they were read.
+    Octets(Box<[u8]>, Identity),
+    /// It changed while it was read.
+    Changing,
+    /// It was there and is gone.
+    Gone,
+    /// It is not to be read, or cannot be.
+    Fault(Fault),
+}
+
+/// Reads the file at `relative`, which was just seen.
+pub(crate) fn read(root: &Path, relative: &str, seen: &Seen) -> Contents {
+    let path = absolute(root, relative);
+    if seen.identity.size > size_max() {
+        return Contents::Fault(too_large(seen.identity.size));
+    }
+    match read_open(&path, seen.way) {
+        Ok(contents) => contents,
+        Err(error) if super::scan::is_gone(&error) => Contents::Gone,
+        // What was a file has become a link: the next look tells which.
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) && seen.way == Way::Itself => Contents::Changing,
+        Err(error) => Contents::Fault(unreadable(&error)),
+    }
+}
+
+fn read_open(path: &Path, way: Way) -> io::Result<Contents> {
+    let follow = if way == Way::Itself { libc::O_NOFOLLOW } else { 0 };
+    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | follow).open(path)?;
+    let before = file.metadata()?;
+    if !before.is_file() {
+        return Ok(Contents::Changing);
+    }
+    let identity = Identity::of(&before);
+    if identity.size > size_max() {
+        return Ok(Contents::Fault(too_large(identity.size)));
+    }
+    let octets = read_bounded(&mut file, identity.size)?;
+    let after = Identity::of(&file.metadata()?);
+    if after != identity || octets.len() as u64 != identity.size {
+        return Ok(Contents::Changing);
+    }
+    Ok(Contents::Octets(octets.into_boxed_slice(), identity))
+}
+
+fn read_bounded(file: &mut File, size: u64) -> io::Result<Vec<u8>> {
+    let mut octets = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    // One octet more shows that the file has grown.
+    file.take(size + 1).read_to_end(&mut octets)?;
+    Ok(octets)
+}
+
+/// Parses what was read. What a link outside the directory leads to is not ours to quote, not in a fault and not in a
+/// warning (design §2).
+pub(crate) fn parse(root: &Path, relative: &str, way: Way, octets: &[u8]) -> Reading {
+    let name = relative.rsplit_once('/').map_or(relative, |(_, name)| name);
+    let Some((format, stem)) = format_of(name) else { return Reading::default() };
+    // The parsers are other people's. A panic of theirs must cost this file, not the thread that reads them all.
+    let mut reading = catch_unwind(|| spec::read(octets, format, stem)).unwrap_or_else(|_| Reading {
+        faults: vec![whole("cannot be read: the reader gave up", "report it, with the file, as a fault of spacedns")],
+        ..Reading::default()
+    });
+    if way != Way::Itself && is_outside(root, &absolute(root, relative)) {
+        for fault in reading.faults.iter_mut().chain(&mut reading.warnings) {
+            fault.field.clear();
+            "the link leads out of the spec directory, to a file that is at fault here".clone_into(&mut fault.fault);
+            "mend that file; put it into the directory to be told what is wrong".clone_into(&mut fault.remedy);
+        }
+        reading.faults.truncate(1);
+        reading.warnings.truncate(1);
+    }
+    reading
+}
+
+fn is_outside(root: &Path, path: &Path) -> bool {
+    match (fs::canonicalize(root), fs::canonicalize(path)) {
+        (Ok(root), Ok(path)) => !path.starts_with(root),
+        _ => true,
+    }
+}
+
+/// A fault of the file as a whole.
+pub(crate) fn whole(fault: impl Into<String>, remedy: &str) -> Fault {
+    Fault { place: Place::START, field: String::new(), fault: fault.into(), remedy: remedy.to_owned() }
+}
+
+/// The fault of something that could not be read.
+pub(crate) fn unreadable(error: &io::Error) -> Fault {
+    let remedy = match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => "give the server the right to read it",
+        Some(libc::ELOOP) => "remove the link, it leads to itself",
+        _ => "see to the file system; it is tried again every few seconds",
+    };
+    whole(format!("cannot be read: {error}"), remedy)
+}
+
+fn too_large(size: u64) -> Fault {
+    whole(
+        format!("has {size} octets, more than the {REGISTRATION_MAX} that a file may have"),
+        "put its documents into several files",
+    )
+}
+
+/// No kind of file may be larger; which kind it is shows only when it is read.
+fn size_max() -> u64 {
+    u64::try_from(REGISTRATION_MAX).unwrap_or(u64::MAX)
+}

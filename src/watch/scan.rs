@@ -1,0 +1,300 @@
+//! Which files there are: the rules of design §2, and one walk that obeys them.
+//!
+//! The walk opens directories and looks at files by stat; it opens no file. It calls back before it lists a directory, so
+//! that whoever wants events of it can ask for them first: what changes between the two is then heard of.
+//!
+//! A directory that cannot be read is not an empty one. Of the root that is an error; of one further down it is noted, and
+//! nothing below it counts as gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, FileType, Metadata};
+use std::io;
+use std::ops::Bound;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::spec::Format;
+
+/// What a walk found.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// The files that count, by path relative to the root.
+    pub(crate) files: BTreeMap<Arc<str>, Sight>,
+    /// The directories that were listed, by path; the root's is empty.
+    pub(crate) directories: BTreeMap<Arc<str>, DirectoryId>,
+    /// Those that could not be listed, and why: nothing is known of what is below.
+    pub(crate) unread: BTreeMap<Arc<str>, io::Error>,
+}
+
+/// What is at a path.
+#[derive(Debug)]
+pub(crate) enum Sight {
+    /// A regular file, perhaps by way of a link.
+    File(Seen),
+    /// Nothing, or a link to nothing.
+    Gone,
+    /// Something that is never opened: this.
+    Odd(&'static str),
+    /// It cannot be told.
+    Failed(io::Error),
+}
+
+/// A regular file, as stat shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Which file with which contents.
+    pub(crate) identity: Identity,
+    /// How the path leads to it.
+    pub(crate) way: Way,
+}
+
+/// How a path leads to its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It is the file.
+    Itself,
+    /// It is a symbolic link.
+    Link,
+    /// It is a link through a name that begins with `..`: a Kubernetes mount, whose files change all at once and whole.
+    Swapped,
+}
+
+/// What changes when a file's contents do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+    /// In octets.
+    pub(crate) size: u64,
+    /// When it was written, in nanoseconds since 1970.
+    pub(crate) modified: u128,
+    changed: i128,
+}
+
+impl Identity {
+    /// The identity in what stat returned.
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: u128::try_from(nanoseconds(metadata.mtime(), metadata.mtime_nsec())).unwrap_or(0),
+            changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// Which directory a path leads to. Inode numbers are used again soon, hence the time it was made, where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DirectoryId {
+    device: u64,
+    inode: u64,
+    made: Option<SystemTime>,
+}
+
+impl DirectoryId {
+    /// The identity of the directory at `path`, after links.
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        if metadata.is_dir() { Ok(Self::of(&metadata)) } else { Err(io::ErrorKind::NotADirectory.into()) }
+    }
+
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino(), made: metadata.created().ok() }
+    }
+}
+
+/// Walks `root` from the directory `under` down (empty for all of it), calling `before` on each directory before it is
+/// listed.
+///
+/// # Errors
+///
+/// The root cannot be listed. A lower directory that is not there any more is no error: nothing is found below it.
+pub(crate) fn scan(
+    root: &Path,
+    under: &str,
+    before: &mut dyn FnMut(&Arc<str>, &Path, DirectoryId),
+) -> io::Result<Scan> {
+    let mut scan = Scan::default();
+    let mut ahead = BTreeSet::from([Arc::<str>::from(under)]);
+    while let Some(directory) = ahead.pop_first() {
+        match list(root, &directory, &mut scan, &mut ahead, before) {
+            Ok(()) => {}
+            Err(error) if directory.is_empty() => return Err(error),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => {
+                scan.unread.insert(directory, error);
+            }
+        }
+    }
+    Ok(scan)
+}
+
+fn list(
+    root: &Path,
+    directory: &Arc<str>,
+    scan: &mut Scan,
+    ahead: &mut BTreeSet<Arc<str>>,
+    before: &mut dyn FnMut(&Arc<str>, &Path, DirectoryId),
+) -> io::Result<()> {
+    let path = absolute(root, directory);
+    // A link to a directory is followed for the root only; `x -> /` would walk the machine.
+    let metadata = if directory.is_empty() { fs::metadata(&path)? } else { fs::symlink_metadata(&path)? };
+    if !metadata.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    if directory.split('/').count() > DEPTH_MAX {
+        return Err(io::Error::other("directories are nested too deep"));
+    }
+    let id = DirectoryId::of(&metadata);
+    before(directory, &path, id);
+    // Kubernetes changes all files of a mount by swapping one link: a list that saw it swapped is of two minds.
+    let swap = path.join(SWAP);
+    for _ in 0..LISTS_MAX {
+        let mount = fs::read_link(&swap).ok();
+        list_entries(root, directory, &path, scan, ahead)?;
+        if fs::read_link(&swap).ok() == mount {
+            break;
+        }
+    }
+    scan.directories.insert(Arc::clone(directory), id);
+    Ok(())
+}
+
+fn list_entries(
+    root: &Path,
+    directory: &Arc<str>,
+    path: &Path,
+    scan: &mut Scan,
+    ahead: &mut BTreeSet<Arc<str>>,
+) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let kind = match entry.file_type() {
+            Ok(kind) => kind,
+            Err(error) if is_gone(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        let Some(name) = name.to_str() else {
+            let lossy = name.to_string_lossy();
+            if !is_passed_over(&lossy) && format_of(&lossy).is_some() {
+                scan.files.insert(joined(directory, &lossy), Sight::Odd("a file whose name is not UTF-8"));
+            }
+            continue;
+        };
+        if is_passed_over(name) {
+            continue;
+        }
+        let relative = joined(directory, name);
+        if kind.is_dir() {
+            ahead.insert(relative);
+        } else if format_of(name).is_some() {
+            let sight = look(root, &relative);
+            scan.files.insert(relative, sight);
+        }
+    }
+    Ok(())
+}
+
+/// Looks at one path by stat. A directory is [`Sight::Gone`]: there is no file there.
+pub(crate) fn look(root: &Path, relative: &str) -> Sight {
+    let path = absolute(root, relative);
+    let (metadata, way) = match fs::symlink_metadata(&path) {
+        Ok(metadata) if metadata.is_symlink() => match fs::metadata(&path) {
+            Ok(target) => (target, way_of(&path)),
+            Err(error) => return failed(error),
+        },
+        Ok(metadata) => (metadata, Way::Itself),
+        Err(error) => return failed(error),
+    };
+    match odd(metadata.file_type()) {
+        None => Sight::File(Seen { identity: Identity::of(&metadata), way }),
+        Some(_) if way == Way::Itself && metadata.is_dir() => Sight::Gone,
+        Some(what) => Sight::Odd(what),
+    }
+}
+
+fn failed(error: io::Error) -> Sight {
+    if is_gone(&error) { Sight::Gone } else { Sight::Failed(error) }
+}
+
+/// Whether an error says that there is nothing; any other says that nobody knows.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn odd(kind: FileType) -> Option<&'static str> {
+    if kind.is_file() {
+        None
+    } else if kind.is_dir() {
+        Some("a link to a directory")
+    } else if kind.is_fifo() {
+        Some("a FIFO")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else {
+        Some("a device")
+    }
+}
+
+fn way_of(link: &Path) -> Way {
+    let swapped = fs::read_link(link).is_ok_and(|target| {
+        target.components().any(|part| {
+            let part = part.as_os_str().as_bytes();
+            part.starts_with(b"..") && part != b".."
+        })
+    });
+    if swapped { Way::Swapped } else { Way::Link }
+}
+
+/// Whether a name is passed over, whatever it names: hidden files, writers' temporary files, editors' copies.
+pub(crate) fn is_passed_over(name: &str) -> bool {
+    name.starts_with('.') || name.ends_with('~')
+}
+
+/// How a file with this name is written, and its name without the ending; `None` where it is no spec.
+pub(crate) fn format_of(name: &str) -> Option<(Format, &str)> {
+    let (stem, ending) = name.rsplit_once('.')?;
+    let format = match ending {
+        "yaml" | "yml" => Format::Yaml,
+        "json" => Format::Json,
+        _ => return None,
+    };
+    Some((format, stem))
+}
+
+/// The path below `root` of a relative one; the root's own is empty.
+pub(crate) fn absolute(root: &Path, relative: &str) -> PathBuf {
+    if relative.is_empty() { root.to_owned() } else { root.join(relative) }
+}
+
+/// The relative path of what is called `name` in `directory`.
+pub(crate) fn joined(directory: &str, name: &str) -> Arc<str> {
+    if directory.is_empty() { Arc::from(name) } else { Arc::from(format!("{directory}/{name}")) }
+}
+
+/// The paths in `map` that lie below `directory`; all of them for the root.
+pub(crate) fn below<'m, V>(map: &'m BTreeMap<Arc<str>, V>, directory: &str) -> impl Iterator<Item = &'m Arc<str>> {
+    let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+    let from = map.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+    from.map(|(path, _)| path).take_while(move |path| path.starts_with(&prefix))
+}
+
+/// Whether `relative` lies somewhere below `directory`.
+pub(crate) fn is_below(relative: &str, directory: &str) -> bool {
+    directory.is_empty() || relative.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// How deep directories may be nested. Links are not followed, so only bind mounts could make a loop; this ends it.
+const DEPTH_MAX: usize = 32;
+
+/// The link that Kubernetes swaps.
+const SWAP: &str = "..data";
+
+/// How often a directory is listed while its link is being swapped; a swap takes kubelet a minute.
+const LISTS_MAX: usize = 3;

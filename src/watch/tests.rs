@@ -1,0 +1,623 @@
+//! Files that change under us: the rules with time as a field, then the owner task with real events.
+
+use std::fs;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
+
+use tempfile::TempDir;
+
+use super::scan::Sight;
+use super::*;
+use crate::control::Mark;
+use crate::registry::FileChange;
+use crate::spec::Document;
+
+/// A directory, its files, and a clock that the test turns.
+struct Bench {
+    files: Files,
+    now: Now,
+    dir: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // The wall clock stands long after every file's time: at the first scan, all have stood a while.
+        let now = Now { monotonic: Duration::from_secs(100), wall: 99_999_999_999 };
+        Self { files: Files::new(dir.path()), now, dir }
+    }
+
+    /// A bench that has taken `files` in.
+    fn with(files: &[(&str, &str)]) -> Self {
+        let mut bench = Self::new();
+        for (file, text) in files {
+            bench.write(file, text);
+        }
+        bench.scan();
+        assert_eq!(bench.due().len(), files.len());
+        // From now on no file has stood a while.
+        bench.now.wall = 0;
+        bench
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.dir.path().join(file)
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::create_dir_all(self.path(file).parent().unwrap()).unwrap();
+        fs::write(self.path(file), text).unwrap();
+    }
+
+    fn scan(&mut self) {
+        match scan(self.dir.path(), "", &mut |_, _, _| {}) {
+            Ok(scan) => self.files.found(scan, "", self.now),
+            Err(error) => self.files.lost(&error),
+        }
+    }
+
+    fn mark(&mut self, file: &str, mark: Mark) {
+        self.files.mark(&Arc::from(file), mark, self.now.monotonic);
+    }
+
+    fn write_and_mark(&mut self, file: &str, text: &str, mark: Mark) {
+        self.write(file, text);
+        self.mark(file, mark);
+    }
+
+    fn due(&mut self) -> Vec<String> {
+        self.files.due(self.now).iter().map(told).collect()
+    }
+
+    /// What changes when so many milliseconds have passed.
+    fn after(&mut self, milliseconds: u64) -> Vec<String> {
+        self.now.monotonic += Duration::from_millis(milliseconds);
+        self.due()
+    }
+
+    fn report(&self, file: &str) -> FileReport {
+        self.files.reports().get(file).unwrap_or_else(|| panic!("{file} has no report")).clone()
+    }
+
+    fn good(&self, file: &str) -> &str {
+        std::str::from_utf8(self.files.good(file).unwrap()).unwrap()
+    }
+}
+
+fn told(change: &FileChange) -> String {
+    let Some(content) = &change.content else { return format!("{} gone", change.file) };
+    let apps = content.documents.iter().map(|document| match document {
+        Document::App(app) => String::from_utf8_lossy(app.app.value.octets()).into_owned(),
+        Document::Space(space) => space.name.value.clone(),
+        Document::Topology(_) => "topology".to_owned(),
+    });
+    format!("{} {}", change.file, apps.collect::<Vec<_>>().join(","))
+}
+
+const SHOP: &str = "name: shop\n";
+
+fn registration(address: u32) -> String {
+    let address = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + address));
+    format!(r#"{{"app": "shop", "component": "web", "number": 1, "address": "{address}"}}"#)
+}
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn files_count_by_their_names_at_any_depth() {
+    let mut bench = Bench::new();
+    for file in ["a.yaml", "b/c/d.yml", "e.json", "f.yaml/g.yaml"] {
+        bench.write(file, SHOP);
+    }
+    bench.write("e.json", &registration(1));
+    for file in [".hidden.yaml", ".tmp/a.yaml", "..2026/a.yaml", "a.yaml~", "a.yaml.tmp", "README.md", "yaml"] {
+        bench.write(file, "not: [read\n");
+    }
+    bench.scan();
+    assert_eq!(bench.due(), ["a.yaml shop", "b/c/d.yml shop", "e.json shop", "f.yaml/g.yaml shop"]);
+    assert_eq!(bench.files.reports().len(), 4);
+}
+
+#[test]
+fn what_is_renamed_into_place_is_taken_at_once() {
+    let mut bench = Bench::with(&[("shop.yaml", SHOP)]);
+    bench.write_and_mark("shop.yaml", "name: other\n", Mark::Placed);
+    assert_eq!(bench.due(), ["shop.yaml other"]);
+}
+
+#[test]
+fn json_is_taken_when_its_writer_closes_it_and_yaml_after_a_little_quiet() {
+    let mut bench = Bench::with(&[]);
+    bench.write_and_mark("web.json", &registration(1), Mark::Closed);
+    bench.write_and_mark("shop.yaml", SHOP, Mark::Closed);
+    assert_eq!(bench.due(), ["web.json shop"]);
+    assert_eq!(bench.after(49), NOTHING);
+    assert_eq!(bench.after(1), ["shop.yaml shop"]);
+}
+
+#[test]
+fn a_file_that_is_never_left_alone_is_read_after_half_a_second() {
+    let mut bench = Bench::with(&[]);
+    bench.write_and_mark("shop.yaml", SHOP, Mark::Written);
+    for _ in 0..12 {
+        assert_eq!(bench.after(40), NOTHING);
+        bench.mark("shop.yaml", Mark::Written);
+    }
+    assert_eq!(bench.after(20), ["shop.yaml shop"]);
+}
+
+#[test]
+fn a_broken_edit_keeps_the_last_good_version_and_shows_its_fault() {
+    let mut bench = Bench::with(&[("shop.yaml", SHOP)]);
+    bench.write_and_mark("shop.yaml", "name: [shop\n", Mark::Placed);
+    assert_eq!(bench.due(), NOTHING);
+    assert_eq!(bench.report("shop.yaml").state, FileState::Stale);
+    assert_eq!(bench.report("shop.yaml").faults.len(), 1);
+    assert_eq!(bench.good("shop.yaml"), SHOP);
+    bench.write_and_mark("shop.yaml", SHOP, Mark::Placed);
+    assert_eq!(bench.due(), ["shop.yaml shop"]);
+    assert_eq!(bench.report("shop.yaml").state, FileState::Ok);
+}
+
+#[test]
+fn a_broken_file_that_never_was_good_is_rejected() {
+    let mut bench = Bench::new();
+    bench.write("shop.yaml", "name: [shop\n");
+    bench.scan();
+    assert_eq!(bench.due(), NOTHING);
+    assert_eq!(bench.report("shop.yaml").state, FileState::Rejected);
+}
+
+#[test]
+fn a_half_written_yaml_file_is_never_taken_for_a_whole_one() {
+    let whole = "name: shop\ninternal_routing: true\n";
+    for cut in 0..whole.len() {
+        let mut bench = Bench::with(&[("shop.yaml", whole)]);
+        bench.write_and_mark("shop.yaml", &whole[..cut], Mark::Closed);
+        // The writer pauses, for longer than the quiet that a file written in place needs.
+        assert_eq!(bench.after(900), NOTHING, "cut at {cut}");
+        assert_eq!(bench.good("shop.yaml"), whole);
+        let now = format!("{whole}# more\n");
+        bench.write_and_mark("shop.yaml", &now, Mark::Closed);
+        assert_eq!(bench.after(50), ["shop.yaml shop"], "cut at {cut}");
+        assert_eq!(bench.good("shop.yaml"), now);
+    }
+}
+
+#[test]
+fn a_file_without_a_last_line_feed_is_taken_when_it_has_stood_for_a_second() {
+    let mut bench = Bench::with(&[]);
+    bench.write_and_mark("shop.yaml", "name: shop", Mark::Placed);
+    assert_eq!(bench.due(), NOTHING);
+    assert_eq!(bench.after(999), NOTHING);
+    assert_eq!(bench.after(1), ["shop.yaml shop"]);
+}
+
+#[test]
+fn the_beginning_of_the_last_good_version_is_taken_when_it_has_stood_for_a_second() {
+    let mut bench = Bench::with(&[("shop.yaml", "name: shop\n# more\n")]);
+    bench.write_and_mark("shop.yaml", SHOP, Mark::Placed);
+    assert_eq!(bench.due(), NOTHING);
+    assert_eq!(bench.after(1000), ["shop.yaml shop"]);
+    assert_eq!(bench.good("shop.yaml"), SHOP);
+}
+
+#[test]
+fn an_empty_file_is_incomplete_not_removed() {
+    for file in ["shop.yaml", "web.json"] {
+        let text = if file == "web.json" { registration(1) } else { SHOP.to_owned() };
+        let mut bench = Bench::with(&[(file, &text)]);
+        bench.write_and_mark(file, "", Mark::Placed);
+        assert_eq!(bench.due(), NOTHING);
+        assert_eq!(bench.report(file).state, FileState::Ok, "it may be filled in a moment");
+        assert_eq!(bench.after(60_000), NOTHING);
+        assert_eq!(bench.report(file).state, FileState::Stale);
+        assert_eq!(bench.good(file), text);
+    }
+}
+
+#[test]
+fn a_removed_registration_leaves_at_once_and_a_removed_spec_after_a_second() {
+    let mut bench = Bench::with(&[("shop.yaml", SHOP), ("web.json", &registration(1))]);
+    for file in ["shop.yaml", "web.json"] {
+        fs::remove_file(bench.path(file)).unwrap();
+        bench.mark(file, Mark::Removed);
+    }
+    assert_eq!(bench.due(), NOTHING);
+    assert_eq!(bench.after(5), ["web.json gone"]);
+    assert_eq!(bench.after(994), NOTHING);
+    assert_eq!(bench.after(1), ["shop.yaml gone"]);
+    assert!(bench.files.reports().is_empty());
+}
+
+#[test]
+fn delete_and_create_is_an_edit() {
+    let mut bench = Bench::with(&[("shop.yaml", SHOP)]);
+    fs::rename(bench.path("shop.yaml"), bench.path("shop.yaml~")).unwrap();
+    bench.mark("shop.yaml", Mark::Removed);
+    assert_eq!(bench.due(), NOTHING);
+    bench.now.monotonic += Duration::from_millis(400);
+    bench.write_and_mark("shop.yaml", "name: other\n", Mark::Closed);
+    assert_eq!(bench.due(), NOTHING);
+    assert_eq!(bench.after(50), ["shop.yaml other"]);
+    assert_eq!(bench.after(5000), NOTHING);
+}
+
+#[test]
+fn a_file_made_anew_without_an_event_is_an_edit_too() {
+    let mut bench = Bench::with(&[("shop.yaml", SHOP)]);
+    fs::remove_file(bench.path("shop.yaml")).unwrap();
+    bench.mark("shop.yaml", Mark::Removed);
+    assert_eq!(bench.due(), NOTHING);
+    bench.write("shop.yaml", "name: other\n");
+    assert_eq!(bench.after(1000), NOTHING, "it is there again, and may be being written");
+    assert_eq!(bench.after(50), ["shop.yaml other"]);
+}
+
+#[test]
+fn a_scan_finds_what_no_event_told_of_and_waits_until_it_is_left_alone() {
+    let mut bench = Bench::with(&[("shop.yaml", SHOP)]);
+    bench.write("shop.yaml", "name: half\n");
+    bench.scan();
+    assert_eq!(bench.due(), NOTHING);
+    bench.write("shop.yaml", "name: whole\n");
+    assert_eq!(bench.after(50), NOTHING, "it changed since the scan");
+    assert_eq!(bench.after(50), ["shop.yaml whole"]);
+    bench.scan();
+    assert_eq!(bench.files.next(), None, "a file that stays as it is needs no look");
+}
+
+#[test]
+fn a_touched_registration_is_renewed_though_its_octets_are_the_same() {
+    let mut bench = Bench::with(&[("web.json", &registration(1))]);
+    let later = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + Duration::from_secs(2_000_000_000));
+    fs::File::options().write(true).open(bench.path("web.json")).unwrap().set_times(later).unwrap();
+    bench.mark("web.json", Mark::Touched);
+    let changes = bench.files.due(bench.now);
+    let modified = changes.iter().map(|change| change.content.as_ref().unwrap().modified).collect::<Vec<_>>();
+    assert_eq!(modified, [2_000_000_000_000_000_000]);
+    // Rights are not contents.
+    fs::set_permissions(bench.path("web.json"), fs::Permissions::from_mode(0o600)).unwrap();
+    bench.mark("web.json", Mark::Touched);
+    assert_eq!(bench.due(), NOTHING);
+}
+
+#[test]
+fn what_is_no_regular_file_is_a_fault_and_never_opened() {
+    let mut bench = Bench::with(&[("shop.yaml", SHOP)]);
+    let made = std::process::Command::new("mkfifo").arg(bench.path("fifo.yaml")).status().unwrap();
+    assert!(made.success());
+    let _socket = UnixListener::bind(bench.path("socket.json")).unwrap();
+    symlink("/dev/zero", bench.path("device.yml")).unwrap();
+    symlink("loop.yaml", bench.path("loop.yaml")).unwrap();
+    symlink("/", bench.path("directory.yaml")).unwrap();
+    symlink("/etc", bench.path("etc")).unwrap();
+    symlink("nowhere", bench.path("nowhere.yaml")).unwrap();
+    bench.scan();
+    assert_eq!(bench.due(), NOTHING);
+    for (file, fault) in [
+        ("fifo.yaml", "a FIFO"),
+        ("socket.json", "a socket"),
+        ("device.yml", "a device"),
+        ("directory.yaml", "a link to a directory"),
+        ("loop.yaml", "cannot be read"),
+    ] {
+        let report = bench.report(file);
+        assert_eq!(report.state, FileState::Rejected, "{file}");
+        assert!(report.faults[0].fault.contains(fault), "{file}: {}", report.faults[0]);
+    }
+    assert_eq!(bench.files.reports().len(), 6, "what leads nowhere is not there");
+}
+
+#[test]
+fn a_good_file_that_becomes_a_fifo_keeps_its_last_good_version() {
+    let mut bench = Bench::with(&[("shop.yaml", SHOP)]);
+    fs::remove_file(bench.path("shop.yaml")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(bench.path("shop.yaml")).status().unwrap();
+    assert!(made.success());
+    bench.scan();
+    assert_eq!(bench.after(5000), NOTHING);
+    assert_eq!(bench.report("shop.yaml").state, FileState::Stale);
+    assert_eq!(bench.good("shop.yaml"), SHOP);
+}
+
+#[test]
+fn no_fault_quotes_what_a_link_out_of_the_directory_leads_to() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "secret_key: hunter2\n").unwrap();
+    fs::write(outside.path().join("good"), SHOP).unwrap();
+    let mut bench = Bench::new();
+    symlink(outside.path().join("secret"), bench.path("bad.yaml")).unwrap();
+    symlink(outside.path().join("good"), bench.path("good.yaml")).unwrap();
+    bench.scan();
+    assert_eq!(bench.due(), ["good.yaml shop"]);
+    let faults = format!("{:?}", bench.report("bad.yaml").faults);
+    assert!(faults.contains("out of the spec directory"), "{faults}");
+    assert!(!faults.contains("secret_key") && !faults.contains("hunter2"), "{faults}");
+}
+
+#[test]
+fn a_file_that_is_too_large_is_not_read() {
+    let mut bench = Bench::new();
+    fs::File::create(bench.path("sparse.yaml")).unwrap().set_len(1 << 30).unwrap();
+    bench.scan();
+    assert_eq!(bench.due(), NOTHING);
+    assert!(bench.report("sparse.yaml").faults[0].fault.contains("1073741824 octets"));
+}
+
+#[test]
+fn a_kubernetes_mount_changes_all_at_once() {
+    let mut bench = Bench::new();
+    // No last line feed: a mount is written whole, and need not stand a while.
+    bench.write("..one/a.yaml", "name: a1");
+    bench.write("..one/b.yaml", "name: b1");
+    bench.write("..two/a.yaml", "name: a2");
+    bench.write("..two/b.yaml", "name: b2");
+    symlink("..one", bench.path("..data")).unwrap();
+    symlink("..data/a.yaml", bench.path("a.yaml")).unwrap();
+    symlink("..data/b.yaml", bench.path("b.yaml")).unwrap();
+    bench.scan();
+    assert_eq!(bench.due(), ["a.yaml a1", "b.yaml b1"]);
+    symlink("..two", bench.path("..data_tmp")).unwrap();
+    fs::rename(bench.path("..data_tmp"), bench.path("..data")).unwrap();
+    fs::remove_dir_all(bench.path("..one")).unwrap();
+    bench.scan();
+    assert_eq!(bench.due(), ["a.yaml a2", "b.yaml b2"]);
+}
+
+#[test]
+fn a_directory_that_is_lost_freezes_what_is_served_until_there_is_content_again() {
+    let mut bench = Bench::with(&[("shop.yaml", SHOP), ("web.json", &registration(1))]);
+    let away = tempfile::tempdir().unwrap();
+    fs::rename(bench.dir.path(), away.path().join("old")).unwrap();
+    bench.mark("web.json", Mark::Removed);
+    assert_eq!(bench.due(), NOTHING);
+    bench.scan();
+    assert_eq!(bench.after(60_000), NOTHING);
+    fs::create_dir(bench.dir.path()).unwrap();
+    bench.scan();
+    assert_eq!(bench.after(60_000), NOTHING);
+    assert!(bench.files.is_frozen(), "an empty directory in its place is not its content");
+    bench.write("web.json", &registration(2));
+    bench.scan();
+    assert_eq!(bench.after(50), ["web.json shop"]);
+    assert_eq!(bench.after(950), ["shop.yaml gone"], "what is not in the new one is removed, a second later");
+    assert!(!bench.files.is_frozen());
+}
+
+#[test]
+fn a_directory_that_is_emptied_is_not_lost() {
+    let mut bench = Bench::with(&[("web.json", &registration(1))]);
+    fs::remove_file(bench.path("web.json")).unwrap();
+    bench.scan();
+    assert_eq!(bench.due(), NOTHING);
+    assert_eq!(bench.after(5), ["web.json gone"]);
+}
+
+#[test]
+fn a_subdirectory_that_goes_takes_its_files_with_it() {
+    let mut bench = Bench::with(&[("shop/web.json", &registration(1)), ("a.yaml", SHOP)]);
+    fs::remove_dir_all(bench.path("shop")).unwrap();
+    bench.scan();
+    bench.due();
+    assert_eq!(bench.after(5), ["shop/web.json gone"]);
+}
+
+#[test]
+fn a_directory_that_is_renamed_loses_no_registration_on_the_way() {
+    let mut bench = Bench::with(&[("old/web.json", &registration(1))]);
+    bench.now.wall = 99_999_999_999;
+    fs::rename(bench.path("old"), bench.path("new")).unwrap();
+    bench.scan();
+    assert_eq!(bench.due(), ["new/web.json shop"]);
+    assert_eq!(bench.after(5), ["old/web.json gone"]);
+}
+
+#[test]
+fn nothing_below_a_directory_that_cannot_be_listed_is_gone() {
+    let mut bench = Bench::with(&[("shop/web.json", &registration(1)), ("other/web.json", &registration(2))]);
+    // The superuser can list everything, so the error is made by hand.
+    let mut found = scan(bench.dir.path(), "", &mut |_, _, _| {}).unwrap();
+    found.files.remove("shop/web.json");
+    found.files.remove("other/web.json");
+    found.directories.remove("shop");
+    found.unread.insert(Arc::from("shop"), io::ErrorKind::PermissionDenied.into());
+    bench.files.found(found, "", bench.now);
+    fs::remove_file(bench.path("other/web.json")).unwrap();
+    bench.due();
+    assert_eq!(bench.after(5), ["other/web.json gone"]);
+    assert_eq!(bench.report("shop").state, FileState::Stale);
+    assert_eq!(bench.good("shop/web.json"), registration(1));
+    bench.scan();
+    assert!(!bench.files.reports().contains_key("shop"), "it can be listed again");
+}
+
+#[test]
+fn a_survey_takes_everything_as_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.yaml"), "name: shop").unwrap();
+    fs::write(dir.path().join("b.yaml"), "").unwrap();
+    let now = Now { monotonic: Duration::ZERO, wall: 0 };
+    let survey = survey(dir.path(), Duration::ZERO, now).unwrap();
+    let states = survey.reports.iter().map(|(file, report)| (&**file, report.state)).collect::<Vec<_>>();
+    assert_eq!(states, [("a.yaml", FileState::Ok), ("b.yaml", FileState::Rejected)]);
+    assert_eq!(survey.snapshot().readiness, Readiness::Ready);
+    assert!(super::survey(&dir.path().join("nowhere"), Duration::ZERO, now).is_err());
+}
+
+#[test]
+fn looking_at_a_directory_finds_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("a.yaml")).unwrap();
+    assert!(matches!(scan::look(dir.path(), "a.yaml"), Sight::Gone));
+    assert!(matches!(scan::look(dir.path(), "a.yaml/b.yaml"), Sight::Gone));
+}
+
+/// An owner task with real events, whose rounds the test turns.
+struct Live {
+    owner: Owner,
+    control: Control,
+    dir: TempDir,
+}
+
+impl Live {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (control, inbox) = crate::control::channel();
+        let publisher = Publisher::new(Snapshot::starting());
+        let root = dir.path().to_owned();
+        let owner = Owner::new(root, Duration::from_secs(3600), publisher, (control.clone(), inbox), clock());
+        let mut live = Self { owner, control, dir };
+        for (file, text) in files {
+            live.place(file, text);
+        }
+        live.until("it is ready", |owner| owner.is_ready());
+        live
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.dir.path().join(file)
+    }
+
+    /// Renames a file into place, as writers should.
+    fn place(&self, file: &str, text: &str) {
+        let path = self.path(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let temporary = path.with_file_name(".new.tmp");
+        fs::write(&temporary, text).unwrap();
+        fs::rename(temporary, path).unwrap();
+    }
+
+    /// Turns rounds until `holds` does; fails after ten seconds. Returns how long it took.
+    fn until(&mut self, what: &str, holds: impl Fn(&Owner) -> bool) -> Duration {
+        let clock = clock();
+        while !holds(&self.owner) {
+            assert!(clock().monotonic < Duration::from_secs(10), "waited in vain: {what}");
+            assert!(self.owner.round().is_continue());
+        }
+        clock().monotonic
+    }
+
+    fn until_good(&mut self, file: &str, text: &str) -> Duration {
+        self.until(file, |owner| owner.files.good(file) == Some(text.as_bytes()))
+    }
+
+    fn until_gone(&mut self, file: &str) -> Duration {
+        self.until(file, |owner| owner.files.good(file).is_none())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "these tests are about real events, which come in real time")]
+fn clock() -> Clock {
+    let begun = Instant::now();
+    let wall = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    Box::new(move || Now { monotonic: begun.elapsed(), wall: wall() })
+}
+
+/// Less than any scan takes to come by itself: what took less was told by an event.
+const BEFORE_A_SCAN: Duration = Duration::from_secs(4);
+
+#[test]
+fn an_empty_directory_is_ready() {
+    assert!(Live::new(&[]).owner.is_ready());
+}
+
+#[test]
+fn a_rename_into_place_is_heard() {
+    let mut live = Live::new(&[("web.json", &registration(1))]);
+    for address in 2..20 {
+        live.place("web.json", &registration(address));
+        assert!(live.until_good("web.json", &registration(address)) < BEFORE_A_SCAN);
+    }
+}
+
+#[test]
+fn a_file_written_in_place_and_a_removal_are_heard() {
+    let mut live = Live::new(&[]);
+    let mut file = fs::File::create(live.path("shop.yaml")).unwrap();
+    file.write_all(b"name: shop\n").unwrap();
+    file.write_all(b"# more\n").unwrap();
+    drop(file);
+    assert!(live.until_good("shop.yaml", "name: shop\n# more\n") < BEFORE_A_SCAN);
+    fs::remove_file(live.path("shop.yaml")).unwrap();
+    assert!(live.until_gone("shop.yaml") < BEFORE_A_SCAN);
+}
+
+#[test]
+fn files_in_new_directories_are_heard() {
+    let mut live = Live::new(&[]);
+    live.place("instances/shop/web.1.json", &registration(1));
+    assert!(live.until_good("instances/shop/web.1.json", &registration(1)) < BEFORE_A_SCAN);
+    live.place("instances/shop/web.1.json", &registration(2));
+    assert!(live.until_good("instances/shop/web.1.json", &registration(2)) < BEFORE_A_SCAN);
+    fs::rename(live.path("instances"), live.path("moved")).unwrap();
+    assert!(live.until_good("moved/shop/web.1.json", &registration(2)) < BEFORE_A_SCAN);
+    assert!(live.until_gone("instances/shop/web.1.json") < BEFORE_A_SCAN);
+    fs::remove_dir_all(live.path("moved")).unwrap();
+    assert!(live.until_gone("moved/shop/web.1.json") < BEFORE_A_SCAN);
+}
+
+#[test]
+fn the_swap_of_a_kubernetes_mount_is_heard() {
+    let mut live = Live::new(&[("..one/a.yaml", "name: a1"), ("..two/a.yaml", "name: a2")]);
+    symlink("..data/a.yaml", live.path("a.yaml")).unwrap();
+    symlink("..one", live.path("..data")).unwrap();
+    assert!(live.until_good("a.yaml", "name: a1") < BEFORE_A_SCAN);
+    symlink("..two", live.path("..data_tmp")).unwrap();
+    fs::rename(live.path("..data_tmp"), live.path("..data")).unwrap();
+    assert!(live.until_good("a.yaml", "name: a2") < BEFORE_A_SCAN);
+}
+
+#[test]
+fn a_directory_made_anew_is_found_and_heard_from() {
+    let mut live = Live::new(&[("web.json", &registration(1))]);
+    let away = tempfile::tempdir().unwrap();
+    fs::rename(live.dir.path(), away.path().join("old")).unwrap();
+    live.until("it is frozen", |owner| owner.files.is_frozen());
+    assert_eq!(live.owner.files.good("web.json"), Some(registration(1).as_bytes()));
+    live.place("web.json", &registration(2));
+    live.until_good("web.json", &registration(2));
+    live.place("web.json", &registration(3));
+    assert!(live.until_good("web.json", &registration(3)) < BEFORE_A_SCAN);
+}
+
+#[test]
+fn a_thousand_files_at_once_are_all_taken_and_all_replaced() {
+    let mut live = Live::new(&[]);
+    let names = |part: &str| (0..1000).map(|number| format!("{part}/{number}.json")).collect::<Vec<_>>();
+    for file in names("a") {
+        live.place(&file, &registration(1));
+    }
+    live.until("the first are there", |owner| owner.files.count() == 1000);
+    for (old, new) in names("a").iter().zip(names("b")) {
+        live.place(&new, &registration(2));
+        fs::remove_file(live.path(old)).unwrap();
+    }
+    live.until("the others are there, and only they", |owner| {
+        owner.files.count() == 1000 && names("b").iter().all(|file| owner.files.good(file).is_some())
+    });
+}
+
+#[test]
+fn our_own_reads_cause_no_work() {
+    let mut live = Live::new(&[("shop.yaml", SHOP), ("instances/web.json", &registration(1))]);
+    live.control.rescan();
+    assert!(live.owner.round().is_continue());
+    fs::read(live.path("shop.yaml")).unwrap();
+    fs::read_dir(live.dir.path()).unwrap().for_each(drop);
+    // An event that must come, behind those that must not.
+    fs::remove_file(live.path("shop.yaml")).unwrap();
+    let marks = live.owner.inbox.take(Duration::from_secs(10)).marks;
+    assert_eq!(marks.into_iter().collect::<Vec<_>>(), [(live.path("shop.yaml"), Mark::Removed)]);
+}
+
+#[test]
+fn the_owner_ends_when_told() {
+    let mut live = Live::new(&[]);
+    live.control.stop();
+    assert!(live.owner.round().is_break());
+}

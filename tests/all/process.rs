@@ -1,0 +1,157 @@
+//! Processes that a test starts, on loopback and ports of their own, and ends by their id when it is done with them.
+#![allow(clippy::disallowed_methods, reason = "a test of a process runs on the clock that the process runs on")]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::message::Query;
+
+/// How long anything may take that is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The built binary.
+pub(crate) const SPACEDNS: &str = env!("CARGO_BIN_EXE_spacedns");
+
+/// A name server process; it ends when this is dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    /// What it says: shown when something goes wrong.
+    log: tempfile::NamedTempFile,
+}
+
+impl Server {
+    /// Serves a spec directory, with callers told by Client Subnet from loopback, and waits until it answers.
+    pub(crate) fn spacedns(directory: &Path) -> Self {
+        Self::start(|port| {
+            let mut command = Command::new(SPACEDNS);
+            command.arg("serve").arg(directory);
+            command.args(["--listen", &format!("127.0.0.1:{port}"), "--trust-subnet-from", "127.0.0.0/8"]);
+            command
+        })
+    }
+
+    /// Starts a name server on a free port and waits until it answers anything but SERVFAIL.
+    pub(crate) fn start(command: impl Fn(u16) -> Command) -> Self {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let port = free_port();
+        let output = || Stdio::from(File::options().append(true).open(log.path()).unwrap());
+        let mut command = command(port);
+        let started = command.process_group(0).stdin(Stdio::null()).stdout(output()).stderr(output()).spawn();
+        let child = started.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut server = Self { child, address: (Ipv4Addr::LOCALHOST, port).into(), log };
+        let query = Query::new("localspace", 6).octets();
+        let ready = poll(PATIENCE, || {
+            if let Some(status) = server.child.try_wait().unwrap() {
+                panic!("{command:?} ended: {status}\n{}", server.log());
+            }
+            server.ask(&query, Duration::from_millis(200)).filter(|response| response[3] & 15 != 2)
+        });
+        assert!(ready.is_some(), "{command:?} does not answer:\n{}", server.log());
+        server
+    }
+
+    /// What the process has written.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap_or_default()
+    }
+
+    /// One query over UDP; `None` when nothing comes in time.
+    pub(crate) fn ask(&self, query: &[u8], patience: Duration) -> Option<Vec<u8>> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.connect(self.address).unwrap();
+        ask(&socket, query, patience)
+    }
+
+    /// One query over TCP; `None` when the connection ends, or nothing comes in time.
+    pub(crate) fn ask_stream(&self, query: &[u8], patience: Duration) -> Option<Vec<u8>> {
+        let mut stream = TcpStream::connect_timeout(&self.address, patience).ok()?;
+        stream.set_read_timeout(Some(patience)).unwrap();
+        stream.write_all(&[&u16::try_from(query.len()).unwrap().to_be_bytes()[..], query].concat()).ok()?;
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).ok()?;
+        let mut response = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut response).ok()?;
+        Some(response)
+    }
+}
+
+impl Drop for Server {
+    /// Ends the process and those that it started: NSD answers from children of its own.
+    fn drop(&mut self) {
+        let group = self.child.id();
+        let signal = |signal: &str| Command::new("sh").arg("-c").arg(format!("kill -{signal} -- -{group}")).status();
+        let _ = signal("TERM");
+        let ended = poll(Duration::from_secs(2), || self.child.try_wait().ok().flatten());
+        if ended.is_none() {
+            let _ = signal("KILL");
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// One query over a connected socket; late responses to earlier queries are passed over.
+pub(crate) fn ask(socket: &UdpSocket, query: &[u8], patience: Duration) -> Option<Vec<u8>> {
+    let until = Instant::now() + patience;
+    socket.send(query).ok()?;
+    let mut response = vec![0; 65_535];
+    loop {
+        let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+        socket.set_read_timeout(Some(left)).unwrap();
+        let length = socket.recv(&mut response).ok()?;
+        if length >= 12 && response[..2] == query[..2] {
+            response.truncate(length);
+            return Some(response);
+        }
+    }
+}
+
+/// Tries until there is something, or the time is up.
+pub(crate) fn poll<T>(patience: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    let until = Instant::now() + patience;
+    loop {
+        if let Some(found) = attempt() {
+            return Some(found);
+        }
+        if Instant::now() >= until {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A port that is free for both UDP and TCP. Another process may take it before it is used; then the start fails loudly.
+fn free_port() -> u16 {
+    let free = poll(PATIENCE, || {
+        let stream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+        let port = stream.local_addr().ok()?.port();
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
+        Some(port)
+    });
+    free.expect("loopback has a free port")
+}
+
+/// Writes a file as a careful program does: beside its place, then renamed into it.
+pub(crate) fn drop_file(directory: &Path, path: &str, content: &str) {
+    let place = directory.join(path);
+    let parent = place.parent().unwrap();
+    std::fs::create_dir_all(parent).unwrap();
+    let beside = parent.join(format!(".{}.new", place.file_name().unwrap().to_str().unwrap()));
+    std::fs::write(&beside, content).unwrap();
+    std::fs::rename(beside, place).unwrap();
+}
+
+/// Whether a program is there; where `SPACEDNS_TEST_REQUIRE_PEERS` is set it has to be.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|paths| std::env::split_paths(&paths).any(|path| path.join(program).is_file()))
+        || Path::new("/usr/sbin").join(program).is_file();
+    let required = std::env::var_os("SPACEDNS_TEST_REQUIRE_PEERS").is_some();
+    assert!(found || !required, "{program} is not installed, and SPACEDNS_TEST_REQUIRE_PEERS is set");
+    found
+}
