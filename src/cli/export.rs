@@ -9,35 +9,30 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Args;
+
+use super::args::Directory;
+use super::config::HiArgs;
 use crate::name::{Name, NameBuffer};
 use crate::record::{Rdata, Rrset, Rtype};
 use crate::zone::{App, Audience, Found, Host, Lan, Node, Snapshot, Space, View, Why, Zone};
 
 /// What to export.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Args)]
 pub(crate) struct Export {
     /// The zone: a discovery domain, an exclusive app domain, a reverse zone, or one app hostname
     #[arg(value_name = "ZONE")]
     zone: Name,
-    /// The spec directory [default: zones]
-    #[arg(value_name = "DIR")]
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) directory: Directory,
     /// Export it as callers at this address see it [default: as callers on no app's LAN]
     #[arg(long, value_name = "ADDRESS", conflicts_with = "space")]
     from: Option<IpAddr>,
     /// Export the zone of this space, where several have it
     #[arg(long, value_name = "SPACE")]
     space: Option<String>,
-}
-
-impl Export {
-    /// The spec directory, where one was given.
-    pub(crate) fn dir(&self) -> Option<&Path> {
-        self.dir.as_deref()
-    }
 }
 
 /// Why a zone cannot be exported.
@@ -75,20 +70,22 @@ enum ExportError {
     },
 }
 
-/// Writes the zone file.
+/// Writes the zone file to standard output.
 ///
 /// # Errors
 ///
-/// There is no such zone, it is not clear which space's is meant, or the file cannot be written.
-pub(crate) fn run(args: &Export, snapshot: &Snapshot) -> Result<ExitCode, Box<dyn Error>> {
-    let text = export(snapshot, args)?;
+/// The directory cannot be read, there is no such zone, it is not clear which space's is meant, or the file cannot be written.
+pub(crate) fn run(args: &HiArgs, export: &Export) -> Result<ExitCode, Box<dyn Error>> {
+    let survey = super::survey(args, "export ZONE")?;
+    super::tell_faults(args, &survey);
+    let text = zone_file(&survey.snapshot(), export)?;
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn export(snapshot: &Snapshot, args: &Export) -> Result<String, ExportError> {
+fn zone_file(snapshot: &Snapshot, args: &Export) -> Result<String, ExportError> {
     let view = choose(snapshot, args)?;
     let space = snapshot.space(view.space).filter(|_| is_zone(snapshot, view, &args.zone));
     let Some(space) = space else { return Err(no_zone(snapshot, &args.zone)) };
@@ -298,20 +295,27 @@ const LISTED_MAX: usize = 20;
 mod tests {
     use std::process::Command;
 
+    use super::super::tests::{read, shop};
     use super::*;
-    use crate::explain::tests::World;
+    use crate::zone::Readiness;
 
     fn args(zone: &str) -> Export {
-        Export { zone: zone.parse().unwrap(), dir: None, from: None, space: None }
+        Export { zone: zone.parse().unwrap(), directory: Directory { dir: None }, from: None, space: None }
     }
 
     fn from(zone: &str, caller: &str) -> Export {
         Export { from: Some(caller.parse().unwrap()), ..args(zone) }
     }
 
+    fn with_name_server() -> Snapshot {
+        let space = "space: acme\ncidr: 10.0.0.0/16\nrouter: 10.0.0.10\nns: [{name: ns1.app.localspace, addresses: [10.0.0.53]}]\n\
+                     app_domains: [herokuapp.com, {name: own.internal, own: exclusive}]\n";
+        read(&[("space.yaml", space)]).snapshot()
+    }
+
     #[test]
     fn a_discovery_domain_has_its_records_and_its_reasons() {
-        let text = export(&World::new().snapshot, &args("app.localspace")).unwrap();
+        let text = zone_file(&shop().snapshot(), &args("app.localspace")).unwrap();
         let body: Vec<&str> = text.lines().skip_while(|line| !line.starts_with('$')).collect();
         assert_eq!(
             body,
@@ -328,9 +332,7 @@ mod tests {
                 "; 2.web.shop.app.localspace. has no record: shop: web.2 is not registered",
                 "_8080._tcp.web.shop.app.localspace. 5 IN SRV 0 1 8080 1.web.shop.app.localspace.",
                 "_http._tcp.web.shop.app.localspace. 5 IN SRV 0 1 8080 1.web.shop.app.localspace.",
-                "; worker.shop.app.localspace. has no record: shop: 0 of 2 worker instances up",
-                "; 1.worker.shop.app.localspace. has no record: shop: worker.1 is not registered",
-                "; 2.worker.shop.app.localspace. has no record: shop: worker.2 is not registered",
+                "; worker.shop.app.localspace. has no record: shop: no worker instance is registered",
             ]
         );
         assert!(text.contains("; Left out, because only callers on their own LAN see them: secret.\n"));
@@ -338,42 +340,41 @@ mod tests {
 
     #[test]
     fn a_view_from_a_lan_has_that_apps_names() {
-        let world = World::new();
-        let text = export(&world.snapshot, &from("app.localspace", "10.0.3.1")).unwrap();
+        let snapshot = shop().snapshot();
+        let text = zone_file(&snapshot, &from("app.localspace", "10.0.3.1")).unwrap();
         assert!(text.contains("api.secret.app.localspace. 5 IN A 10.0.3.1\n"));
         assert!(!text.contains("Left out"));
     }
 
     #[test]
     fn a_hostname_is_a_zone_with_its_addresses_behind_soa_and_ns() {
-        let text = export(&World::new().snapshot, &args("shop.herokuapp.com")).unwrap();
+        let text = zone_file(&shop().snapshot(), &args("shop.herokuapp.com")).unwrap();
         assert!(text.ends_with(
             "shop.herokuapp.com. 2 IN SOA localhost. nobody.invalid. 0 3600 600 86400 2\n\
              shop.herokuapp.com. 5 IN NS localhost.\n\
              shop.herokuapp.com. 5 IN A 10.0.0.10\n"
         ));
-        let closed = export(&World::new().snapshot, &args("blog.herokuapp.com")).unwrap();
+        let closed = zone_file(&shop().snapshot(), &args("blog.herokuapp.com")).unwrap();
         assert!(closed.ends_with("\n; blog.herokuapp.com. has no record: blog: 0 of 2 web instances up\n"), "{closed}");
     }
 
     #[test]
     fn a_name_server_inside_a_zone_brings_its_addresses() {
-        let mut world = World::new();
-        world.name_server("ns1.app.localspace", "10.0.0.53");
-        let text = export(&world.snapshot, &args("app.localspace")).unwrap();
+        let snapshot = with_name_server();
+        let text = zone_file(&snapshot, &args("app.localspace")).unwrap();
         assert!(
             text.contains("app.localspace. 5 IN NS ns1.app.localspace.\nns1.app.localspace. 5 IN A 10.0.0.53\n"),
             "{text}"
         );
-        let outside = export(&world.snapshot, &args("own.internal")).unwrap();
+        let outside = zone_file(&snapshot, &args("own.internal")).unwrap();
         assert!(!outside.contains("10.0.0.53"));
     }
 
     #[test]
     fn what_is_no_zone_is_refused_with_those_that_are() {
-        let world = World::new();
+        let snapshot = shop().snapshot();
         for zone in ["example.org", "web.shop.app.localspace", "api.example.com", "localspace", "herokuapp.com"] {
-            let error = export(&world.snapshot, &args(zone)).unwrap_err().to_string();
+            let error = zone_file(&snapshot, &args(zone)).unwrap_err().to_string();
             assert_eq!(
                 error,
                 format!(
@@ -382,31 +383,30 @@ mod tests {
                 )
             );
         }
-        let stranger = export(&world.snapshot, &from("app.localspace", "8.8.8.8")).unwrap_err();
+        let stranger = zone_file(&snapshot, &from("app.localspace", "8.8.8.8")).unwrap_err();
         assert_eq!(stranger, ExportError::NoView { caller: "8.8.8.8".parse().unwrap() });
     }
 
     #[test]
     fn a_zone_of_two_spaces_must_be_chosen() {
-        let mut world = World::new();
-        world.second_space();
-        let error = export(&world.snapshot, &args("app.localspace")).unwrap_err();
+        let second = "space: zeta\ncidr: 10.9.0.0/16\n";
+        let snapshot = read(&[("zeta/space.yaml", second)]).snapshot();
+        let error = zone_file(&snapshot, &args("app.localspace")).unwrap_err();
         assert_eq!(
             error.to_string(),
             "app.localspace. is a zone of the spaces acme, zeta; choose one with --space or --from"
         );
         let of =
-            |space: &str| export(&world.snapshot, &Export { space: Some(space.to_owned()), ..args("app.localspace") });
+            |space: &str| zone_file(&snapshot, &Export { space: Some(space.to_owned()), ..args("app.localspace") });
         assert!(of("acme").unwrap().contains("web.shop"));
         assert!(!of("zeta").unwrap().contains("web.shop"));
         assert_eq!(of("omega").unwrap_err().to_string(), "there is no space omega; there are acme, zeta");
-        assert!(export(&world.snapshot, &from("app.localspace", "10.9.0.1")).unwrap().contains("of the space zeta"));
+        assert!(zone_file(&snapshot, &from("app.localspace", "10.9.0.1")).unwrap().contains("of the space zeta"));
     }
 
     #[test]
     fn every_zone_loads_in_the_checkers_that_are_installed() {
-        let mut world = World::new();
-        world.name_server("ns1.app.localspace", "10.0.0.53");
+        let snapshot = with_name_server();
         let directory = tempfile::tempdir().unwrap();
         let zones =
             ["app.localspace", "own.internal", "0.10.in-addr.arpa", "shop.herokuapp.com", "willow.herokudns.com"];
@@ -416,7 +416,7 @@ mod tests {
             let mut ran = 0;
             for zone in zones {
                 let file = directory.path().join(zone);
-                std::fs::write(&file, export(&world.snapshot, &args(zone)).unwrap()).unwrap();
+                std::fs::write(&file, zone_file(&snapshot, &args(zone)).unwrap()).unwrap();
                 let search = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/bin";
                 let output = Command::new(program).env("PATH", search).args(options).arg(zone).arg(&file).output();
                 let Ok(output) = output else { continue };

@@ -293,19 +293,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cli::tests::shop;
     use crate::explain::explain;
-    use crate::explain::tests::World;
 
     #[test]
     fn every_response_reads_as_hickory_reads_it() {
-        let world = World::new();
-        let view = world.snapshot.view("10.0.1.1".parse().unwrap()).unwrap();
-        let mut names = world.snapshot.names_shown(view);
+        let survey = shop();
+        let snapshot = survey.snapshot();
+        let caller = "10.0.1.1".parse().unwrap();
+        let mut names = snapshot.names_shown(snapshot.view(caller).unwrap());
         names.extend(["gone.app.localspace", "shop.own.internal", "example.org"].map(|name| name.parse().unwrap()));
         assert!(names.len() > 20);
         for name in names {
             for qtype in [Rtype::A, Rtype::AAAA, Rtype::SRV, Rtype::PTR, Rtype::NS, Rtype::SOA, Rtype::TXT] {
-                let explained = explain(&world.registry, &world.snapshot, "10.0.1.1".parse().unwrap(), &name, qtype);
+                let explained = explain(&survey.registry, &snapshot, caller, &name, qtype);
                 let ours = Response::read(&explained.response).unwrap();
                 let theirs = Message::from_vec(&explained.response).unwrap();
                 let print = |records: &[hickory_proto::rr::Record]| -> Vec<String> {

@@ -1,0 +1,113 @@
+//! What was typed: flags, their environment variables, and the configuration file, as they stand.
+//!
+//! Nothing has a default here: an absent value says that nobody gave one, so that the next source may. clap itself puts a
+//! flag before its variable.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
+use serde::Deserialize;
+use tracing::level_filters::LevelFilter;
+
+use super::config::Period;
+use super::export::Export;
+use super::resolve::Resolve;
+
+/// A private DNS server for internally routed apps: app specs and registrations in, answers out.
+#[derive(Debug, Parser)]
+#[command(name = "spacedns", version, max_term_width = 100)]
+pub(crate) struct LowArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Read settings from this TOML file; its keys are the names of the flags
+    #[arg(long, global = true, value_name = "FILE", env = "SPACEDNS_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Log what is this important or more: error, warn, info, debug, trace [default: info]
+    #[arg(long, global = true, value_name = "LEVEL", env = "SPACEDNS_LOG")]
+    pub(crate) log: Option<LevelFilter>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve DNS from a spec directory, and follow its changes
+    Serve(Serve),
+    /// List every fault and warning of a spec directory; exit 1 when there are faults
+    Check(Check),
+    /// Resolve a name as a caller would, and say step by step why; exit 1 when there is no answer
+    Resolve(Resolve),
+    /// Write one of our zones as a zone file
+    Export(Export),
+}
+
+/// Which directory.
+#[derive(Debug, Args)]
+pub(crate) struct Directory {
+    /// The spec directory [default: zones]
+    #[arg(value_name = "DIR", env = "SPACEDNS_DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) directory: Directory,
+    /// Answer on this address, over UDP and TCP; may be repeated [default: 127.0.0.1:5300]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "SPACEDNS_LISTEN", value_delimiter = ',')]
+    pub(crate) listen: Option<Vec<SocketAddr>>,
+    /// Believe the EDNS Client Subnet of forwarders in this network; may be repeated [default: none]
+    #[arg(long, value_name = "CIDR", env = "SPACEDNS_TRUST_SUBNET_FROM", value_delimiter = ',')]
+    pub(crate) trust_subnet_from: Option<Vec<IpNet>>,
+    /// Deny the hostnames of a removed app for so long before they are foreign again [default: 1h]
+    #[arg(long, value_name = "TIME", env = "SPACEDNS_TOMBSTONE")]
+    pub(crate) tombstone: Option<Period>,
+    /// Answer over UDP on so many threads [default: one per core]
+    #[arg(long, value_name = "N", env = "SPACEDNS_WORKERS")]
+    pub(crate) workers: Option<NonZeroUsize>,
+}
+
+/// How to check.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) directory: Directory,
+    /// Write one JSON document instead of lines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The configuration file. A key that is none of these is an error: a setting with a slip in its name must not be lost.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ConfigFile {
+    /// As `DIR`; relative to the working directory.
+    pub(crate) dir: Option<PathBuf>,
+    /// As `--listen`.
+    pub(crate) listen: Option<Vec<SocketAddr>>,
+    /// As `--trust-subnet-from`.
+    pub(crate) trust_subnet_from: Option<Vec<IpNet>>,
+    /// As `--tombstone`.
+    pub(crate) tombstone: Option<Period>,
+    /// As `--workers`.
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// As `--log`.
+    pub(crate) log: Option<Level>,
+}
+
+/// A log level, by its name.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Level(pub(crate) LevelFilter);
+
+impl TryFrom<String> for Level {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self).map_err(|_| "expected one of off, error, warn, info, debug, trace")
+    }
+}

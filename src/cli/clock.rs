@@ -1,0 +1,17 @@
+//! The one place where the owner task's clocks are read.
+
+use std::time::{Instant, SystemTime};
+
+use crate::registry::Now;
+use crate::watch::Clock;
+
+/// Makes a clock whose monotonic time begins now.
+#[expect(clippy::disallowed_methods, reason = "this is where time becomes an argument")]
+pub(crate) fn start() -> Clock {
+    let begun = Instant::now();
+    Box::new(move || Now {
+        monotonic: begun.elapsed(),
+        // A wall clock before 1970 is wrong anyway; it is for the words of messages only.
+        wall: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+    })
+}

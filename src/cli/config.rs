@@ -1,0 +1,210 @@
+//! What is meant: every setting with a value, from the first source that has one: flag, variable, file, default.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use tracing::level_filters::LevelFilter;
+
+use super::args::{Command, ConfigFile, Level, LowArgs};
+
+/// Every setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HiArgs {
+    /// The spec directory, as it was given: messages show it like this.
+    pub(crate) dir: PathBuf,
+    /// Where to answer; at least one.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Whose EDNS Client Subnet is believed.
+    pub(crate) trust_subnet_from: Vec<IpNet>,
+    /// How long removed hostnames are denied.
+    pub(crate) tombstone: Duration,
+    /// How many threads answer over UDP.
+    pub(crate) workers: NonZeroUsize,
+    /// What is logged.
+    pub(crate) log: LevelFilter,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The configuration file cannot be read.
+    #[error("{}: cannot be read: {error}; name another file with --config", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// There is a mistake in the configuration file.
+    #[error("{}:{line}:{column}: {fault}; the keys are the names of the flags (`spacedns serve --help`)", file.display())]
+    Fault {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The column in characters, from 1.
+        column: usize,
+        /// What is wrong.
+        fault: String,
+    },
+}
+
+impl HiArgs {
+    /// Reads the configuration file, where one is named, and puts the sources together.
+    ///
+    /// # Errors
+    ///
+    /// The configuration file cannot be read or has a mistake.
+    pub(crate) fn from_low(low: &LowArgs) -> Result<Self, ConfigError> {
+        let file = match &low.config {
+            Some(path) => ConfigFile::read(path)?,
+            None => ConfigFile::default(),
+        };
+        let (directory, serve) = match &low.command {
+            Command::Serve(serve) => (&serve.directory, Some(serve)),
+            Command::Check(check) => (&check.directory, None),
+            Command::Resolve(resolve) => (&resolve.directory, None),
+            Command::Export(export) => (&export.directory, None),
+        };
+        let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let tombstone = serve.and_then(|serve| serve.tombstone).or(file.tombstone);
+        Ok(Self {
+            dir: directory.dir.clone().or(file.dir).unwrap_or_else(|| PathBuf::from("zones")),
+            listen: serve.and_then(|serve| serve.listen.clone()).or(file.listen).unwrap_or_else(|| vec![LISTEN]),
+            trust_subnet_from: (serve.and_then(|serve| serve.trust_subnet_from.clone()))
+                .or(file.trust_subnet_from)
+                .unwrap_or_default(),
+            tombstone: tombstone.map_or(TOMBSTONE, |Period(tombstone)| tombstone),
+            workers: serve.and_then(|serve| serve.workers).or(file.workers).unwrap_or_else(cores),
+            log: low.log.or_else(|| file.log.map(|Level(level)| level)).unwrap_or(LevelFilter::INFO),
+        })
+    }
+}
+
+impl ConfigFile {
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path);
+        let text = text.map_err(|error| ConfigError::Unreadable { file: path.to_owned(), error })?;
+        toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
+            let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+            ConfigError::Fault {
+                file: path.to_owned(),
+                line: before.matches('\n').count() + 1,
+                column: before.get(line_start..).unwrap_or("").chars().count() + 1,
+                fault: error.message().to_owned(),
+            }
+        })
+    }
+}
+
+/// A length of time as people write it: `90s`, `5m`, `1h`, `250ms`, `2d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Period(pub(crate) Duration);
+
+impl FromStr for Period {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected a number and one of ms, s, m, h, d, as in 90s or 1h";
+        let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let milliseconds: u64 = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(EXPECTED),
+        };
+        let number: u32 = number.parse().map_err(|_| EXPECTED)?;
+        Ok(Self(Duration::from_millis(milliseconds * u64::from(number))))
+    }
+}
+
+impl TryFrom<String> for Period {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// Where to answer when nobody says: a port that needs no rights, for this machine alone.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5300);
+
+/// How long removed hostnames are denied when nobody says.
+const TOMBSTONE: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn settings(file: &str, arguments: &[&str]) -> HiArgs {
+        let config = tempfile::NamedTempFile::new().unwrap();
+        fs::write(config.path(), file).unwrap();
+        let path = config.path().to_str().unwrap();
+        let low = LowArgs::try_parse_from(["spacedns", "--config", path, "serve"].iter().chain(arguments)).unwrap();
+        HiArgs::from_low(&low).unwrap()
+    }
+
+    #[test]
+    fn every_setting_has_its_default() {
+        let args = settings("", &[]);
+        assert_eq!(args.dir, Path::new("zones"));
+        assert_eq!(args.listen, ["127.0.0.1:5300".parse().unwrap()]);
+        assert_eq!(args.trust_subnet_from, []);
+        assert_eq!(args.tombstone, Duration::from_secs(3600));
+        assert_eq!(args.workers, std::thread::available_parallelism().unwrap());
+        assert_eq!(args.log, LevelFilter::INFO);
+    }
+
+    #[test]
+    fn every_flag_may_stand_in_the_file() {
+        let args = settings(
+            "dir = \"specs\"\nlisten = [\"[::1]:53\", \"10.0.0.1:53\"]\ntrust-subnet-from = [\"10.0.0.0/8\"]\n\
+             tombstone = \"90s\"\nworkers = 3\nlog = \"warn\"\n",
+            &[],
+        );
+        assert_eq!(args.dir, Path::new("specs"));
+        assert_eq!(args.listen, ["[::1]:53".parse().unwrap(), "10.0.0.1:53".parse().unwrap()]);
+        assert_eq!(args.trust_subnet_from, ["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(args.tombstone, Duration::from_secs(90));
+        assert_eq!(args.workers.get(), 3);
+        assert_eq!(args.log, LevelFilter::WARN);
+    }
+
+    #[test]
+    fn a_flag_replaces_what_the_file_says_and_repeats() {
+        let file = "dir = \"specs\"\nlisten = [\"10.0.0.1:53\"]\ntombstone = \"90s\"\nworkers = 3\nlog = \"warn\"\n";
+        let args = settings(
+            file,
+            &["here", "--listen=127.0.0.1:1", "--listen=127.0.0.1:2", "--tombstone=0s", "--workers=1", "--log=debug"],
+        );
+        assert_eq!(args.dir, Path::new("here"));
+        assert_eq!(args.listen, ["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()]);
+        assert_eq!(args.tombstone, Duration::ZERO);
+        assert_eq!(args.workers.get(), 1);
+        assert_eq!(args.log, LevelFilter::DEBUG);
+    }
+
+    #[test]
+    fn a_period_is_a_number_and_a_unit() {
+        let period = |text: &str| text.parse::<Period>().map(|Period(period)| period.as_millis());
+        assert_eq!(period("250ms"), Ok(250));
+        assert_eq!(period("2d"), Ok(172_800_000));
+        for wrong in ["", "1", "h", "1.5h", "-1s", "1 h", "99999999999s"] {
+            assert!(period(wrong).is_err(), "{wrong}");
+        }
+    }
+}

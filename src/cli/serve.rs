@@ -1,0 +1,86 @@
+//! `spacedns serve`: configuration → bind everything → threads (design §5), then wait for signals.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info};
+
+use super::config::HiArgs;
+use super::{clock, log};
+use crate::publish::Publisher;
+use crate::zone::Snapshot;
+use crate::{control, serve, watch};
+
+/// Serves until a signal says stop.
+///
+/// # Errors
+///
+/// The directory is not there, an address cannot be had, a thread cannot be started.
+pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
+    // Looked at before anything starts: a slip in its name is better said than served.
+    let listed = std::fs::read_dir(&args.dir);
+    listed.map_err(|error| {
+        let dir = args.dir.display();
+        format!("{dir}: the spec directory cannot be read: {error}; create it, or name another: spacedns serve DIR")
+    })?;
+    let root = std::path::absolute(&args.dir)?;
+    let sockets = serve::bind(&args.listen, args.workers)?;
+    log::start(args.log);
+    // Before anything says that it is ready: a signal that nobody waits for would end the process.
+    let signals = Signals::catch()?;
+    let addresses: Vec<String> = sockets.addresses().iter().map(ToString::to_string).collect();
+    info!("answering on {} over UDP and TCP", addresses.join(", "));
+    info!("reading {}", root.display());
+
+    let publisher = Publisher::new(Snapshot::starting());
+    let config = serve::Config { trust_subnet_from: args.trust_subnet_from, ..serve::Config::default() };
+    let running = serve::start(sockets, config, publisher.subscribe())?;
+    let (control, inbox) = control::channel();
+    let owner = watch::start(root, args.tombstone, publisher, (control.clone(), inbox), clock::start())?;
+
+    signals.follow(&control);
+    info!("stopping: what was asked is still answered");
+    running.stop();
+    control.stop();
+    if owner.join().is_err() {
+        error!("the owner task had ended before; changes were no longer served");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The signals that are caught from now on.
+struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let context = runtime.enter();
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        let hang_up = signal(SignalKind::hangup())?;
+        drop(context);
+        Ok(Self { runtime, terminate, interrupt, hang_up })
+    }
+
+    /// Waits for SIGTERM or SIGINT; each SIGHUP on the way is a rescan.
+    fn follow(self, control: &control::Control) {
+        let Self { runtime, mut terminate, mut interrupt, mut hang_up } = self;
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return,
+                    _ = interrupt.recv() => return,
+                    _ = hang_up.recv() => control.rescan(),
+                }
+            }
+        });
+    }
+}
