@@ -13,6 +13,8 @@ use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
 use super::config::Period;
+use super::export::Export;
+use super::resolve::Resolve;
 
 /// A private DNS server for internally routed apps: app specs and registrations in, answers out.
 #[derive(Debug, Parser)]
@@ -36,6 +38,10 @@ pub(crate) enum Command {
     Serve(Serve),
     /// List every fault and warning of a spec directory; exit 1 when there are faults
     Check(Check),
+    /// Resolve a name as a caller would, and say step by step why; exit 1 when there is no answer
+    Resolve(Resolve),
+    /// Write one of our zones as a zone file
+    Export(Export),
 }
 
 /// Which directory.

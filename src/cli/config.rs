@@ -70,6 +70,8 @@ impl HiArgs {
         let (directory, serve) = match &low.command {
             Command::Serve(serve) => (&serve.directory, Some(serve)),
             Command::Check(check) => (&check.directory, None),
+            Command::Resolve(resolve) => (&resolve.directory, None),
+            Command::Export(export) => (&export.directory, None),
         };
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let tombstone = serve.and_then(|serve| serve.tombstone).or(file.tombstone);

@@ -165,6 +165,7 @@ impl Registry {
             internal_routing,
             internal_routing_source: gathered.internal_routing.as_ref().map(|(_, source)| source.clone()),
             audience,
+            audience_source: gathered.discovery.as_ref().map(|(_, source)| source.clone()),
             archived: gathered.archive.as_ref().filter(|(archive, _)| *archive).map(|(_, source)| source.clone()),
             web,
             owners: entry.wanted.iter().filter(holds).cloned().collect(),

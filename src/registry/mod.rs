@@ -21,6 +21,7 @@ mod gather;
 mod names;
 mod spaces;
 mod state;
+mod timestamp;
 mod topology;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,6 +33,7 @@ pub use spaces::{DEFAULT_SPACE, SpaceState};
 // Words of the documents that a state is told in.
 pub use crate::spec::{Audience, ComponentKind, Own};
 pub use state::{AppState, ComponentState, InstanceState, OwnerKind, OwnerState, Standing};
+pub use timestamp::Timestamp;
 
 use crate::name::{Label, Name};
 use crate::spec::{Document, Fault, Place};
@@ -378,6 +380,13 @@ impl Registry {
     /// Every LAN, with the app that holds it.
     pub fn lans(&self) -> impl Iterator<Item = (ipnet::IpNet, AppId)> + '_ {
         self.lans.iter().map(|(network, app)| (*network, app))
+    }
+
+    /// Where the app that holds a LAN says so.
+    #[must_use]
+    pub fn lan_source(&self, network: ipnet::IpNet) -> Option<&Source> {
+        let holder = self.apps.get(&self.lans.holder(&network)?)?;
+        holder.lans.iter().find(|(wanted, _)| *wanted == network).map(|(_, source)| source)
     }
 
     /// Resolves every touched app again and lets claims follow. Names and addresses change hands without changing what

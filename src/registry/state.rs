@@ -24,6 +24,8 @@ pub struct AppState {
     pub internal_routing_source: Option<Source>,
     /// Who sees its discovery names.
     pub audience: Audience,
+    /// What says so; `None` when it follows from the kinds of its components.
+    pub audience_source: Option<Source>,
     /// What archives it, if anything does.
     pub archived: Option<Source>,
     /// The component that gates its hostnames.

@@ -11,6 +11,7 @@ mod cli;
 mod compiling;
 mod differential;
 mod examples;
+mod explain;
 mod message;
 mod process;
 mod reload;
