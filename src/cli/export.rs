@@ -297,7 +297,6 @@ mod tests {
 
     use super::super::tests::{read, shop};
     use super::*;
-    use crate::zone::Readiness;
 
     fn args(zone: &str) -> Export {
         Export { zone: zone.parse().unwrap(), directory: Directory { dir: None }, from: None, space: None }
