@@ -11,10 +11,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
-    AddressSet, ApexKind, App, AppIndex, Audience, Bare, Component, Gate, Instance, Lan, NameEntry, OwnerKind, Port,
-    Snapshot, Space, SpaceIndex, View, key_of, name_hash,
+    AddressSet, ApexKind, App, AppIndex, Audience, Bare, Component, Gate, Instance, Lan, NameEntry, NameServer,
+    OwnerKind, Port, Snapshot, Space, SpaceIndex, View, key_of, name_hash,
 };
-use crate::name::{NAME_MAX, NameBuffer};
+use crate::name::{NAME_MAX, Name, NameBuffer};
 
 /// What a name is to a caller.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +87,8 @@ pub enum Hosts<'s> {
     Set(&'s AddressSet),
     /// In one instance.
     Instance(&'s Instance),
+    /// In a name server of the space.
+    NameServer(&'s NameServer),
 }
 
 impl<'s> Hosts<'s> {
@@ -97,6 +99,7 @@ impl<'s> Hosts<'s> {
             Self::None => &[],
             Self::Set(set) => set.v4(),
             Self::Instance(instance) => &instance.v4,
+            Self::NameServer(server) => &server.v4,
         }
     }
 
@@ -107,6 +110,7 @@ impl<'s> Hosts<'s> {
             Self::None => &[],
             Self::Set(set) => set.v6(),
             Self::Instance(instance) => &instance.v6,
+            Self::NameServer(server) => &server.v6,
         }
     }
 }
@@ -231,6 +235,10 @@ impl Snapshot {
                 let (types, node) = match apex.kind {
                     ApexKind::Discovery => (Types::All, self.find_discovery(view, name, below)),
                     ApexKind::Hostnames => self.find_exclusive(view, space, name, below),
+                };
+                let node = match node {
+                    Node::Missing(_) => name_server(space, name, below).unwrap_or(node),
+                    node => node,
                 };
                 return Found::Owned(Owned { apex: below, types, node });
             }
@@ -514,13 +522,32 @@ impl Host<'_> {
 impl super::Apex {
     /// Whether the apex is `name` or lies below it.
     fn is_within(&self, name: &NameBuffer) -> bool {
-        self.name.wire().ends_with(name.wire())
-            && self
-                .name
-                .labels()
-                .skip(self.labels.saturating_sub(name.label_count()))
-                .eq((0..name.label_count()).map(|index| name.label(index)))
+        self.labels >= name.label_count() && ends_with_labels(&self.name, name)
     }
+}
+
+/// A name server that the space has inside the zone at label `apex`, or what lies between the two.
+///
+/// Whoever follows the zone's NS must get there by this very server.
+fn name_server<'s>(space: &'s Space, name: &NameBuffer, apex: usize) -> Option<Node<'s>> {
+    let inside = |server: &&NameServer| server.name.wire().ends_with(name.suffix(apex));
+    for server in space.ns.iter().filter(inside) {
+        if server.name.wire() == name.wire() {
+            let why = Why::Text("the space's `ns` gives this name server no address");
+            let hosts = Hosts::NameServer(server);
+            return Some(Node::Host(Host { hosts, why, fit: Fit::All, zone: Zone::Inside }));
+        }
+        if ends_with_labels(&server.name, name) {
+            return Some(Node::EmptyNonTerminal);
+        }
+    }
+    None
+}
+
+/// Whether `name` is an ancestor of `below`.
+fn ends_with_labels(below: &Name, name: &NameBuffer) -> bool {
+    let above = below.label_count().saturating_sub(name.label_count());
+    below.labels().skip(above).eq((0..name.label_count()).map(|index| name.label(index)))
 }
 
 fn srv<'s>(app: &'s App, component: &'s Component, label: &[u8]) -> Node<'s> {
