@@ -154,6 +154,7 @@ pub struct Registry {
 #[derive(Debug)]
 struct File {
     documents: Vec<Document>,
+    /// When these documents were written, in nanoseconds since 1970; a renewal leaves it as it is.
     modified: u128,
     /// The batch that brought these documents.
     seen: u64,
@@ -256,12 +257,13 @@ impl Registry {
         for FileChange { file, content } in changes {
             match content {
                 Some(content) if self.files.get(&file).is_some_and(|old| old.documents == content.documents) => {
-                    self.renew(&file, content.modified, &mut touched);
+                    self.renew(&file, &mut touched);
                 }
                 content => _ = changed.insert(file, content),
             }
         }
-        let mut spaces_changed = self.batch == 1 || (self.spaces.has_retained() && !changed.is_empty());
+        let mut spaces_changed =
+            self.batch == 1 || (self.spaces.has_retained() && changed.values().any(Option::is_none));
         for (file, content) in changed {
             spaces_changed |= self.replace(file, content, &mut touched);
         }
