@@ -407,9 +407,9 @@ impl Registry {
         for network in moved.lans {
             self.settle_lan(network, touched);
         }
-        let displaced = self.addresses.settle(&moved.addresses);
+        let settled = self.addresses.settle(&moved.addresses);
         touched.addresses.extend(moved.addresses);
-        self.settle_displaced(displaced, touched);
+        self.settle_displaced(settled, touched);
         let gone: Vec<AppId> =
             touched.apps.iter().copied().filter(|id| self.apps.get(id).is_some_and(AppEntry::is_gone)).collect();
         for id in gone {
