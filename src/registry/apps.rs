@@ -35,11 +35,13 @@ impl Registry {
         let lans = wanted_lans(&gathered);
         let declared_by = self.spec_in_force(entry).map(|contribution| Arc::clone(&contribution.file));
         let is_declared = gathered.declared.is_some();
-        let created_routed = is_declared.then(|| {
+        let routed = is_declared.then(|| {
             let said = gathered.internal_routing.as_ref().map(|(value, _)| *value);
             entry.created_routed.or(said).unwrap_or_else(|| space.is_some_and(|space| space.spec.internal_routing))
         });
-        let wanted = if created_routed == Some(true) { names_of(entry, &gathered, space) } else { Vec::new() };
+        // A topology does not say whether its app is routed, and so does not settle it either (design §2.4).
+        let created_routed = if gathered.is_created { routed } else { entry.created_routed.filter(|_| is_declared) };
+        let wanted = if routed == Some(true) { names_of(entry, &gathered, space) } else { Vec::new() };
         let (state, findings) = self.assemble(id, entry, gathered, space);
         let claims = self.address_claims(entry, &state);
         let (space, old) = (entry.space, entry.wanted.clone());
@@ -89,8 +91,11 @@ impl Registry {
     /// deploy and the first of the next its names must not be NXDOMAIN, which Java caches for ten seconds.
     fn forget_later(&mut self, id: AppId) {
         let Some(entry) = self.apps.get_mut(&id) else { return };
-        if entry.ever_declared || self.tombstone.is_zero() {
+        // The number of a space that is gone is given to another one day.
+        let is_homeless = self.spaces.at(entry.space).is_none();
+        if entry.ever_declared || self.tombstone.is_zero() || is_homeless {
             entry.numbers.clear();
+            self.deadlines.withdraw(entry.forget_at.take(), Deadline::Forget(id));
         } else if !entry.numbers.is_empty() && entry.forget_at.is_none() {
             let at = self.now.monotonic.saturating_add(self.tombstone);
             entry.forget_at = Some(at);
@@ -295,18 +300,21 @@ fn web_component(gathered: &mut Gathered<'_>, components: &BTreeMap<Label, Compo
     if let Some(web) = Label::from_octets(WEB).ok().filter(routable) {
         return Some(web);
     }
+    // Without lists every component is a process type, and one that is not there yet may be registered at any time.
+    let may_come = gathered.declared.is_some() && !gathered.has_lists();
     if let Some((named, source)) = &gathered.web {
-        if routable(named) {
+        if routable(named) || may_come {
             return Some((*named).clone());
         }
-        if gathered.has_lists() {
-            gathered.findings.faults.push(source.fault(
-                "web",
-                format!("the app has no service called {named}"),
-                "name one of its `services`".to_owned(),
-            ));
-        }
+        gathered.findings.faults.push(source.fault(
+            "web",
+            format!("the app has no service called {named}"),
+            "name one of its `services`".to_owned(),
+        ));
         return None;
+    }
+    if may_come {
+        return Label::from_octets(WEB).ok();
     }
     let mut with_http = components
         .iter()
