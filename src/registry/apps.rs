@@ -168,7 +168,11 @@ impl Registry {
             label: entry.label.clone(),
             declared: gathered.declared.clone(),
             internal_routing,
-            internal_routing_source: gathered.internal_routing.as_ref().map(|(_, source)| source.clone()),
+            internal_routing_source: gathered
+                .internal_routing
+                .as_ref()
+                .filter(|(said, _)| *said == internal_routing)
+                .map(|(_, source)| source.clone()),
             audience,
             audience_source: gathered.discovery.as_ref().map(|(_, source)| source.clone()),
             archived: gathered.archive.as_ref().filter(|(archive, _)| *archive).map(|(_, source)| source.clone()),
