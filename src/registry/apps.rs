@@ -11,7 +11,7 @@ use super::addresses::{Claim, Sharing};
 use super::claims::Moved;
 use super::deadlines::Deadline;
 use super::gather::{Gathered, wanted_lans};
-use super::names::{names_of, report_misplaced_names};
+use super::names::{names_of, owner_called, report_misplaced_names};
 use super::state::{AppState, ComponentState, InstanceState, OwnerState, Standing};
 use super::{AppEntry, AppId, Concern, Findings, NUMBERS_MAX, Registry, Source, SpaceState};
 use crate::name::Label;
@@ -48,7 +48,7 @@ impl Registry {
         let (old_lans, contributions) = (entry.lans.clone(), entry.contributions.is_empty());
         for owner in &old {
             let key = (space, owner.name.clone());
-            if !wanted.iter().any(|new| new.name == owner.name) {
+            if owner_called(&wanted, &owner.name).is_none() {
                 if self.names.holder(&key) == Some(id) {
                     moved.given_up.insert(key.clone(), owner.kind);
                 }
@@ -159,8 +159,8 @@ impl Registry {
             None => Audience::Space,
         };
         let holds = |owner: &&OwnerState| self.names.holder(&(entry.space, owner.name.clone())) == Some(id);
-        if let Some(space) = space {
-            report_misplaced_names(&mut gathered, space);
+        if let Some(space) = space.filter(|_| internal_routing) {
+            report_misplaced_names(entry, &mut gathered, space);
         }
         let state = AppState {
             id,

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::addresses::{Identity, Settled};
 use super::deadlines::Deadline;
+use super::names::owner_called;
 use super::{AppId, AppState, Concern, Findings, OwnerKind, Registry, SpaceId, TOMBSTONES_MAX, Tombstone, Touched};
 use crate::name::Name;
 
@@ -78,17 +79,11 @@ impl Registry {
     /// Decides who has a name; whoever gains or loses it is touched.
     pub(super) fn settle_name(&mut self, key: (SpaceId, Name), touched: &mut Touched) {
         let apps = &self.apps;
-        let source_of = |app: AppId| {
-            apps.get(&app)?
-                .wanted
-                .iter()
-                .find(|owner| owner.name == key.1)
-                .map(|owner| (owner.source.clone(), owner.kind))
-        };
-        let (before, after, wanting) = self.names.settle(&key, |app| source_of(app).map(|(source, _)| source));
+        let source_of = |app: AppId| owner_called(&apps.get(&app)?.wanted, &key.1).map(|owner| owner.source.clone());
+        let (before, after, wanting) = self.names.settle(&key, source_of);
         let mut findings = Findings::default();
-        if let Some((holding, _)) = after.and_then(source_of) {
-            for (source, _) in wanting.iter().filter(|app| Some(**app) != after).filter_map(|app| source_of(*app)) {
+        if let Some(holding) = after.and_then(source_of) {
+            for source in wanting.iter().filter(|app| Some(**app) != after).filter_map(|app| source_of(*app)) {
                 findings.faults.push(source.fault(
                     "",
                     format!("{} is held by another app already ({holding})", key.1),
