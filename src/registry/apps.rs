@@ -19,6 +19,10 @@ use crate::spec::{Audience, ComponentKind, ComponentSpec};
 
 /// The most instances of one component that are taken: what fits in 64 KiB (design §4.1).
 const INSTANCES_MAX: usize = 1_000;
+/// The most components of one app that are taken, and the most whose numbers are remembered: `spec` takes as many of one document.
+const COMPONENTS_MAX: usize = 1_000;
+/// The most instances of one app that have a node because a quantity declares them; further ones have it once registered.
+const DECLARED_MAX: u32 = 10_000;
 
 impl Registry {
     /// An app from its documents and claims, and what is wrong with it.
@@ -111,9 +115,14 @@ impl Registry {
         space: Option<&SpaceState>,
     ) -> (AppState, Findings) {
         let internal_routing = internal_routing(entry, &mut gathered, space);
-        let mut components = components_of(&gathered);
+        let mut components = components_of(&mut gathered);
         let has_lists = gathered.has_lists();
+        let mut untaken = Vec::new();
         for ((label, number), registered) in &gathered.instances {
+            if components.len() >= COMPONENTS_MAX && !components.contains_key(*label) {
+                untaken.push((*label, &registered.source));
+                continue;
+            }
             let component = components
                 .entry((*label).clone())
                 .or_insert_with(|| ComponentState::undeclared(&gathered, label, has_lists));
@@ -138,6 +147,16 @@ impl Registry {
                 },
             );
         }
+        if let Some((label, source)) = untaken.first() {
+            gathered.findings.faults.push(source.fault(
+                "component",
+                format!(
+                    "the app has more than {COMPONENTS_MAX} components; {} registrations, as that of {label}, are not taken",
+                    untaken.len()
+                ),
+                "remove the registrations of components that are no more, or divide the app".to_owned(),
+            ));
+        }
         for (label, numbers) in &entry.numbers {
             let component = components
                 .entry(label.clone())
@@ -146,8 +165,10 @@ impl Registry {
                 component.instances.entry(*number).or_insert_with(InstanceState::unregistered);
             }
         }
+        let mut left = DECLARED_MAX;
         for component in components.values_mut() {
-            let declared = component.quantity.unwrap_or(0).min(u32::try_from(INSTANCES_MAX).unwrap_or(u32::MAX));
+            let declared = component.quantity.unwrap_or(0).min(left);
+            left -= declared;
             for number in 1..=declared {
                 component.instances.entry(number).or_insert_with(InstanceState::unregistered);
             }
@@ -220,6 +241,16 @@ impl AppEntry {
                 numbers.pop_first();
             }
         }
+        // Of components that come under ever new names, those that are gone are forgotten again.
+        let is_gone = |label: &&Label| {
+            let component = state.components.get(*label);
+            component.is_none_or(|component| component.instances.values().all(|instance| instance.source.is_none()))
+        };
+        while self.numbers.len() > COMPONENTS_MAX
+            && let Some(gone) = self.numbers.keys().find(is_gone).cloned()
+        {
+            self.numbers.remove(&gone);
+        }
     }
 }
 
@@ -286,7 +317,7 @@ fn internal_routing(entry: &AppEntry, gathered: &mut Gathered<'_>, space: Option
     }
 }
 
-fn components_of(gathered: &Gathered<'_>) -> BTreeMap<Label, ComponentState> {
+fn components_of(gathered: &mut Gathered<'_>) -> BTreeMap<Label, ComponentState> {
     let state = |(label, (spec, source)): (&&Label, &(ComponentSpec, Source))| {
         let has_bare_name = match spec.kind {
             ComponentKind::Service => true,
@@ -295,7 +326,14 @@ fn components_of(gathered: &Gathered<'_>) -> BTreeMap<Label, ComponentState> {
         };
         ((*label).clone(), ComponentState::declared(spec, source, has_bare_name))
     };
-    gathered.components.iter().map(state).collect()
+    if let Some((label, (_, source))) = gathered.components.iter().nth(COMPONENTS_MAX) {
+        gathered.findings.faults.push(source.fault(
+            "",
+            format!("the app has more than {COMPONENTS_MAX} components; {label} and those after it are not taken"),
+            "divide the app".to_owned(),
+        ));
+    }
+    gathered.components.iter().take(COMPONENTS_MAX).map(state).collect()
 }
 
 /// The component that gates the app's hostnames (design §4.2).

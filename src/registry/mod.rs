@@ -21,6 +21,8 @@ mod gather;
 mod names;
 mod spaces;
 mod state;
+#[cfg(test)]
+mod tests;
 mod timestamp;
 mod topology;
 
