@@ -12,7 +12,7 @@ use super::tree::{Content, Node};
 use super::{AppSpec, At, Audience, DomainSpec, Role, Settings, component, names};
 
 /// The most hostnames, and the most domains, of one app: the vendor's limit is 500.
-const NAMES_MAX: usize = 1000;
+pub(super) const NAMES_MAX: usize = 1000;
 
 /// Reads an app spec: the mapping that has `name:`, be it the document or what stands under `spec:`.
 pub(super) fn read_spec<'n>(mut keys: Keys<'n>, stem: &str, report: &mut Report<'n>) -> Option<AppSpec> {

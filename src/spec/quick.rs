@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::network::private_address;
 use super::registration::{ADDRESSES_MAX, Instances, PORTS_MAX, lease, state};
 use super::report::Report;
-use super::text::{place_of, to_u32};
+use super::text::place_of;
 use super::{AppSpec, At, Document, InstanceSpec, Place, Role, Settings, State, names};
 
 /// Reads one plain registration, or a plain list of them, or gives nothing.
@@ -43,7 +43,7 @@ fn read_list(text: &str) -> Option<(&str, Vec<At<InstanceSpec>>)> {
     let written: Registrations<'_> = serde_json::from_str(text).ok()?;
     let mut instances = Instances::default();
     let mut report = Report::default();
-    let (mut line, mut line_start, mut seen) = (1, 0, 0);
+    let (mut place, mut seen) = (Place::START, 0);
     for raw in written.instances {
         let registration: Registration<'_> = serde_json::from_str(raw.get()).ok()?;
         if registration.app.is_some() {
@@ -51,13 +51,13 @@ fn read_list(text: &str) -> Option<(&str, Vec<At<InstanceSpec>>)> {
         }
         // Places are counted on from the one before: counting each from the start would be quadratic.
         let start = offset_in(text, raw.get())?;
-        for (offset, _) in text.get(seen..start)?.match_indices('\n') {
-            line += 1;
-            line_start = seen + offset + 1;
+        for character in text.get(seen..start)?.chars() {
+            match character {
+                '\n' => place = Place { line: place.line + 1, column: 1 },
+                _ => place.column += 1,
+            }
         }
         seen = start;
-        let column = to_u32(text.get(line_start..start)?.chars().count() + 1);
-        let place = Place { line, column };
         instances.add(At { value: instance(registration)?, place }, &mut report);
         if report.fault_count() > 0 {
             return None;
