@@ -46,6 +46,10 @@ pub enum Transport {
     Udp,
     /// A stream: responses may have 65,535 octets.
     Tcp,
+    /// A stream within TLS (RFC 7858): the same.
+    Tls,
+    /// A stream of a QUIC connection, one for each query (RFC 9250): the same, and message IDs are 0.
+    Quic,
 }
 
 /// Whether there is an upstream.

@@ -91,7 +91,7 @@ fn limit(ask: &Ask, query: &Query) -> usize {
             let offered = query.edns.map_or(UDP_RESPONSE_MIN, |edns| edns.udp_size);
             usize::from(offered.min(UDP_RESPONSE_MAX))
         }
-        Transport::Tcp => usize::from(u16::MAX),
+        Transport::Tcp | Transport::Tls | Transport::Quic => usize::from(u16::MAX),
     }
 }
 

@@ -87,6 +87,10 @@ const fn carrier_of(transport: Transport, source: IpAddr) -> Carrier {
         (Transport::Udp, IpAddr::V6(_)) => Carrier::Udp6,
         (Transport::Tcp, IpAddr::V4(_)) => Carrier::Tcp4,
         (Transport::Tcp, IpAddr::V6(_)) => Carrier::Tcp6,
+        (Transport::Tls, IpAddr::V4(_)) => Carrier::Tls4,
+        (Transport::Tls, IpAddr::V6(_)) => Carrier::Tls6,
+        (Transport::Quic, IpAddr::V4(_)) => Carrier::Quic4,
+        (Transport::Quic, IpAddr::V6(_)) => Carrier::Quic6,
     }
 }
 
