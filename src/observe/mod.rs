@@ -17,9 +17,17 @@ pub enum Carrier {
     Tcp4,
     /// A stream over IPv6.
     Tcp6,
+    /// TLS over IPv4.
+    Tls4,
+    /// TLS over IPv6.
+    Tls6,
+    /// QUIC over IPv4.
+    Quic4,
+    /// QUIC over IPv6.
+    Quic6,
 }
 
-const CARRIERS: usize = Carrier::Tcp6 as usize + 1;
+const CARRIERS: usize = Carrier::Quic6 as usize + 1;
 
 /// A response by the four bits of its header's RCODE; BADVERS (RFC 6891 §9) has none of those set, so it is [`Class::NoError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

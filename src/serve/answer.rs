@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ipnet::IpNet;
 
-use crate::engine::{self, Ask, Recursion, Transport, Trust, Verdict};
+use crate::engine::{self, Ask, Recursion, Settings, Transport, Trust, Verdict};
 use crate::observe::{Carrier, Class, Counters, Event};
 use crate::publish::Snapshot;
 
 /// The shape of [`engine::respond`].
-pub(super) type Respond = fn(&Snapshot, &Ask, &[u8], &mut [u8]) -> Verdict;
+pub(super) type Respond = fn(&Snapshot, &Ask<'_>, &[u8], &mut [u8]) -> Verdict;
 
 /// What every worker answers by; never changes while it runs.
 #[derive(Debug)]
@@ -19,12 +19,14 @@ pub(super) struct Desk {
     trusted: Vec<IpNet>,
     /// [`engine::respond`]; tests put in its place what panics, or what tells generations apart.
     respond: Respond,
+    /// What the server says of itself.
+    settings: Settings,
 }
 
 impl Desk {
     /// Makes a desk that believes `trusted` and answers by `respond`.
     pub(super) fn new(trusted: Vec<IpNet>, respond: Respond) -> Self {
-        Self { trusted, respond }
+        Self { trusted, respond, settings: Settings::new() }
     }
 
     /// Answers `query` into `response` and returns the length; `None` means that nothing is to be said.
@@ -39,7 +41,16 @@ impl Desk {
         let source = source.to_canonical();
         let carrier = carrier_of(transport, source);
         counters.query(carrier);
-        let ask = Ask { source, trust: self.trust(source), transport, recursion: Recursion::Unavailable, turn: 0 };
+        let ask = Ask {
+            source,
+            trust: self.trust(source),
+            transport,
+            turn: 0,
+            recursion: Recursion::Unavailable,
+            settings: &self.settings,
+            secrets: None,
+            now: 0,
+        };
         // A panic leaves nothing half done: the snapshot is never changed, and the response is written anew below.
         let verdict = catch_unwind(AssertUnwindSafe(|| match (self.respond)(snapshot, &ask, query, response) {
             Verdict::Forward => {
@@ -87,6 +98,10 @@ const fn carrier_of(transport: Transport, source: IpAddr) -> Carrier {
         (Transport::Udp, IpAddr::V6(_)) => Carrier::Udp6,
         (Transport::Tcp, IpAddr::V4(_)) => Carrier::Tcp4,
         (Transport::Tcp, IpAddr::V6(_)) => Carrier::Tcp6,
+        (Transport::Tls, IpAddr::V4(_)) => Carrier::Tls4,
+        (Transport::Tls, IpAddr::V6(_)) => Carrier::Tls6,
+        (Transport::Quic, IpAddr::V4(_)) => Carrier::Quic4,
+        (Transport::Quic, IpAddr::V6(_)) => Carrier::Quic6,
     }
 }
 
@@ -144,7 +159,7 @@ pub(super) mod tests {
 
     /// Stands in for the engine: keeps its contract (no query, no response; one question or FORMERR), echoes the question, and writes
     /// the low octets of the snapshot's generation as QR-flagged octets behind it. Some first labels do something else.
-    pub(in crate::serve) fn stand_in(snapshot: &Snapshot, ask: &Ask, query: &[u8], response: &mut [u8]) -> Verdict {
+    pub(in crate::serve) fn stand_in(snapshot: &Snapshot, ask: &Ask<'_>, query: &[u8], response: &mut [u8]) -> Verdict {
         let Some(header) = query.first_chunk::<HEADER>() else { return Verdict::Drop };
         if header[2] & QR != 0 {
             return Verdict::Drop;

@@ -1,10 +1,10 @@
 //! A snapshot as a list: every name that a view shows, and what is at it.
 //!
-//! For whoever needs names instead of answers: `export`, comparisons, explanations. It asks [`Snapshot::find`] about each name, so it
+//! For whoever needs names instead of answers: `export`, comparisons, explanations. Reserved names, which no file declares, are not listed. It asks [`Snapshot::find`] about each name, so it
 //! cannot tell another story than the answers do.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Audience, Bare, Found, Lan, NameEntry, Node, Pointer, Snapshot, View, Zone, reverse_name};
 use crate::name::{Label, Name, NameBuffer};
@@ -106,6 +106,18 @@ impl Snapshot {
                     })
                 });
                 vec![set(targets.collect(), space.ttl)]
+            }
+            Node::Localhost => {
+                let (v4, v6) = (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
+                vec![set(vec![Rdata::A(v4)], space.ttl), set(vec![Rdata::Aaaa(v6)], space.ttl)]
+            }
+            Node::LocalhostPointer(zone) => {
+                let pointer = "localhost".parse().ok().map(Rdata::Ptr);
+                let mut sets = vec![set(pointer.into_iter().collect(), space.ttl)];
+                if zone == Zone::Apex {
+                    sets.extend(apex());
+                }
+                sets
             }
             Node::Pointer(pointer) => {
                 vec![set(pointer.name(&space.discovery).map(Rdata::Ptr).into_iter().collect(), space.ttl)]
