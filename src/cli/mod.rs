@@ -8,7 +8,9 @@ mod args;
 mod check;
 mod clock;
 mod config;
+mod limits;
 mod log;
+mod panics;
 mod serve;
 
 use std::io::Write;
