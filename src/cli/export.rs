@@ -260,7 +260,12 @@ impl ZoneFile<'_> {
             Node::Host(host) => host.why,
             Node::Srv(set) if set.component.closed.is_empty() => Why::Text("no instance that is up listens there"),
             Node::Srv(set) => Why::Text(&set.component.closed),
-            Node::Missing(_) | Node::EmptyNonTerminal | Node::Apex | Node::Pointer(_) => return Ok(()),
+            Node::Missing(_)
+            | Node::EmptyNonTerminal
+            | Node::Apex
+            | Node::Pointer(_)
+            | Node::Localhost
+            | Node::LocalhostPointer(_) => return Ok(()),
         };
         writeln!(f, "; {name} has no record: {why}")
     }
