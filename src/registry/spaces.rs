@@ -135,7 +135,12 @@ impl Spaces {
             (rank, state.source.clone())
         });
         let mut accepted: Vec<SpaceState> = Vec::new();
-        let mut directories = BTreeMap::new();
+        // A directory whose space document was never good is a space of which nothing is known.
+        let mut directories: BTreeMap<Arc<str>, Option<SpaceId>> = files
+            .iter()
+            .filter(|(_, content)| is_broken_space(content))
+            .map(|(file, _)| (directory_of(file), None))
+            .collect();
         for state in candidates {
             let clash = accepted.iter().find_map(|other| Some((state.clash(other)?, other.source.clone())));
             let Some((clash, other)) = clash else {
@@ -170,7 +175,7 @@ impl Spaces {
             for document in &content.documents {
                 if let Document::Space(spec) = document {
                     let source = Source { file: Arc::clone(file), place: spec.name.place };
-                    let directory = ancestors(file).next().unwrap_or_default().into();
+                    let directory = directory_of(file);
                     found.insert(source.clone(), SpaceState { spec: spec.clone(), source: Some(source), directory });
                 }
             }
@@ -218,7 +223,10 @@ impl Spaces {
                         || candidates.iter().any(|candidate| *candidate.directory == **directory)
                 });
                 nearest == Some(&*state.directory)
-                    && content.documents.iter().any(|document| !matches!(document, Document::Space(_)))
+                    && content
+                        .documents
+                        .iter()
+                        .any(|document| matches!(document, Document::App(_) | Document::Topology(_)))
             });
             if is_lived_in {
                 findings.faults.push(source.fault(
@@ -254,6 +262,14 @@ impl Spaces {
     fn served_in(&self, directory: &str) -> Option<&SpaceState> {
         self.served.values().find(|state| state.source.is_some() && *state.directory == *directory)
     }
+}
+
+fn is_broken_space(content: &File) -> bool {
+    content.documents.contains(&Document::BrokenSpace)
+}
+
+fn directory_of(file: &str) -> Arc<str> {
+    ancestors(file).next().unwrap_or_default().into()
 }
 
 /// The directories above a file, nearest first, down to the spec directory itself, which is the empty path.
