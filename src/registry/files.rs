@@ -124,7 +124,7 @@ impl Registry {
             self.contribute(file, &content.documents, Direction::Leave, touched);
             self.faults.remove(&Concern::File(Arc::clone(file)));
         }
-        let findings = self.spaces.settle(&files);
+        let findings = self.spaces.settle(&files, self.batch);
         self.replace_findings(Concern::Spaces, findings);
         for (file, content) in by_path {
             self.contribute(file, &content.documents, Direction::Join, touched);

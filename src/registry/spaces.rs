@@ -121,8 +121,8 @@ impl Spaces {
         }
     }
 
-    /// Decides anew, from every file's documents.
-    pub(super) fn settle(&mut self, files: &HashMap<Arc<str>, File>) -> Findings {
+    /// Decides anew, from every file's documents, those of `batch` among them.
+    pub(super) fn settle(&mut self, files: &HashMap<Arc<str>, File>, batch: u64) -> Findings {
         let mut findings = Findings::default();
         let mut candidates = self.candidates(files, &mut findings);
         let declared = candidates.len();
@@ -136,10 +136,11 @@ impl Spaces {
         });
         let mut accepted: Vec<SpaceState> = Vec::new();
         // A directory whose space document was never good is a space of which nothing is known.
-        let mut directories: BTreeMap<Arc<str>, Option<SpaceId>> = files
-            .iter()
-            .filter(|(_, content)| is_broken_space(content))
-            .map(|(file, _)| (directory_of(file), None))
+        let broken = files.iter().filter(|(_, content)| content.documents.contains(&Document::BrokenSpace));
+        let mut directories: BTreeMap<Arc<str>, Option<SpaceId>> = broken
+            .map(|(file, _)| directory_of(file))
+            .filter(|directory| !self.is_served(directory, files, batch))
+            .map(|directory| (directory, None))
             .collect();
         for state in candidates {
             let clash = accepted.iter().find_map(|other| Some((state.clash(other)?, other.source.clone())));
@@ -158,6 +159,7 @@ impl Spaces {
             let last_good = self.served_in(&state.directory);
             match last_good.filter(|last| accepted.iter().all(|other| last.clash(other).is_none())) {
                 Some(last) => accepted.push(last.clone()),
+                None if self.is_served(&state.directory, files, batch) => {}
                 None => _ = directories.insert(state.directory, None),
             }
         }
@@ -166,6 +168,15 @@ impl Spaces {
         }
         self.number(accepted, directories);
         findings
+    }
+
+    /// Whether apps below a directory were served before `batch`. Then they still are, in the space that they were in, when a
+    /// space document comes that cannot be accepted: no mistake takes them down.
+    fn is_served(&self, directory: &str, files: &HashMap<Arc<str>, File>, batch: u64) -> bool {
+        files.iter().any(|(file, content)| {
+            let is_below = ancestors(file).any(|above| above == directory);
+            is_below && content.seen < batch && has_apps(content) && matches!(self.cover(file), Cover::Space(_))
+        })
     }
 
     /// The space documents of every directory, one each.
@@ -222,11 +233,7 @@ impl Spaces {
                     **directory == *state.directory
                         || candidates.iter().any(|candidate| *candidate.directory == **directory)
                 });
-                nearest == Some(&*state.directory)
-                    && content
-                        .documents
-                        .iter()
-                        .any(|document| matches!(document, Document::App(_) | Document::Topology(_)))
+                nearest == Some(&*state.directory) && has_apps(content)
             });
             if is_lived_in {
                 findings.faults.push(source.fault(
@@ -264,8 +271,8 @@ impl Spaces {
     }
 }
 
-fn is_broken_space(content: &File) -> bool {
-    content.documents.contains(&Document::BrokenSpace)
+fn has_apps(content: &File) -> bool {
+    content.documents.iter().any(|document| matches!(document, Document::App(_) | Document::Topology(_)))
 }
 
 fn directory_of(file: &str) -> Arc<str> {
