@@ -301,7 +301,7 @@ impl Files {
             self.accept(file, identity, octets, reading)
         } else {
             let documents = reading.remains();
-            self.refuse::<FileContent>(file, Some(identity), reading.faults);
+            self.reject(file, Some(identity), reading.faults, reading.warnings);
             let entry =
                 self.entries.get_mut(file).filter(|entry| entry.good.is_none() && entry.remains != documents)?;
             entry.remains.clone_from(&documents);
@@ -347,16 +347,21 @@ impl Files {
         (!same).then_some(FileContent { documents, modified: identity.modified })
     }
 
-    /// A file that cannot be used: what it was before stays.
+    /// A file that cannot be read at all.
     fn refuse<T>(&mut self, file: &Arc<str>, identity: Option<Identity>, faults: Vec<Fault>) -> Option<T> {
+        self.reject(file, identity, faults, Vec::new());
+        None
+    }
+
+    /// A file that cannot be used: what it was before stays.
+    fn reject(&mut self, file: &Arc<str>, identity: Option<Identity>, faults: Vec<Fault>, warnings: Vec<Fault>) {
         let before = self.entries.remove(file);
         let (good, remains, last) =
             before.map_or((None, Vec::new(), None), |entry| (entry.good, entry.remains, Some(entry.report)));
         let state = if good.is_some() { FileState::Stale } else { FileState::Rejected };
-        let report = FileReport { state, faults, warnings: Vec::new() };
+        let report = FileReport { state, faults, warnings };
         tell(file, last.as_ref(), &report);
         self.entries.insert(Arc::clone(file), Entry { identity, good, remains, report });
-        None
     }
 
     /// A file that is not there; true when it counts as removed.

@@ -165,6 +165,17 @@ fn a_broken_edit_keeps_the_last_good_version_and_shows_its_fault() {
 }
 
 #[test]
+fn a_file_at_fault_shows_its_warnings_too() {
+    let mut bench = Bench::new();
+    bench.write("shop.yaml", "name: Shop\ninternl_routing: true\n");
+    bench.scan();
+    assert_eq!(bench.due(), NOTHING);
+    let report = bench.report("shop.yaml");
+    assert_eq!((report.faults.len(), report.warnings.len()), (1, 1));
+    assert_eq!(report.warnings[0].place.line, 2);
+}
+
+#[test]
 fn a_broken_file_that_never_was_good_is_rejected() {
     let mut bench = Bench::new();
     bench.write("shop.yaml", "name: [shop\n");
