@@ -44,7 +44,7 @@ impl Registry {
         let mut findings = Findings::default();
         for (index, document) in documents.iter().enumerate() {
             let (named, topology): (Option<&AppSpec>, &[TopologyApp]) = match document {
-                Document::Space(_) => continue,
+                Document::Space(_) | Document::BrokenSpace => continue,
                 Document::App(app) => (Some(app), &[]),
                 Document::Topology(apps) => (None, apps),
             };
@@ -124,7 +124,7 @@ impl Registry {
             self.contribute(file, &content.documents, Direction::Leave, touched);
             self.faults.remove(&Concern::File(Arc::clone(file)));
         }
-        let findings = self.spaces.settle(&files);
+        let findings = self.spaces.settle(&files, self.batch);
         self.replace_findings(Concern::Spaces, findings);
         for (file, content) in by_path {
             self.contribute(file, &content.documents, Direction::Join, touched);
@@ -198,7 +198,7 @@ enum Direction {
 }
 
 fn has_space(documents: &[Document]) -> bool {
-    documents.iter().any(|document| matches!(document, Document::Space(_)))
+    documents.iter().any(|document| matches!(document, Document::Space(_) | Document::BrokenSpace))
 }
 
 fn leases(documents: &[Document]) -> impl Iterator<Item = Duration> + '_ {
@@ -207,7 +207,7 @@ fn leases(documents: &[Document]) -> impl Iterator<Item = Duration> + '_ {
         .flat_map(|document| match document {
             Document::App(app) => app.instances.as_slice(),
             // A dyno of a topology has no lease: it is there until the file says otherwise.
-            Document::Space(_) | Document::Topology(_) => &[],
+            Document::Space(_) | Document::BrokenSpace | Document::Topology(_) => &[],
         })
         .filter_map(|instance| instance.value.lease)
 }

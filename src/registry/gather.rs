@@ -88,7 +88,7 @@ impl Registry {
                         self.register(&mut gathered, entry, contribution, index, instance);
                     }
                 }
-                Some(Document::Space(_)) | None => {}
+                Some(Document::Space(_) | Document::BrokenSpace) | None => {}
             }
         }
         gathered

@@ -45,6 +45,8 @@ struct Entry {
     /// What the report is about; `None` when the file could not be read.
     identity: Option<Identity>,
     good: Option<Good>,
+    /// What the registry was told of a file that was never good.
+    remains: Vec<Document>,
     report: FileReport,
 }
 
@@ -298,7 +300,12 @@ impl Files {
         if reading.faults.is_empty() {
             self.accept(file, identity, octets, reading)
         } else {
-            self.refuse(file, Some(identity), reading.faults)
+            let documents = reading.remains();
+            self.reject(file, Some(identity), reading.faults, reading.warnings);
+            let entry =
+                self.entries.get_mut(file).filter(|entry| entry.good.is_none() && entry.remains != documents)?;
+            entry.remains.clone_from(&documents);
+            Some(FileContent { documents, modified: identity.modified })
         }
     }
 
@@ -333,27 +340,35 @@ impl Files {
             .and_then(|entry| entry.good.as_ref())
             .is_some_and(|before| before.modified == good.modified && before.octets == good.octets);
         tell(file, before.map(|entry| &entry.report), &report);
-        self.entries.insert(Arc::clone(file), Entry { identity: Some(identity), good: Some(good), report });
+        self.entries.insert(
+            Arc::clone(file),
+            Entry { identity: Some(identity), good: Some(good), remains: Vec::new(), report },
+        );
         (!same).then_some(FileContent { documents, modified: identity.modified })
     }
 
-    /// A file that cannot be used: what it was before stays.
+    /// A file that cannot be read at all.
     fn refuse<T>(&mut self, file: &Arc<str>, identity: Option<Identity>, faults: Vec<Fault>) -> Option<T> {
-        let before = self.entries.remove(file);
-        let (good, last) = before.map_or((None, None), |entry| (entry.good, Some(entry.report)));
-        let state = if good.is_some() { FileState::Stale } else { FileState::Rejected };
-        let report = FileReport { state, faults, warnings: Vec::new() };
-        tell(file, last.as_ref(), &report);
-        self.entries.insert(Arc::clone(file), Entry { identity, good, report });
+        self.reject(file, identity, faults, Vec::new());
         None
+    }
+
+    /// A file that cannot be used: what it was before stays.
+    fn reject(&mut self, file: &Arc<str>, identity: Option<Identity>, faults: Vec<Fault>, warnings: Vec<Fault>) {
+        let before = self.entries.remove(file);
+        let (good, remains, last) =
+            before.map_or((None, Vec::new(), None), |entry| (entry.good, entry.remains, Some(entry.report)));
+        let state = if good.is_some() { FileState::Stale } else { FileState::Rejected };
+        let report = FileReport { state, faults, warnings };
+        tell(file, last.as_ref(), &report);
+        self.entries.insert(Arc::clone(file), Entry { identity, good, remains, report });
     }
 
     /// A file that is not there; true when it counts as removed.
     fn miss(&mut self, file: &Arc<str>, wait: &Wait, root_stands: bool, now: Now) -> bool {
         let Some(entry) = self.entries.get(file) else { return false };
         let Some(good) = &entry.good else {
-            self.entries.remove(file);
-            return false;
+            return self.entries.remove(file).is_some_and(|entry| !entry.remains.is_empty());
         };
         if wait.why != Why::Missing {
             let wait = Wait::until(now, good.removal, Why::Missing);
@@ -383,8 +398,8 @@ impl Wait {
 /// Whether a removal of the document may be an editor's delete-and-create: specs are edited, registrations are not.
 fn is_spec(document: &Document) -> bool {
     match document {
-        Document::Space(_) => true,
-        Document::App(app) => app.role == Role::Spec,
+        Document::Space(_) | Document::BrokenSpace => true,
+        Document::App(app) => app.role == Role::Spec || app.instances.is_empty(),
         Document::Topology(_) => false,
     }
 }

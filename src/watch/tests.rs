@@ -94,6 +94,7 @@ fn told(change: &FileChange) -> String {
         Document::App(app) => String::from_utf8_lossy(app.app.value.octets()).into_owned(),
         Document::Space(space) => space.name.value.clone(),
         Document::Topology(_) => "topology".to_owned(),
+        Document::BrokenSpace => "broken space".to_owned(),
     });
     format!("{} {}", change.file, apps.collect::<Vec<_>>().join(","))
 }
@@ -161,6 +162,17 @@ fn a_broken_edit_keeps_the_last_good_version_and_shows_its_fault() {
     bench.write_and_mark("shop.yaml", SHOP, Mark::Placed);
     assert_eq!(bench.due(), ["shop.yaml shop"]);
     assert_eq!(bench.report("shop.yaml").state, FileState::Ok);
+}
+
+#[test]
+fn a_file_at_fault_shows_its_warnings_too() {
+    let mut bench = Bench::new();
+    bench.write("shop.yaml", "name: Shop\ninternl_routing: true\n");
+    bench.scan();
+    assert_eq!(bench.due(), NOTHING);
+    let report = bench.report("shop.yaml");
+    assert_eq!((report.faults.len(), report.warnings.len()), (1, 1));
+    assert_eq!(report.warnings[0].place.line, 2);
 }
 
 #[test]
@@ -232,6 +244,42 @@ fn a_removed_registration_leaves_at_once_and_a_removed_spec_after_a_second() {
     assert_eq!(bench.after(994), NOTHING);
     assert_eq!(bench.after(1), ["shop.yaml gone"]);
     assert!(bench.files.reports().is_empty());
+}
+
+#[test]
+fn settings_of_an_app_are_edited_like_a_spec_and_registrations_beside_them_are_not() {
+    let both = "app: shop\nweb: api\ninstances: [{component: api, number: 1, address: 10.0.0.1}]\n";
+    let mut bench = Bench::with(&[("settings.yaml", "app: shop\nweb: api\n"), ("both.yaml", both)]);
+    for file in ["settings.yaml", "both.yaml"] {
+        fs::remove_file(bench.path(file)).unwrap();
+        bench.mark(file, Mark::Removed);
+    }
+    assert_eq!(bench.due(), NOTHING);
+    assert_eq!(bench.after(5), ["both.yaml gone"]);
+    assert_eq!(bench.after(994), NOTHING);
+    assert_eq!(bench.after(1), ["settings.yaml gone"]);
+}
+
+#[test]
+fn a_broken_space_that_never_was_good_is_told_once_until_it_is_good_or_gone() {
+    let mut bench = Bench::new();
+    bench.write("space.yaml", "space: acme\ncidr: x\n");
+    bench.write("other.yaml", "space: a\n");
+    bench.scan();
+    assert_eq!(bench.due(), ["other.yaml broken space", "space.yaml broken space"]);
+    bench.write_and_mark("space.yaml", "space: acme\ncidr: y\n", Mark::Placed);
+    assert_eq!(bench.due(), NOTHING);
+    bench.write_and_mark("space.yaml", "space: acme\ncidr: 10.0.0.0/8\n", Mark::Placed);
+    assert_eq!(bench.due(), ["space.yaml acme"]);
+    bench.write_and_mark("space.yaml", "space: acme\ncidr: y\n", Mark::Placed);
+    assert_eq!(bench.due(), NOTHING);
+    bench.write_and_mark("other.yaml", "name: Shop\n", Mark::Placed);
+    assert_eq!(bench.due(), ["other.yaml "]);
+    bench.write_and_mark("other.yaml", "space: a\n", Mark::Placed);
+    assert_eq!(bench.due(), ["other.yaml broken space"]);
+    fs::remove_file(bench.path("other.yaml")).unwrap();
+    bench.mark("other.yaml", Mark::Removed);
+    assert_eq!(bench.due(), ["other.yaml gone"]);
 }
 
 #[test]
