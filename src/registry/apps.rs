@@ -23,14 +23,15 @@ const INSTANCES_MAX: usize = 1_000;
 impl Registry {
     /// An app from its documents and claims, and what is wrong with it.
     pub(super) fn resolve(&self, id: AppId, entry: &AppEntry) -> (AppState, Findings) {
-        let (gathered, space) = (self.gather(entry), self.space(entry.space));
-        self.assemble(id, entry, gathered, space)
+        let (mut gathered, space) = (self.gather(entry), self.space(entry.space));
+        let state = self.assemble(id, entry, &mut gathered, space);
+        (state, gathered.findings)
     }
 
     /// Looks at an app again after one of its documents changed, and lets its claims follow.
     pub(super) fn settle_app(&mut self, id: AppId, moved: &mut Moved) {
         let Some(entry) = self.apps.get(&id) else { return };
-        let gathered = self.gather(entry);
+        let mut gathered = self.gather(entry);
         let space = self.space(entry.space);
         let lans = wanted_lans(&gathered);
         let declared_by = self.spec_in_force(entry).map(|contribution| Arc::clone(&contribution.file));
@@ -40,8 +41,9 @@ impl Registry {
             entry.created_routed.or(said).unwrap_or_else(|| space.is_some_and(|space| space.spec.internal_routing))
         });
         let wanted = if created_routed == Some(true) { names_of(entry, &gathered, space) } else { Vec::new() };
-        let (state, findings) = self.assemble(id, entry, gathered, space);
-        let claims = self.address_claims(entry, &state);
+        let state = self.assemble(id, entry, &mut gathered, space);
+        let findings = std::mem::take(&mut gathered.findings);
+        let claims = address_claims(gathered, &state);
         let (space, old) = (entry.space, entry.wanted.clone());
         let (old_lans, contributions) = (entry.lans.clone(), entry.contributions.is_empty());
         for owner in &old {
@@ -67,7 +69,7 @@ impl Registry {
             moved.lans.insert(*network);
         }
         for (label, number) in self.addresses.claim(id, claims, &mut moved.addresses) {
-            self.faults.remove(&Concern::Address(id, label, number));
+            self.forget_findings(&Concern::Address(id, label, number));
         }
         self.replace_findings(Concern::App(id), findings);
         let Some(entry) = self.apps.get_mut(&id) else { return };
@@ -102,16 +104,16 @@ impl Registry {
         &self,
         id: AppId,
         entry: &AppEntry,
-        mut gathered: Gathered<'_>,
+        gathered: &mut Gathered<'_>,
         space: Option<&SpaceState>,
-    ) -> (AppState, Findings) {
-        let internal_routing = internal_routing(entry, &mut gathered, space);
-        let mut components = components_of(&gathered);
+    ) -> AppState {
+        let internal_routing = internal_routing(entry, gathered, space);
+        let mut components = components_of(gathered);
         let has_lists = gathered.has_lists();
         for ((label, number), registered) in &gathered.instances {
             let component = components
                 .entry((*label).clone())
-                .or_insert_with(|| ComponentState::undeclared(&gathered, label, has_lists));
+                .or_insert_with(|| ComponentState::undeclared(gathered, label, has_lists));
             if component.instances.len() >= INSTANCES_MAX {
                 gathered.findings.faults.push(registered.source.fault(
                     "number",
@@ -136,7 +138,7 @@ impl Registry {
         for (label, numbers) in &entry.numbers {
             let component = components
                 .entry(label.clone())
-                .or_insert_with(|| ComponentState::undeclared(&gathered, label, has_lists));
+                .or_insert_with(|| ComponentState::undeclared(gathered, label, has_lists));
             for number in numbers {
                 component.instances.entry(*number).or_insert_with(InstanceState::unregistered);
             }
@@ -147,7 +149,7 @@ impl Registry {
                 component.instances.entry(number).or_insert_with(InstanceState::unregistered);
             }
         }
-        let web = web_component(&mut gathered, &components);
+        let web = web_component(gathered, &components);
         let audience = match &gathered.discovery {
             Some((audience, _)) => *audience,
             None if has_lists => Audience::App,
@@ -155,9 +157,9 @@ impl Registry {
         };
         let holds = |owner: &&OwnerState| self.names.holder(&(entry.space, owner.name.clone())) == Some(id);
         if let Some(space) = space {
-            report_misplaced_names(&mut gathered, space);
+            report_misplaced_names(gathered, space);
         }
-        let state = AppState {
+        AppState {
             id,
             space: entry.space,
             label: entry.label.clone(),
@@ -170,29 +172,26 @@ impl Registry {
             web,
             owners: entry.wanted.iter().filter(holds).cloned().collect(),
             components,
-        };
-        (state, gathered.findings)
-    }
-
-    /// What an app's registrations in force claim.
-    fn address_claims(&self, entry: &AppEntry, state: &AppState) -> BTreeMap<(Label, u32), Claim> {
-        if state.archived.is_some() {
-            return BTreeMap::new();
         }
-        let gathered = self.gather(entry);
-        let in_force = gathered.instances.into_iter().filter(|(_, registered)| registered.standing().is_there());
-        in_force
-            .filter(|((label, number), _)| {
-                state.components.get(*label).is_some_and(|found| found.instances.contains_key(number))
-            })
-            .map(|((label, number), registered)| {
-                let sharing = if registered.spec.shared_address { Sharing::Shared } else { Sharing::Sole };
-                let claim =
-                    Claim { addresses: registered.spec.addresses.clone(), newness: registered.newness, sharing };
-                ((label.clone(), number), claim)
-            })
-            .collect()
     }
+}
+
+/// What an app's registrations in force claim.
+fn address_claims(gathered: Gathered<'_>, state: &AppState) -> BTreeMap<(Label, u32), Claim> {
+    if state.archived.is_some() {
+        return BTreeMap::new();
+    }
+    let in_force = gathered.instances.into_iter().filter(|(_, registered)| registered.standing().is_there());
+    in_force
+        .filter(|((label, number), _)| {
+            state.components.get(*label).is_some_and(|found| found.instances.contains_key(number))
+        })
+        .map(|((label, number), registered)| {
+            let sharing = if registered.spec.shared_address { Sharing::Shared } else { Sharing::Sole };
+            let claim = Claim { addresses: registered.spec.addresses.clone(), newness: registered.newness, sharing };
+            ((label.clone(), number), claim)
+        })
+        .collect()
 }
 
 impl AppEntry {

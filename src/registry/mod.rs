@@ -149,6 +149,8 @@ pub struct Registry {
     deadlines: Deadlines,
     /// Only what has any; by what it concerns.
     faults: BTreeMap<Concern, Findings>,
+    /// Counts changes of `faults`.
+    fault_changes: u64,
 }
 
 #[derive(Debug)]
@@ -195,6 +197,13 @@ struct Contribution {
     part: usize,
 }
 
+/// When a file's documents are entered with the apps they are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Now,
+    Later,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tombstone {
     kind: OwnerKind,
@@ -212,7 +221,7 @@ enum Concern {
     Address(AppId, Label, u32),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Findings {
     faults: Vec<FileFault>,
     warnings: Vec<FileFault>,
@@ -242,6 +251,7 @@ impl Registry {
             tombstones: BTreeMap::new(),
             deadlines: Deadlines::new(),
             faults: BTreeMap::new(),
+            fault_changes: 0,
         }
     }
 
@@ -261,9 +271,13 @@ impl Registry {
                 content => _ = changed.insert(file, content),
             }
         }
-        let mut spaces_changed = self.batch == 1 || (self.spaces.has_retained() && !changed.is_empty());
+        let spaces_changed = self.batch == 1
+            || (self.spaces.has_retained() && !changed.is_empty())
+            || changed.iter().any(|(file, content)| self.concerns_spaces(file, content.as_ref()));
+        // Where spaces change, settling them enters every file anew: to enter these before would be for nothing.
+        let entry = if spaces_changed { Entry::Later } else { Entry::Now };
         for (file, content) in changed {
-            spaces_changed |= self.replace(file, content, &mut touched);
+            self.replace(file, content, entry, &mut touched);
         }
         if spaces_changed {
             self.settle_spaces(&mut touched);
@@ -306,6 +320,12 @@ impl Registry {
     #[must_use]
     pub fn faults(&self) -> Vec<FileFault> {
         sorted(self.faults.values().flat_map(|findings| &findings.faults))
+    }
+
+    /// How often [`faults`](Self::faults) and [`warnings`](Self::warnings) may have changed: where this has not, they have not.
+    #[must_use]
+    pub const fn fault_changes(&self) -> u64 {
+        self.fault_changes
     }
 
     /// Every warning that needs more than one file to see, by file and place.
@@ -414,16 +434,23 @@ impl Registry {
             if let Some(entry) = self.apps.remove(&id) {
                 self.app_ids.remove(&(entry.space, entry.label));
                 self.free_ids.insert(id);
-                self.faults.remove(&Concern::App(id));
+                self.forget_findings(&Concern::App(id));
             }
         }
     }
 
     fn replace_findings(&mut self, concern: Concern, findings: Findings) {
         if findings.faults.is_empty() && findings.warnings.is_empty() {
-            self.faults.remove(&concern);
-        } else {
+            self.forget_findings(&concern);
+        } else if self.faults.get(&concern) != Some(&findings) {
             self.faults.insert(concern, findings);
+            self.fault_changes += 1;
+        }
+    }
+
+    fn forget_findings(&mut self, concern: &Concern) {
+        if self.faults.remove(concern).is_some() {
+            self.fault_changes += 1;
         }
     }
 }
