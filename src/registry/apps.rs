@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::addresses::{Claim, Sharing};
 use super::claims::Moved;
 use super::deadlines::Deadline;
+use super::few::Few;
 use super::gather::{Gathered, wanted_lans};
 use super::names::{names_of, report_misplaced_names};
 use super::state::{AppState, ComponentState, InstanceState, OwnerState, Standing};
@@ -139,7 +140,7 @@ impl Registry {
             let component = components
                 .entry(label.clone())
                 .or_insert_with(|| ComponentState::undeclared(gathered, label, has_lists));
-            for number in numbers {
+            for number in numbers.iter() {
                 component.instances.entry(*number).or_insert_with(InstanceState::unregistered);
             }
         }
@@ -204,10 +205,14 @@ impl AppEntry {
             if registered.peek().is_none() {
                 continue;
             }
-            let numbers = self.numbers.entry(label.clone()).or_default();
-            numbers.extend(registered);
-            while numbers.len() > NUMBERS_MAX {
-                numbers.pop_first();
+            let place = self.numbers.binary_search_by(|(known, _)| known.cmp(label)).unwrap_or_else(|place| {
+                self.numbers.reserve_exact(1);
+                self.numbers.insert(place, (label.clone(), Few::new()));
+                place
+            });
+            if let Some((_, numbers)) = self.numbers.get_mut(place) {
+                registered.for_each(|number| numbers.insert(number));
+                numbers.keep_last(NUMBERS_MAX);
             }
         }
     }

@@ -117,7 +117,7 @@ impl Registry {
                 let id = *self.app_ids.entry((space, label.clone())).or_insert_with(|| {
                     self.free_ids.pop_first().unwrap_or_else(|| AppId::try_from(self.apps.len()).unwrap_or(AppId::MAX))
                 });
-                let entry = self.apps.entry(id).or_insert_with(|| AppEntry::new(space, label));
+                let entry = self.apps.entry(id).or_insert_with(|| Box::new(AppEntry::new(space, label)));
                 entry.contributions.insert(contribution);
                 touched.apps.insert(id);
                 self.deadlines.withdraw(entry.forget_at.take(), Deadline::Forget(id));

@@ -16,6 +16,7 @@ mod addresses;
 mod apps;
 mod claims;
 mod deadlines;
+mod few;
 mod files;
 mod gather;
 mod names;
@@ -40,6 +41,7 @@ use crate::spec::{Document, Fault, Place};
 use addresses::Addresses;
 use claims::Claims;
 use deadlines::{Deadline, Deadlines};
+use few::Few;
 use spaces::Spaces;
 
 /// A space's number; stable while the space exists.
@@ -139,7 +141,8 @@ pub struct Registry {
     now: Now,
     files: HashMap<Arc<str>, File>,
     spaces: Spaces,
-    apps: BTreeMap<AppId, AppEntry>,
+    /// Boxed: a tree that was filled in order has half its places free.
+    apps: BTreeMap<AppId, Box<AppEntry>>,
     app_ids: HashMap<(SpaceId, Label), AppId>,
     free_ids: BTreeSet<AppId>,
     names: Claims<(SpaceId, Name)>,
@@ -172,15 +175,15 @@ struct AppEntry {
     space: SpaceId,
     label: Label,
     /// Who says something of it, by path and place in the file.
-    contributions: BTreeSet<Contribution>,
+    contributions: Few<Contribution>,
     /// Whether it was created internally routed; `None` while nothing declares it.
     created_routed: Option<bool>,
     /// The file of the app spec being served.
     declared_by: Option<Arc<str>>,
     /// Whether anything ever declared it.
     ever_declared: bool,
-    /// The numbers once registered, by component.
-    numbers: BTreeMap<Label, BTreeSet<u32>>,
+    /// The numbers once registered, by component and in its order.
+    numbers: Vec<(Label, Few<u32>)>,
     /// When `numbers` are forgotten, because nothing names the app any more.
     forget_at: Option<Duration>,
     /// The names that it wants.
@@ -429,7 +432,7 @@ impl Registry {
         touched.addresses.extend(moved.addresses);
         self.settle_displaced(displaced, touched);
         let gone: Vec<AppId> =
-            touched.apps.iter().copied().filter(|id| self.apps.get(id).is_some_and(AppEntry::is_gone)).collect();
+            touched.apps.iter().copied().filter(|id| self.apps.get(id).is_some_and(|entry| entry.is_gone())).collect();
         for id in gone {
             if let Some(entry) = self.apps.remove(&id) {
                 self.app_ids.remove(&(entry.space, entry.label));
@@ -460,11 +463,11 @@ impl AppEntry {
         Self {
             space,
             label,
-            contributions: BTreeSet::new(),
+            contributions: Few::new(),
             created_routed: None,
             declared_by: None,
             ever_declared: false,
-            numbers: BTreeMap::new(),
+            numbers: Vec::new(),
             forget_at: None,
             wanted: Vec::new(),
             lans: Vec::new(),

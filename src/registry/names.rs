@@ -49,6 +49,8 @@ pub(super) fn names_of(entry: &AppEntry, gathered: &Gathered<'_>, space: Option<
             of_topology(kind).for_each(|(name, source)| want((*name).clone(), kind, source));
         }
     }
+    // They are kept, and most apps have one.
+    owners.shrink_to_fit();
     owners
 }
 

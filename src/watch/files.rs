@@ -31,7 +31,8 @@ pub(crate) struct Files {
     root: PathBuf,
     /// The directory whose contents are used; `None` before the first scan.
     root_id: Option<DirectoryId>,
-    entries: BTreeMap<Arc<str>, Entry>,
+    /// Boxed: a tree that was filled in order has half its places free.
+    entries: BTreeMap<Arc<str>, Box<Entry>>,
     /// Directories that cannot be read.
     unread: BTreeMap<Arc<str>, Fault>,
     /// Which files are to be looked at, and when.
@@ -333,7 +334,8 @@ impl Files {
             .and_then(|entry| entry.good.as_ref())
             .is_some_and(|before| before.modified == good.modified && before.octets == good.octets);
         tell(file, before.map(|entry| &entry.report), &report);
-        self.entries.insert(Arc::clone(file), Entry { identity: Some(identity), good: Some(good), report });
+        let entry = Entry { identity: Some(identity), good: Some(good), report };
+        self.entries.insert(Arc::clone(file), Box::new(entry));
         (!same).then_some(FileContent { documents, modified: identity.modified })
     }
 
@@ -344,7 +346,7 @@ impl Files {
         let state = if good.is_some() { FileState::Stale } else { FileState::Rejected };
         let report = FileReport { state, faults, warnings: Vec::new() };
         tell(file, last.as_ref(), &report);
-        self.entries.insert(Arc::clone(file), Entry { identity, good, report });
+        self.entries.insert(Arc::clone(file), Box::new(Entry { identity, good, report }));
         None
     }
 
