@@ -35,7 +35,7 @@ impl Registry {
         let mut gathered = self.gather(entry);
         let space = self.space(entry.space);
         let lans = wanted_lans(&gathered);
-        let declared_by = self.spec_in_force(entry).map(|contribution| Arc::clone(&contribution.file));
+        let declared_by = gathered.in_force.map(|contribution| Arc::clone(&contribution.file));
         let is_declared = gathered.declared.is_some();
         let created_routed = is_declared.then(|| {
             let said = gathered.internal_routing.as_ref().map(|(value, _)| *value);
