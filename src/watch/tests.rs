@@ -109,6 +109,23 @@ fn registration(address: u32) -> String {
 const NOTHING: [&str; 0] = [];
 
 #[test]
+fn many_files_are_taken_as_one_is() {
+    let mut bench = Bench::new();
+    for number in 0..600 {
+        bench.write(&format!("{number:03}.json"), &registration(number));
+    }
+    bench.write("300.json", "{");
+    bench.scan();
+    fs::remove_file(bench.path("301.json")).unwrap();
+    let expected: Vec<String> =
+        (0..600).filter(|number| ![300, 301].contains(number)).map(|number| format!("{number:03}.json shop")).collect();
+    assert_eq!(bench.due(), expected);
+    assert_eq!(bench.good("599.json"), registration(599));
+    assert_eq!(bench.report("300.json").state, FileState::Rejected);
+    assert!(bench.files.reports().get("301.json").is_none());
+}
+
+#[test]
 fn files_count_by_their_names_at_any_depth() {
     let mut bench = Bench::new();
     for file in ["a.yaml", "b/c/d.yml", "e.json", "f.yaml/g.yaml"] {
