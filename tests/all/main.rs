@@ -9,6 +9,7 @@
 mod arrows;
 mod cli;
 mod compiling;
+mod compliance;
 mod differential;
 mod examples;
 mod message;
