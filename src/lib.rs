@@ -28,6 +28,7 @@ pub mod cli;
 pub mod compile;
 pub mod control;
 pub mod engine;
+pub mod explain;
 pub mod name;
 pub mod observe;
 pub mod publish;

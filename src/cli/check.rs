@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::FAILURE;
 use super::args::Check;
 use super::config::HiArgs;
 use super::log::Escaped;
-use super::{FAILURE, clock};
 use crate::registry::FileFault;
 use crate::spec::Fault;
-use crate::watch::{self, FileReport, FileState, Survey};
+use crate::watch::{FileReport, FileState, Survey};
 
 /// Checks the directory once.
 ///
@@ -23,10 +23,7 @@ use crate::watch::{self, FileReport, FileState, Survey};
 ///
 /// The directory cannot be read, or the result cannot be written.
 pub(crate) fn run(args: &HiArgs, check: &Check) -> Result<ExitCode, Box<dyn Error>> {
-    let survey = watch::survey(&args.dir, args.tombstone, clock::start()()).map_err(|error| {
-        let dir = args.dir.display();
-        format!("{dir}: the spec directory cannot be read: {error}; name another: spacedns check DIR")
-    })?;
+    let survey = super::survey(args, "check")?;
     let findings = Findings::of(&survey);
     let mut out = BufWriter::new(io::stdout().lock());
     if check.json {

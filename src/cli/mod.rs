@@ -8,9 +8,16 @@ mod args;
 mod check;
 mod clock;
 mod config;
+mod export;
+mod limits;
 mod log;
+mod panics;
+mod resolve;
 mod serve;
+#[cfg(test)]
+mod tests;
 
+use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -18,6 +25,7 @@ use clap::Parser;
 
 use self::args::{Command, LowArgs};
 use self::config::HiArgs;
+use crate::watch::{self, FileState, Survey};
 
 /// Runs what the command line of this process asks for.
 #[must_use]
@@ -31,8 +39,31 @@ pub fn run() -> ExitCode {
     let ended = match low.command {
         Command::Serve(_) => serve::run(hi),
         Command::Check(check) => check::run(&hi, &check),
+        Command::Resolve(resolve) => resolve::run(&hi, &resolve),
+        Command::Export(export) => export::run(&hi, &export),
     };
     ended.unwrap_or_else(|error| complain(&error.to_string(), FAILURE))
+}
+
+/// Reads the directory once, as it stands; `command` is what to type to name another.
+fn survey(args: &HiArgs, command: &str) -> Result<Survey, Box<dyn Error>> {
+    watch::survey(&args.dir, args.tombstone, clock::start()()).map_err(|error| {
+        let dir = args.dir.display();
+        format!("{dir}: the spec directory cannot be read: {error}; name another: spacedns {command} DIR").into()
+    })
+}
+
+/// Says on standard error that there is more in the directory than is used.
+fn tell_faults(args: &HiArgs, survey: &Survey) {
+    let files = survey.reports.values().filter(|report| report.state != FileState::Ok).count();
+    let between = survey.registry.faults().len();
+    if files + between > 0 {
+        let dir = args.dir.display();
+        let why = format!(
+            "{dir}: {files} files and {between} names or addresses are at fault and not used; see: spacedns check {dir}"
+        );
+        let _ = writeln!(std::io::stderr(), "spacedns: {}", log::Escaped(&why));
+    }
 }
 
 /// Says on standard error why there is no more to come.

@@ -225,7 +225,7 @@ fn first_of<T>(items: &[T], count: usize) -> &[T] {
 const fn set_of<'s>(hosts: &Hosts<'s>) -> Option<&'s AddressSet> {
     match hosts {
         Hosts::Set(set) => Some(*set),
-        Hosts::None | Hosts::Instance(_) => None,
+        Hosts::None | Hosts::Instance(_) | Hosts::NameServer(_) => None,
     }
 }
 

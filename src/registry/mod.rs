@@ -21,6 +21,9 @@ mod gather;
 mod names;
 mod spaces;
 mod state;
+#[cfg(test)]
+mod tests;
+mod timestamp;
 mod topology;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,6 +35,7 @@ pub use spaces::{DEFAULT_SPACE, SpaceState};
 // Words of the documents that a state is told in.
 pub use crate::spec::{Audience, ComponentKind, Own};
 pub use state::{AppState, ComponentState, InstanceState, OwnerKind, OwnerState, Standing};
+pub use timestamp::Timestamp;
 
 use crate::name::{Label, Name};
 use crate::spec::{Document, Fault, Place};
@@ -152,6 +156,7 @@ pub struct Registry {
 #[derive(Debug)]
 struct File {
     documents: Vec<Document>,
+    /// When these documents were written, in nanoseconds since 1970; a renewal leaves it as it is.
     modified: u128,
     /// The batch that brought these documents.
     seen: u64,
@@ -254,12 +259,13 @@ impl Registry {
         for FileChange { file, content } in changes {
             match content {
                 Some(content) if self.files.get(&file).is_some_and(|old| old.documents == content.documents) => {
-                    self.renew(&file, content.modified, &mut touched);
+                    self.renew(&file, &mut touched);
                 }
                 content => _ = changed.insert(file, content),
             }
         }
-        let mut spaces_changed = self.batch == 1 || (self.spaces.has_retained() && !changed.is_empty());
+        let mut spaces_changed =
+            self.batch == 1 || (self.spaces.has_retained() && changed.values().any(Option::is_none));
         for (file, content) in changed {
             spaces_changed |= self.replace(file, content, &mut touched);
         }
@@ -380,6 +386,13 @@ impl Registry {
         self.lans.iter().map(|(network, app)| (*network, app))
     }
 
+    /// Where the app that holds a LAN says so.
+    #[must_use]
+    pub fn lan_source(&self, network: ipnet::IpNet) -> Option<&Source> {
+        let holder = self.apps.get(&self.lans.holder(&network)?)?;
+        holder.lans.iter().find(|(wanted, _)| *wanted == network).map(|(_, source)| source)
+    }
+
     /// Resolves every touched app again and lets claims follow. Names and addresses change hands without changing what
     /// anyone wants, so one pass is enough.
     fn settle(&mut self, touched: &mut Touched) {
@@ -396,9 +409,9 @@ impl Registry {
         for network in moved.lans {
             self.settle_lan(network, touched);
         }
-        let displaced = self.addresses.settle(&moved.addresses);
+        let settled = self.addresses.settle(&moved.addresses);
         touched.addresses.extend(moved.addresses);
-        self.settle_displaced(displaced, touched);
+        self.settle_displaced(settled, touched);
         let gone: Vec<AppId> =
             touched.apps.iter().copied().filter(|id| self.apps.get(id).is_some_and(AppEntry::is_gone)).collect();
         for id in gone {

@@ -41,6 +41,13 @@ impl SpaceState {
         self.spec.discovery_domains.iter().any(|domain| name.is_within(&domain.value))
     }
 
+    /// Where the space's document says something; the default space has none.
+    #[must_use]
+    pub fn source_of<T>(&self, said: &At<T>) -> Option<Source> {
+        let source = self.source.as_ref()?;
+        Some(Source { file: Arc::clone(&source.file), place: said.place })
+    }
+
     fn networks(&self) -> impl Iterator<Item = IpNet> + '_ {
         self.spec.cidrs.iter().map(|cidr| cidr.value).chain(self.spec.peers.iter().map(|peer| peer.value.cidr))
     }

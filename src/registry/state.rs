@@ -20,10 +20,12 @@ pub struct AppState {
     pub declared: Option<Source>,
     /// Whether its hostnames and domains are ours.
     pub internal_routing: bool,
-    /// What says so; `None` when it is the space's default.
+    /// What says so; `None` when it is the space's default, or was when the app was created.
     pub internal_routing_source: Option<Source>,
     /// Who sees its discovery names.
     pub audience: Audience,
+    /// What says so; `None` when it follows from the kinds of its components.
+    pub audience_source: Option<Source>,
     /// What archives it, if anything does.
     pub archived: Option<Source>,
     /// The component that gates its hostnames.

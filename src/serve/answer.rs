@@ -1,6 +1,6 @@
 //! Answers one query, whatever carried it: asks the engine, catches its panics, counts.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ipnet::IpNet;
@@ -37,15 +37,19 @@ impl Desk {
         asked: Asked<'_>,
         response: &mut [u8],
     ) -> Option<usize> {
-        let Asked { source, transport, query } = asked;
-        let source = source.to_canonical();
+        let Asked { source, transport, turn, query } = asked;
+        if is_silent(source.port()) {
+            counters.event(Event::Dropped, 1);
+            return None;
+        }
+        let source = source.ip().to_canonical();
         let carrier = carrier_of(transport, source);
         counters.query(carrier);
         let ask = Ask {
             source,
             trust: self.trust(source),
             transport,
-            turn: 0,
+            turn,
             recursion: Recursion::Unavailable,
             settings: &self.settings,
             secrets: None,
@@ -85,11 +89,20 @@ impl Desk {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
     /// Where from.
-    pub(super) source: IpAddr,
+    pub(super) source: SocketAddr,
     /// Over what.
     pub(super) transport: Transport,
+    /// As [`Ask::turn`].
+    pub(super) turn: u16,
     /// Its octets.
     pub(super) query: &'a [u8],
+}
+
+/// Whether queries from this port are never answered, whatever carries them. 0 is no port; the others are services that answer
+/// whatever they get (echo, daytime, quote of the day, chargen, time), so that a query with a forged source would make two servers
+/// talk forever.
+pub(super) const fn is_silent(port: u16) -> bool {
+    matches!(port, 0 | 7 | 13 | 17 | 19 | 37)
 }
 
 const fn carrier_of(transport: Transport, source: IpAddr) -> Carrier {
@@ -196,7 +209,8 @@ pub(super) mod tests {
 
     fn ask_from(desk: &Desk, counters: &Counters, source: IpAddr, query: &[u8]) -> Option<Vec<u8>> {
         let mut response = vec![0xaa; 512];
-        let asked = Asked { source, transport: Transport::Udp, query };
+        let source = SocketAddr::new(source, 40_000);
+        let asked = Asked { source, transport: Transport::Udp, turn: 0, query };
         let length = desk.answer(&Snapshot::starting(), counters, asked, &mut response)?;
         response.truncate(length);
         Some(response)
@@ -228,6 +242,19 @@ pub(super) mod tests {
         let mut pointer = query[..HEADER].to_vec();
         pointer.extend([0xc0, 0x0c, 0, 1, 0, 1]);
         assert_eq!(ask(&desk, &counters, &pointer).unwrap().len(), HEADER);
+    }
+
+    #[test]
+    fn services_that_answer_anything_are_not_answered_but_servers_are() {
+        assert!([0, 7, 13, 17, 19, 37].into_iter().all(is_silent));
+        assert!(![53, 123, 1024, 5353, 65_535].into_iter().any(is_silent));
+        let (desk, counters) = (Desk::new(Vec::new(), stand_in), Counters::default());
+        for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Quic] {
+            let query = query(1, "shop");
+            let asked = |port| Asked { source: (SOURCE, port).into(), transport, turn: 0, query: &query };
+            let answered = |port| desk.answer(&Snapshot::starting(), &counters, asked(port), &mut [0; 512]).is_some();
+            assert!(!answered(19) && answered(53), "{transport:?}");
+        }
     }
 
     #[test]

@@ -12,8 +12,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::special::Reserved;
 use super::{
-    AddressSet, ApexKind, App, AppIndex, Audience, Bare, Component, Gate, Instance, Lan, NameEntry, OwnerKind, Port,
-    Snapshot, Space, SpaceIndex, View, key_of, name_hash,
+    AddressSet, ApexKind, App, AppIndex, Audience, Bare, Component, Gate, Instance, Lan, NameEntry, NameServer,
+    OwnerKind, Port, Snapshot, Space, SpaceIndex, View, key_of, name_hash,
 };
 use crate::name::{NAME_MAX, Name, NameBuffer};
 
@@ -92,6 +92,8 @@ pub enum Hosts<'s> {
     Set(&'s AddressSet),
     /// In one instance.
     Instance(&'s Instance),
+    /// In a name server of the space.
+    NameServer(&'s NameServer),
 }
 
 impl<'s> Hosts<'s> {
@@ -102,6 +104,7 @@ impl<'s> Hosts<'s> {
             Self::None => &[],
             Self::Set(set) => set.v4(),
             Self::Instance(instance) => &instance.v4,
+            Self::NameServer(server) => &server.v4,
         }
     }
 
@@ -112,6 +115,7 @@ impl<'s> Hosts<'s> {
             Self::None => &[],
             Self::Set(set) => set.v6(),
             Self::Instance(instance) => &instance.v6,
+            Self::NameServer(server) => &server.v6,
         }
     }
 }
@@ -251,6 +255,10 @@ impl Snapshot {
                 let (types, node) = match apex.kind {
                     ApexKind::Discovery => (Types::All, self.find_discovery(view, name, below)),
                     ApexKind::Hostnames => self.find_exclusive(view, space, name, below),
+                };
+                let node = match node {
+                    Node::Missing(_) => name_server(space, name, below).unwrap_or(node),
+                    node => node,
                 };
                 return Found::Owned(Owned { apex: below, types, node });
             }
@@ -538,6 +546,24 @@ pub(super) fn is_at_or_above(name: &NameBuffer, zone: &Name) -> bool {
             .labels()
             .skip(zone.label_count().saturating_sub(name.label_count()))
             .eq((0..name.label_count()).map(|index| name.label(index)))
+}
+
+/// A name server that the space has inside the zone at label `apex`, or what lies between the two.
+///
+/// Whoever follows the zone's NS must get there by this very server.
+fn name_server<'s>(space: &'s Space, name: &NameBuffer, apex: usize) -> Option<Node<'s>> {
+    let inside = |server: &&NameServer| server.name.wire().ends_with(name.suffix(apex));
+    for server in space.ns.iter().filter(inside) {
+        if server.name.wire() == name.wire() {
+            let why = Why::Text("the space's `ns` gives this name server no address");
+            let hosts = Hosts::NameServer(server);
+            return Some(Node::Host(Host { hosts, why, fit: Fit::All, zone: Zone::Inside }));
+        }
+        if is_at_or_above(name, &server.name) {
+            return Some(Node::EmptyNonTerminal);
+        }
+    }
+    None
 }
 
 fn srv<'s>(app: &'s App, component: &'s Component, label: &[u8]) -> Node<'s> {

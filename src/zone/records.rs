@@ -21,6 +21,8 @@ impl Snapshot {
         let Some(space) = self.space(view.space) else { return Vec::new() };
         names.extend(space.apexes.iter().map(|apex| apex.name.clone()));
         names.extend(space.reverse.iter().cloned());
+        let is_ours = |name: &Name| space.apexes.iter().any(|apex| name.is_within(&apex.name));
+        names.extend(space.ns.iter().map(|ns| ns.name.clone()).filter(is_ours));
         for (id, app) in self.apps.iter().filter(|(_, app)| app.space == view.space) {
             let is_on_lan = view.lan == Lan::App(id);
             let owners = app.owners.iter().zip(0..).filter(|(owner, index)| {

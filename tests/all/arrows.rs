@@ -21,7 +21,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("watch", &["spec", "registry", "compile", "publish", "state", "control", "observe"]),
     ("state", &["registry"]),
     ("control", &[]),
-    ("explain", &["zone", "registry", "engine"]),
+    ("explain", &["zone", "registry", "engine", "name", "record"]),
     ("health", &["control", "observe"]),
     ("serve", &["engine", "publish", "forward", "control", "explain", "observe"]),
     ("forward", &["wire", "zone", "engine", "observe"]),

@@ -12,6 +12,7 @@ mod compiling;
 mod compliance;
 mod differential;
 mod examples;
+mod explain;
 mod message;
 mod process;
 mod reload;

@@ -85,11 +85,12 @@ impl Drop for Server {
     /// Ends the process and those that it started: NSD answers from children of its own.
     fn drop(&mut self) {
         let group = self.child.id();
-        let signal = |signal: &str| Command::new("sh").arg("-c").arg(format!("kill -{signal} -- -{group}")).status();
+        let signal = |signal: &str| Command::new("sh").arg("-c").arg(format!("kill -s {signal} -- -{group}")).status();
         let _ = signal("TERM");
         let ended = poll(Duration::from_secs(2), || self.child.try_wait().ok().flatten());
         if ended.is_none() {
             let _ = signal("KILL");
+            let _ = self.child.kill();
             let _ = self.child.wait();
         }
     }

@@ -25,7 +25,7 @@ pub(crate) struct World {
     /// Faults and warnings of the files alone.
     faults: BTreeMap<String, Vec<Fault>>,
     warnings: BTreeMap<String, Vec<Fault>>,
-    registry: Registry,
+    pub(crate) registry: Registry,
     compiler: Compiler,
     pub(crate) snapshot: Snapshot,
     elapsed: Duration,
