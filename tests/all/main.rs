@@ -13,6 +13,7 @@ mod compliance;
 mod differential;
 mod examples;
 mod explain;
+mod large_sets;
 mod message;
 mod process;
 mod reload;
