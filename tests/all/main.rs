@@ -18,5 +18,6 @@ mod reload;
 mod scenario;
 mod scenarios;
 mod sockets;
+mod tls;
 mod types;
 mod world;
