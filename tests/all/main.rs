@@ -7,6 +7,7 @@
 )]
 
 mod arrows;
+mod attacks;
 mod cli;
 mod compiling;
 mod differential;

@@ -40,13 +40,19 @@ pub(crate) struct Encrypted {
 impl Encrypted {
     /// Starts one with these limits.
     pub(crate) fn start(limits: &[&str]) -> Self {
+        Self::start_after(":", limits)
+    }
+
+    /// Starts one with these limits, from a shell that has run `first`.
+    pub(crate) fn start_after(first: &str, limits: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         drop_file(directory.path(), "zones/space.yaml", SPACE);
         drop_file(directory.path(), "zones/shop.yaml", APP);
         write_pair(directory.path());
         let server = Server::start(|port| {
             let encrypted = format!("127.0.0.2:{port}");
-            let mut command = Command::new(SPACEDNS);
+            let mut command = Command::new("sh");
+            command.arg("-c").arg(format!("{first} && exec \"$0\" \"$@\"")).arg(SPACEDNS);
             command.arg("serve").arg(directory.path().join("zones"));
             command.args(["--listen", &format!("127.0.0.1:{port}"), "--workers", "1"]);
             command.args(["--tls-listen", &encrypted, "--quic-listen", &encrypted]);
@@ -151,7 +157,7 @@ async fn code(connection: &quinn::Connection) -> Option<u64> {
     }
 }
 
-fn query(id: u16) -> Vec<u8> {
+pub(crate) fn query(id: u16) -> Vec<u8> {
     Query { id, ..Query::new("1.web.shop.app.localspace", 1) }.octets()
 }
 
