@@ -14,6 +14,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::config::Period;
 use super::export::Export;
+use super::identity::Words;
 use super::limits::{LimitSetting, LimitTable};
 use super::resolve::Resolve;
 
@@ -79,6 +80,19 @@ pub(crate) struct Serve {
     /// The key of the certificate, in PEM; read again when it changes
     #[arg(long, value_name = "FILE", env = "SPACEDNS_TLS_KEY")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Tell this name of the server to those who ask by NSID (RFC 5001) [default: none]
+    #[arg(long, value_name = "TEXT", env = "SPACEDNS_NODE_ID")]
+    pub(crate) node_id: Option<Words>,
+    /// Tell this to those who ask for CH TXT version.bind or version.server [default: none, REFUSED]
+    #[arg(long, value_name = "TEXT", env = "SPACEDNS_VERSION_TEXT")]
+    pub(crate) version_text: Option<Words>,
+    /// Tell this to those who ask for CH TXT id.server or hostname.bind [default: none, REFUSED]
+    #[arg(long, value_name = "TEXT", env = "SPACEDNS_IDENTITY")]
+    pub(crate) identity: Option<Words>,
+    /// Make server cookies with the secret in this file, 32 hexadecimal digits; a second line holds the secret before it
+    /// [default: one that is made at the start]
+    #[arg(long, value_name = "FILE", env = "SPACEDNS_COOKIE_SECRET")]
+    pub(crate) cookie_secret: Option<PathBuf>,
     /// Set a limit on what clients may take, as in idle=30s; may be repeated; the names are in the README
     #[arg(long, value_name = "NAME=VALUE", env = "SPACEDNS_LIMIT", value_delimiter = ',')]
     pub(crate) limit: Option<Vec<LimitSetting>>,
@@ -117,6 +131,14 @@ pub(crate) struct ConfigFile {
     pub(crate) tls_certificate: Option<PathBuf>,
     /// As `--tls-key`; relative to the working directory.
     pub(crate) tls_key: Option<PathBuf>,
+    /// As `--node-id`.
+    pub(crate) node_id: Option<Words>,
+    /// As `--version-text`.
+    pub(crate) version_text: Option<Words>,
+    /// As `--identity`.
+    pub(crate) identity: Option<Words>,
+    /// As `--cookie-secret`; relative to the working directory.
+    pub(crate) cookie_secret: Option<PathBuf>,
     /// As `--limit`, each under its name; a flag replaces one limit, and the others stay.
     pub(crate) limits: Option<LimitTable>,
     /// As `--workers`.

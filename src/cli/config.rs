@@ -13,6 +13,8 @@ use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
 use super::args::{Command, ConfigFile, Level, LowArgs};
+use super::identity::Words;
+use crate::engine::Settings;
 use crate::serve::Limits;
 
 /// Every setting.
@@ -34,6 +36,10 @@ pub(crate) struct HiArgs {
     pub(crate) certificate: Option<CertificateFiles>,
     /// What clients may take.
     pub(crate) limits: Limits,
+    /// What the server says of itself.
+    pub(crate) settings: Settings,
+    /// Where the secret of server cookies is; one is made when there is none.
+    pub(crate) cookie_secret: Option<PathBuf>,
     /// How many threads answer over UDP.
     pub(crate) workers: NonZeroUsize,
     /// What is logged.
@@ -107,6 +113,7 @@ impl HiArgs {
             _ if serve.is_none() => None,
             _ => return Err(ConfigError::NoCertificate),
         };
+        let words = |words: Option<Words>| words.map(|Words(text)| text);
         let mut limits = Limits::default();
         for limit in file.limits.iter().flat_map(|table| &table.0) {
             limit.apply(&mut limits);
@@ -125,6 +132,13 @@ impl HiArgs {
             quic_listen,
             certificate,
             limits,
+            settings: Settings {
+                node_id: words(serve.and_then(|serve| serve.node_id.clone()).or(file.node_id)),
+                version: words(serve.and_then(|serve| serve.version_text.clone()).or(file.version_text)),
+                identity: words(serve.and_then(|serve| serve.identity.clone()).or(file.identity)),
+                keepalive: None,
+            },
+            cookie_secret: serve.and_then(|serve| serve.cookie_secret.clone()).or(file.cookie_secret),
             workers: serve.and_then(|serve| serve.workers).or(file.workers).unwrap_or_else(cores),
             log: low.log.or_else(|| file.log.map(|Level(level)| level)).unwrap_or(LevelFilter::INFO),
         })

@@ -9,6 +9,7 @@ mod check;
 mod clock;
 mod config;
 mod export;
+mod identity;
 mod limits;
 mod log;
 mod panics;

@@ -53,6 +53,10 @@ pub struct Config {
     pub limits: Limits,
     /// By what TLS and QUIC show who we are; without, their sockets are closed.
     pub credentials: Option<Credentials>,
+    /// What the server says of itself; the keepalive is that of the limits.
+    pub settings: engine::Settings,
+    /// What server cookies are made with; without, there are none.
+    pub secrets: Option<engine::Secrets>,
 }
 
 /// Serves `sockets` from what `subscriber` sees, on threads of its own.
@@ -64,7 +68,7 @@ pub fn start(sockets: Sockets, config: Config, subscriber: Subscriber) -> io::Re
 }
 
 fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond: Respond) -> io::Result<Running> {
-    let desk = Arc::new(Desk::new(config.trust_subnet_from, respond));
+    let desk = Arc::new(Desk::new(&config, respond));
     let mut running = Running::new();
     let mut plain = Doors::default();
     for listen in sockets.listens {

@@ -7,12 +7,14 @@
 )]
 
 mod arrows;
+mod attacks;
 mod cli;
 mod compiling;
 mod compliance;
 mod differential;
 mod examples;
 mod explain;
+mod identity;
 mod large_sets;
 mod message;
 mod process;
@@ -20,5 +22,6 @@ mod reload;
 mod scenario;
 mod scenarios;
 mod sockets;
+mod tls;
 mod types;
 mod world;
