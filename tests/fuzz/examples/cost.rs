@@ -79,7 +79,7 @@ fn total(dump: &Path) -> io::Result<u64> {
 
 fn print(counted: Vec<u64>, inputs: &[(PathBuf, Vec<u8>)]) {
     let mut counted: Vec<_> = counted.into_iter().zip(inputs).collect();
-    counted.sort_by(|one, other| other.0.cmp(&one.0));
+    counted.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     println!("{} inputs; instructions of the dearest:", counted.len());
     for (count, (path, octets)) in counted.iter().take(PRINTED) {
         println!("{count:>9}  {}  {}", path.display(), octets.escape_ascii());
