@@ -19,7 +19,7 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
-use crate::engine::{self, Ask, Recursion, Transport, Trust, Verdict};
+use crate::engine::{self, Ask, Recursion, Settings, Transport, Trust, Verdict};
 use crate::name::{Name, NameBuffer};
 use crate::record::Rtype;
 use crate::registry::{Registry, Source};
@@ -135,12 +135,16 @@ impl Inquiry<'_> {
     fn ask(&self) -> (Outcome, Box<[u8]>) {
         let query = query(self.name, self.qtype);
         let mut response = vec![0; usize::from(u16::MAX)];
+        let settings = Settings::new();
         let mut ask = Ask {
             source: self.caller,
             trust: Trust::Nobody,
             transport: Transport::Udp,
             turn: 0,
             recursion: Recursion::Unavailable,
+            settings: &settings,
+            secrets: None,
+            now: 0,
         };
         let mut verdict = engine::respond(self.snapshot, &ask, &query, &mut response);
         if matches!(verdict, Verdict::Send(_)) && response.get(2).is_some_and(|flags| flags & TC != 0) {

@@ -14,6 +14,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::config::Period;
 use super::export::Export;
+use super::limits::{LimitSetting, LimitTable};
 use super::resolve::Resolve;
 
 /// A private DNS server for internally routed apps: app specs and registrations in, answers out.
@@ -66,6 +67,21 @@ pub(crate) struct Serve {
     /// Deny the hostnames of a removed app for so long before they are foreign again [default: 1h]
     #[arg(long, value_name = "TIME", env = "SPACEDNS_TOMBSTONE")]
     pub(crate) tombstone: Option<Period>,
+    /// Answer DNS over TLS on this address; may be repeated [default: none]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "SPACEDNS_TLS_LISTEN", value_delimiter = ',')]
+    pub(crate) tls_listen: Option<Vec<SocketAddr>>,
+    /// Answer DNS over QUIC on this address; may be repeated [default: none]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "SPACEDNS_QUIC_LISTEN", value_delimiter = ',')]
+    pub(crate) quic_listen: Option<Vec<SocketAddr>>,
+    /// Show TLS and QUIC clients the certificate in this PEM file, with those that signed it; read again when it changes
+    #[arg(long, value_name = "FILE", env = "SPACEDNS_TLS_CERTIFICATE")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// The key of the certificate, in PEM; read again when it changes
+    #[arg(long, value_name = "FILE", env = "SPACEDNS_TLS_KEY")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Set a limit on what clients may take, as in idle=30s; may be repeated; the names are in the README
+    #[arg(long, value_name = "NAME=VALUE", env = "SPACEDNS_LIMIT", value_delimiter = ',')]
+    pub(crate) limit: Option<Vec<LimitSetting>>,
     /// Answer over UDP on so many threads [default: one per core]
     #[arg(long, value_name = "N", env = "SPACEDNS_WORKERS")]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -93,6 +109,16 @@ pub(crate) struct ConfigFile {
     pub(crate) trust_subnet_from: Option<Vec<IpNet>>,
     /// As `--tombstone`.
     pub(crate) tombstone: Option<Period>,
+    /// As `--tls-listen`.
+    pub(crate) tls_listen: Option<Vec<SocketAddr>>,
+    /// As `--quic-listen`.
+    pub(crate) quic_listen: Option<Vec<SocketAddr>>,
+    /// As `--tls-certificate`; relative to the working directory.
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// As `--tls-key`; relative to the working directory.
+    pub(crate) tls_key: Option<PathBuf>,
+    /// As `--limit`, each under its name; a flag replaces one limit, and the others stay.
+    pub(crate) limits: Option<LimitTable>,
     /// As `--workers`.
     pub(crate) workers: Option<NonZeroUsize>,
     /// As `--log`.

@@ -1,9 +1,16 @@
-//! The one place where the owner task's clocks are read.
+//! The one place where clocks are read that others are given.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::registry::Now;
 use crate::watch::Clock;
+
+/// Makes a clock that says how long ago it was made.
+#[expect(clippy::disallowed_methods, reason = "this is where time becomes an argument")]
+pub(crate) fn monotonic() -> impl Fn() -> Duration + Send + Sync {
+    let begun = Instant::now();
+    move || begun.elapsed()
+}
 
 /// Makes a clock whose monotonic time begins now.
 #[expect(clippy::disallowed_methods, reason = "this is where time becomes an argument")]

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
 use super::args::{Command, ConfigFile, Level, LowArgs};
+use crate::serve::Limits;
 
 /// Every setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +26,27 @@ pub(crate) struct HiArgs {
     pub(crate) trust_subnet_from: Vec<IpNet>,
     /// How long removed hostnames are denied.
     pub(crate) tombstone: Duration,
+    /// Where to answer over TLS.
+    pub(crate) tls_listen: Vec<SocketAddr>,
+    /// Where to answer over QUIC.
+    pub(crate) quic_listen: Vec<SocketAddr>,
+    /// What TLS and QUIC show; there is one when there is anywhere to show it.
+    pub(crate) certificate: Option<CertificateFiles>,
+    /// What clients may take.
+    pub(crate) limits: Limits,
     /// How many threads answer over UDP.
     pub(crate) workers: NonZeroUsize,
     /// What is logged.
     pub(crate) log: LevelFilter,
+}
+
+/// The files of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CertificateFiles {
+    /// The certificate and those that signed it.
+    pub(crate) certificate: PathBuf,
+    /// Its key.
+    pub(crate) key: PathBuf,
 }
 
 /// Why the settings cannot be used.
@@ -54,6 +72,9 @@ pub(crate) enum ConfigError {
         /// What is wrong.
         fault: String,
     },
+    /// There is somewhere to answer in encryption, and nothing to encrypt with.
+    #[error("--tls-listen and --quic-listen need a certificate and its key: --tls-certificate FILE --tls-key FILE")]
+    NoCertificate,
 }
 
 impl HiArgs {
@@ -75,6 +96,24 @@ impl HiArgs {
         };
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let tombstone = serve.and_then(|serve| serve.tombstone).or(file.tombstone);
+        let tls_listen = serve.and_then(|serve| serve.tls_listen.clone()).or(file.tls_listen).unwrap_or_default();
+        let quic_listen = serve.and_then(|serve| serve.quic_listen.clone()).or(file.quic_listen).unwrap_or_default();
+        let certificate = serve.and_then(|serve| serve.tls_certificate.clone()).or(file.tls_certificate);
+        let key = serve.and_then(|serve| serve.tls_key.clone()).or(file.tls_key);
+        let certificate = match (certificate, key) {
+            _ if tls_listen.is_empty() && quic_listen.is_empty() => None,
+            (Some(certificate), Some(key)) => Some(CertificateFiles { certificate, key }),
+            // For other commands, the file is none of their business.
+            _ if serve.is_none() => None,
+            _ => return Err(ConfigError::NoCertificate),
+        };
+        let mut limits = Limits::default();
+        for limit in file.limits.iter().flat_map(|table| &table.0) {
+            limit.apply(&mut limits);
+        }
+        for limit in serve.and_then(|serve| serve.limit.as_ref()).into_iter().flatten() {
+            limit.apply(&mut limits);
+        }
         Ok(Self {
             dir: directory.dir.clone().or(file.dir).unwrap_or_else(|| PathBuf::from("zones")),
             listen: serve.and_then(|serve| serve.listen.clone()).or(file.listen).unwrap_or_else(|| vec![LISTEN]),
@@ -82,6 +121,10 @@ impl HiArgs {
                 .or(file.trust_subnet_from)
                 .unwrap_or_default(),
             tombstone: tombstone.map_or(TOMBSTONE, |Period(tombstone)| tombstone),
+            tls_listen,
+            quic_listen,
+            certificate,
+            limits,
             workers: serve.and_then(|serve| serve.workers).or(file.workers).unwrap_or_else(cores),
             log: low.log.or_else(|| file.log.map(|Level(level)| level)).unwrap_or(LevelFilter::INFO),
         })
@@ -165,6 +208,8 @@ mod tests {
         assert_eq!(args.listen, ["127.0.0.1:5300".parse().unwrap()]);
         assert_eq!(args.trust_subnet_from, []);
         assert_eq!(args.tombstone, Duration::from_secs(3600));
+        assert_eq!((args.tls_listen, args.quic_listen, args.certificate), (vec![], vec![], None));
+        assert_eq!(args.limits, Limits::default());
         assert_eq!(args.workers, std::thread::available_parallelism().unwrap());
         assert_eq!(args.log, LevelFilter::INFO);
     }
@@ -173,9 +218,18 @@ mod tests {
     fn every_flag_may_stand_in_the_file() {
         let args = settings(
             "dir = \"specs\"\nlisten = [\"[::1]:53\", \"10.0.0.1:53\"]\ntrust-subnet-from = [\"10.0.0.0/8\"]\n\
-             tombstone = \"90s\"\nworkers = 3\nlog = \"warn\"\n",
+             tombstone = \"90s\"\nworkers = 3\nlog = \"warn\"\n\
+             tls-listen = [\"10.0.0.1:853\"]\nquic-listen = [\"10.0.0.2:853\"]\n\
+             tls-certificate = \"c.pem\"\ntls-key = \"k.pem\"\n\
+             [limits]\nidle = \"30s\"\nconnections = 7\nunsent = \"64KiB\"\n",
             &[],
         );
+        assert_eq!(args.tls_listen, ["10.0.0.1:853".parse().unwrap()]);
+        assert_eq!(args.quic_listen, ["10.0.0.2:853".parse().unwrap()]);
+        let (certificate, key) = (PathBuf::from("c.pem"), PathBuf::from("k.pem"));
+        assert_eq!(args.certificate, Some(CertificateFiles { certificate, key }));
+        let idle = Duration::from_secs(30);
+        assert_eq!(args.limits, Limits { idle, connections: 7, unsent: 65_536, ..Limits::default() });
         assert_eq!(args.dir, Path::new("specs"));
         assert_eq!(args.listen, ["[::1]:53".parse().unwrap(), "10.0.0.1:53".parse().unwrap()]);
         assert_eq!(args.trust_subnet_from, ["10.0.0.0/8".parse().unwrap()]);
@@ -196,6 +250,39 @@ mod tests {
         assert_eq!(args.tombstone, Duration::ZERO);
         assert_eq!(args.workers.get(), 1);
         assert_eq!(args.log, LevelFilter::DEBUG);
+    }
+
+    #[test]
+    fn a_limit_of_a_flag_replaces_that_of_the_file_and_leaves_the_others() {
+        let args = settings(
+            "[limits]\nidle = \"30s\"\nframe = \"1s\"\n",
+            &["--limit=idle=500ms", "--limit", "queries=9,in-flight=3", "--limit=queries=10"],
+        );
+        let (idle, frame) = (Duration::from_millis(500), Duration::from_secs(1));
+        assert_eq!(args.limits, Limits { idle, frame, queries: 10, in_flight: 3, ..Limits::default() });
+    }
+
+    #[test]
+    fn a_wrong_limit_in_the_file_is_said_with_its_place() {
+        let config = tempfile::NamedTempFile::new().unwrap();
+        fs::write(config.path(), "log = \"info\"\n\n[limits]\nidle = \"2h\"\n").unwrap();
+        let path = config.path().to_str().unwrap();
+        let low = LowArgs::try_parse_from(["spacedns", "--config", path, "serve"]).unwrap();
+        let text = HiArgs::from_low(&low).unwrap_err().to_string();
+        assert!(text.starts_with(&format!("{path}:3:")), "{text}");
+        assert!(text.contains("idle is 100ms at least and 1h at most"), "{text}");
+    }
+
+    #[test]
+    fn encryption_needs_a_certificate_and_its_key() {
+        for arguments in [
+            &["--tls-listen=127.0.0.1:853"][..],
+            &["--quic-listen=127.0.0.1:853", "--tls-key=k.pem"],
+            &["--tls-listen=127.0.0.1:853", "--tls-certificate=c.pem"],
+        ] {
+            let low = LowArgs::try_parse_from(["spacedns", "serve"].iter().chain(arguments)).unwrap();
+            assert!(matches!(HiArgs::from_low(&low), Err(ConfigError::NoCertificate)), "{arguments:?}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use clap::Args;
 use super::args::Directory;
 use super::config::HiArgs;
 use crate::name::{Name, NameBuffer};
-use crate::record::{Rdata, Rrset, Rtype};
+use crate::record::{Rrset, Rtype};
 use crate::zone::{App, Audience, Found, Host, Lan, Node, Snapshot, Space, View, Why, Zone};
 
 /// What to export.
@@ -171,7 +171,6 @@ impl fmt::Display for ZoneFile<'_> {
         if rest.is_empty() {
             self.write_reason(f, self.zone)?;
         }
-        self.write_servers(f, &names)?;
         for name in names.iter().filter(|name| *name != self.zone) {
             let sets = self.snapshot.rrsets_at(self.view, name);
             for set in &sets {
@@ -254,27 +253,6 @@ impl ZoneFile<'_> {
             .map(|(_, app)| app)
     }
 
-    /// A name server inside the zone needs its addresses there, or the zone does not load.
-    fn write_servers(&self, f: &mut fmt::Formatter<'_>, names: &[Name]) -> fmt::Result {
-        let inside = self.space.ns.iter().filter(|ns| ns.name.is_within(self.zone) && !names.contains(&ns.name));
-        for ns in inside {
-            let v4 = ns.v4.iter().map(|address| Rdata::A(*address)).collect::<Vec<_>>();
-            let v6 = ns.v6.iter().map(|address| Rdata::Aaaa(*address)).collect::<Vec<_>>();
-            if v4.is_empty() && v6.is_empty() {
-                writeln!(
-                    f,
-                    "; {} has no address: write it down in the space's `ns`, or no server loads this file.",
-                    ns.name
-                )?;
-            }
-            for rdata in [v4, v6] {
-                let Some(rtype) = rdata.first().map(Rdata::rtype) else { continue };
-                write!(f, "{}", Rrset { owner: ns.name.clone(), rtype, ttl: self.space.ttl, rdata })?;
-            }
-        }
-        Ok(())
-    }
-
     /// Says why a name has no record.
     fn write_reason(&self, f: &mut fmt::Formatter<'_>, name: &Name) -> fmt::Result {
         let Found::Owned(owned) = self.snapshot.find(self.view, &NameBuffer::from(name)) else { return Ok(()) };
@@ -282,7 +260,12 @@ impl ZoneFile<'_> {
             Node::Host(host) => host.why,
             Node::Srv(set) if set.component.closed.is_empty() => Why::Text("no instance that is up listens there"),
             Node::Srv(set) => Why::Text(&set.component.closed),
-            Node::Missing(_) | Node::EmptyNonTerminal | Node::Apex | Node::Pointer(_) => return Ok(()),
+            Node::Missing(_)
+            | Node::EmptyNonTerminal
+            | Node::Apex
+            | Node::Pointer(_)
+            | Node::Localhost
+            | Node::LocalhostPointer(_) => return Ok(()),
         };
         writeln!(f, "; {name} has no record: {why}")
     }
@@ -321,7 +304,7 @@ mod tests {
             [
                 "$ORIGIN app.localspace.",
                 "$TTL 5",
-                "app.localspace. 2 IN SOA localhost. nobody.invalid. 0 3600 600 86400 2",
+                "app.localspace. 2 IN SOA localhost. nobody.invalid. 1795192782 3600 600 86400 2",
                 "app.localspace. 5 IN NS localhost.",
                 "; web.blog.app.localspace. has no record: blog: 0 of 2 web instances up",
                 "; 1.web.blog.app.localspace. has no record: blog: web.1 is not registered",
@@ -349,7 +332,7 @@ mod tests {
     fn a_hostname_is_a_zone_with_its_addresses_behind_soa_and_ns() {
         let text = zone_file(&shop().snapshot(), &args("shop.herokuapp.com")).unwrap();
         assert!(text.ends_with(
-            "shop.herokuapp.com. 2 IN SOA localhost. nobody.invalid. 0 3600 600 86400 2\n\
+            "shop.herokuapp.com. 2 IN SOA localhost. nobody.invalid. 1795192782 3600 600 86400 2\n\
              shop.herokuapp.com. 5 IN NS localhost.\n\
              shop.herokuapp.com. 5 IN A 10.0.0.10\n"
         ));
@@ -361,10 +344,8 @@ mod tests {
     fn a_name_server_inside_a_zone_brings_its_addresses() {
         let snapshot = with_name_server();
         let text = zone_file(&snapshot, &args("app.localspace")).unwrap();
-        assert!(
-            text.contains("app.localspace. 5 IN NS ns1.app.localspace.\nns1.app.localspace. 5 IN A 10.0.0.53\n"),
-            "{text}"
-        );
+        assert!(text.contains("\napp.localspace. 5 IN NS ns1.app.localspace.\n"), "{text}");
+        assert!(text.contains("\nns1.app.localspace. 5 IN A 10.0.0.53\n"), "{text}");
         let outside = zone_file(&snapshot, &args("own.internal")).unwrap();
         assert!(!outside.contains("10.0.0.53"));
     }

@@ -9,7 +9,9 @@ mod check;
 mod clock;
 mod config;
 mod export;
+mod limits;
 mod log;
+mod panics;
 mod resolve;
 mod serve;
 #[cfg(test)]

@@ -128,7 +128,7 @@ mod tests {
     fn a_negative_answer_has_its_reason_and_its_soa() {
         let text = text("10.0.200.1", "blog.herokuapp.com", Rtype::AAAA);
         assert!(text.contains(";; EDE: 0 (Other): blog: 0 of 2 web instances up\n"), "{text}");
-        let soa = "blog.herokuapp.com. 2 IN SOA localhost. nobody.invalid. 0 3600 600 86400 2\n";
+        let soa = "blog.herokuapp.com. 2 IN SOA localhost. nobody.invalid. 1795192782 3600 600 86400 2\n";
         assert!(text.ends_with(&format!(";; AUTHORITY SECTION:\n{soa}")), "{text}");
     }
 

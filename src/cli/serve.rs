@@ -1,6 +1,7 @@
 //! `spacedns serve`: configuration → bind everything → threads (design §5), then wait for signals.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use tokio::runtime::Runtime;
@@ -8,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
 use super::config::HiArgs;
-use super::{clock, log};
+use super::{clock, log, panics};
 use crate::publish::Publisher;
 use crate::zone::Snapshot;
 use crate::{control, serve, watch};
@@ -26,29 +27,41 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         format!("{dir}: the spec directory cannot be read: {error}; create it, or name another: spacedns serve DIR")
     })?;
     let root = std::path::absolute(&args.dir)?;
-    let sockets = serve::bind(&args.listen, args.workers)?;
+    let credentials = args.certificate.map(|files| serve::Credentials::load(&files.certificate, &files.key));
+    let credentials = credentials.transpose()?;
+    let sockets = serve::bind(&args.listen, args.workers)?.with_tls(&args.tls_listen)?.with_quic(&args.quic_listen)?;
     log::start(args.log);
+    panics::log(clock::monotonic());
     // Before anything says that it is ready: a signal that nobody waits for would end the process.
     let signals = Signals::catch()?;
-    let addresses: Vec<String> = sockets.addresses().iter().map(ToString::to_string).collect();
-    info!("answering on {} over UDP and TCP", addresses.join(", "));
+    info!("answering on {} over UDP and TCP", list(&sockets.addresses()));
+    for (addresses, transport) in [(sockets.tls_addresses(), "TLS"), (sockets.quic_addresses(), "QUIC")] {
+        if !addresses.is_empty() {
+            info!("answering on {} over {transport}", list(&addresses));
+        }
+    }
     info!("reading {}", root.display());
 
     let publisher = Publisher::new(Snapshot::starting());
-    let config = serve::Config { trust_subnet_from: args.trust_subnet_from, ..serve::Config::default() };
+    let config = serve::Config { trust_subnet_from: args.trust_subnet_from, limits: args.limits, credentials };
     let running = serve::start(sockets, config, publisher.subscribe())?;
     let (control, inbox) = control::channel();
     let owner = watch::start(root, args.tombstone, publisher, (control.clone(), inbox), clock::start())?;
 
     signals.follow(&control);
     info!("stopping: what was asked is still answered");
-    running.stop();
+    let totals = running.stop();
     control.stop();
+    info!("counted: {totals}");
     if owner.join().is_err() {
         error!("the owner task had ended before; changes were no longer served");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The signals that are caught from now on.

@@ -1,6 +1,8 @@
 //! Decides what a query gets. Existence is [`Snapshot::find`]'s matter; here it meets the query's class and type.
 
-use super::{Caller, Who};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Ask, Caller, Settings, Text, Who};
 use crate::record::Rtype;
 use crate::wire::{Class, Fault, Flags, Query};
 use crate::zone::{
@@ -11,6 +13,8 @@ use crate::zone::{
 pub(super) enum Outcome<'s> {
     /// Records of a name of ours.
     Answer(Authority<'s>, Answer<'s>),
+    /// What the operator has the server say of itself, in class CH.
+    Chaos(&'s Text),
     /// A name of ours without such records.
     NoData(Authority<'s>, Why<'s>),
     /// A name of ours that does not exist.
@@ -46,6 +50,10 @@ pub(super) enum Answer<'s> {
     Srv(SrvSet<'s>),
     /// The name of an address.
     Pointer(Pointer<'s>),
+    /// A loopback address of either family.
+    Loopback(IpAddr),
+    /// The name of a loopback address.
+    Localhost,
     /// The zone's SOA.
     Soa,
     /// The zone's name servers.
@@ -58,15 +66,15 @@ pub(super) enum Refusal {
     Caller,
     /// The name is not ours, and recursion is not asked for or not to be had.
     NotAuthoritative,
-    /// Classes other than IN have nothing, so far.
+    /// The class has nothing, or nothing that is to be said.
     Class,
     /// A zone is not handed out whole.
     Transfer,
 }
 
 /// Decides what `query` gets.
-pub(super) fn decide<'s>(snapshot: &'s Snapshot, caller: &Caller, query: &Query) -> Outcome<'s> {
-    if let Some(fault) = caller.fault(query) {
+pub(super) fn decide<'s>(snapshot: &'s Snapshot, ask: &Ask<'s>, caller: &Caller, query: &Query) -> Outcome<'s> {
+    if let Some(fault) = caller.fault(ask, query) {
         return Outcome::Fault(fault);
     }
     // Before the caller: who may ask is not known yet either.
@@ -78,8 +86,10 @@ pub(super) fn decide<'s>(snapshot: &'s Snapshot, caller: &Caller, query: &Query)
         Who::Hidden | Who::Garbled => None,
     };
     let Some(view) = view else { return Outcome::Refuse(Refusal::Caller) };
-    if query.qclass != Class::IN {
-        return Outcome::Refuse(Refusal::Class);
+    match query.qclass {
+        Class::IN => {}
+        Class::CH => return of_chaos(ask.settings, query),
+        _ => return Outcome::Refuse(Refusal::Class),
     }
     match query.qtype {
         // RFC 6895 §3.1: not types of data, so no question can ask for them. They are never forwarded.
@@ -88,6 +98,19 @@ pub(super) fn decide<'s>(snapshot: &'s Snapshot, caller: &Caller, query: &Query)
         _ => {}
     }
     find(snapshot, view, query)
+}
+
+/// RFC 4892 §3, and what BIND made customary before it.
+fn of_chaos<'s>(settings: &'s Settings, query: &Query) -> Outcome<'s> {
+    let text = match query.qname.wire() {
+        b"\x07version\x04bind\x00" | b"\x07version\x06server\x00" => &settings.version,
+        b"\x02id\x06server\x00" | b"\x08hostname\x04bind\x00" => &settings.identity,
+        _ => &None,
+    };
+    match text {
+        Some(text) if matches!(query.qtype, Rtype::TXT | Rtype::ANY) => Outcome::Chaos(text),
+        _ => Outcome::Refuse(Refusal::Class),
+    }
 }
 
 fn find<'s>(snapshot: &'s Snapshot, view: View, query: &Query) -> Outcome<'s> {
@@ -128,6 +151,12 @@ fn of_node<'s>(authority: Authority<'s>, owned: &Owned<'s>, qtype: Rtype) -> Out
             Rtype::PTR | Rtype::ANY => (Some(Answer::Pointer(pointer)), Why::Nothing),
             _ => (None, Why::Nothing),
         },
+        Node::Localhost => (of_localhost(qtype), Why::Nothing),
+        Node::LocalhostPointer(zone) => match qtype {
+            Rtype::PTR | Rtype::ANY => (Some(Answer::Localhost), Why::Nothing),
+            _ if zone == Zone::Apex => (of_apex(qtype), Why::Nothing),
+            _ => (None, Why::Nothing),
+        },
     };
     match answer {
         Some(answer) => Outcome::Answer(authority, answer),
@@ -148,6 +177,15 @@ fn of_host<'s>(host: Host<'s>, qtype: Rtype) -> (Option<Answer<'s>>, Why<'s>) {
     // Where there are addresses it is only the type that is missing, and that has no reason.
     let why = if has_v4 || has_v6 { Why::Nothing } else { why };
     (answer, why)
+}
+
+/// RFC 6761 §6.3: the host that asks, whichever it is.
+const fn of_localhost<'s>(qtype: Rtype) -> Option<Answer<'s>> {
+    match qtype {
+        Rtype::A | Rtype::ANY => Some(Answer::Loopback(IpAddr::V4(Ipv4Addr::LOCALHOST))),
+        Rtype::AAAA => Some(Answer::Loopback(IpAddr::V6(Ipv6Addr::LOCALHOST))),
+        _ => None,
+    }
 }
 
 const fn of_apex<'s>(qtype: Rtype) -> Option<Answer<'s>> {

@@ -4,20 +4,25 @@
 //! has a [`crate::wire::Writer`] write it. [`respond`] is all three. They can be called apart, so that a batch of queries can be read before the
 //! first is answered.
 
+mod cookie;
 mod lookup;
 mod sections;
+mod settings;
 #[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;
 
-use crate::wire::{Edns, Fault, Query, Subnet, Unreadable, Writer};
+use crate::wire::{Edns, Fault, Keepalive, OptResponse, Query, Rcode, Subnet, Unreadable, Writer};
 use crate::zone::Snapshot;
+pub use cookie::Secrets;
+use cookie::Standing;
 use lookup::{Outcome, Refusal};
+pub use settings::{Settings, TEXT_MAX, Text, TextError};
 
-/// Who asks, and over what.
+/// Who asks, and over what; and what the server brings along to answer.
 #[derive(Debug, Clone, Copy)]
-pub struct Ask {
+pub struct Ask<'a> {
     /// The address the query came from; IPv4-mapped IPv6 counts as IPv4.
     pub source: IpAddr,
     /// Whether EDNS Client Subnet from this source is believed (design §3).
@@ -28,6 +33,12 @@ pub struct Ask {
     pub turn: u16,
     /// Whether there is an upstream for names that are not ours: what RA says.
     pub recursion: Recursion,
+    /// What the server says of itself.
+    pub settings: &'a Settings,
+    /// What server cookies are made with; without, there are none.
+    pub secrets: Option<&'a Secrets>,
+    /// Seconds since 1970, cut to 32 bits: when a server cookie is made (RFC 9018 §4.3).
+    pub now: u32,
 }
 
 /// Whether a source's EDNS Client Subnet is believed.
@@ -46,6 +57,22 @@ pub enum Transport {
     Udp,
     /// A stream: responses may have 65,535 octets.
     Tcp,
+    /// A stream within TLS (RFC 7858): the same.
+    Tls,
+    /// A stream of a QUIC connection, one for each query (RFC 9250): the same, and message IDs are 0.
+    Quic,
+}
+
+impl Transport {
+    /// Whether it is a connection whose idle time the client may ask for; QUIC has its own (RFC 9250 §5.5.2).
+    const fn is_kept(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls)
+    }
+
+    /// Whether nobody between the two sees more of a message than its length.
+    const fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Quic)
+    }
 }
 
 /// Whether there is an upstream.
@@ -70,19 +97,19 @@ pub enum Verdict {
 
 /// Answers `query` from `snapshot` into `response`, whose length is a further limit (512 octets at least).
 #[must_use]
-pub fn respond(snapshot: &Snapshot, ask: &Ask, query: &[u8], response: &mut [u8]) -> Verdict {
+pub fn respond(snapshot: &Snapshot, ask: &Ask<'_>, query: &[u8], response: &mut [u8]) -> Verdict {
     let mut read = Query::new();
     match read.read(query) {
         Ok(()) => answer(snapshot, ask, query, &read, response),
-        Err(unreadable) => reject(unreadable, response),
+        Err(unreadable) => reject(ask, unreadable, response),
     }
 }
 
 /// Answers `query`, which was read from `message`.
 #[must_use]
-pub fn answer(snapshot: &Snapshot, ask: &Ask, message: &[u8], query: &Query, response: &mut [u8]) -> Verdict {
+pub fn answer(snapshot: &Snapshot, ask: &Ask<'_>, message: &[u8], query: &Query, response: &mut [u8]) -> Verdict {
     let caller = Caller::of(ask, query);
-    match lookup::decide(snapshot, &caller, query) {
+    match lookup::decide(snapshot, ask, &caller, query) {
         Outcome::Foreign => Verdict::Forward,
         outcome => sections::write(&outcome, ask, &caller, message, query, response),
     }
@@ -90,25 +117,35 @@ pub fn answer(snapshot: &Snapshot, ask: &Ask, message: &[u8], query: &Query, res
 
 /// Responds to a message without a readable question, if at all.
 #[must_use]
-pub fn reject(unreadable: Unreadable, response: &mut [u8]) -> Verdict {
-    match unreadable {
-        Unreadable::Drop => Verdict::Drop,
-        Unreadable::Respond(header, rcode) => {
-            Writer::bare(response, header, rcode).map_or(Verdict::Drop, Verdict::Send)
+pub fn reject(ask: &Ask<'_>, unreadable: Unreadable, response: &mut [u8]) -> Verdict {
+    let written = match (unreadable, ask.secrets) {
+        (Unreadable::Drop, _) => return Verdict::Drop,
+        (Unreadable::Respond(header, rcode), _) => Writer::bare(response, header, rcode, None),
+        // RFC 7873 §5.4: as from a server that knows no cookies.
+        (Unreadable::Cookie(header, _), None) => Writer::bare(response, header, Rcode::FORMERR, None),
+        (Unreadable::Cookie(header, cookie), Some(secrets)) => {
+            let (cookie, standing) = secrets.renew(&cookie, ask.source, ask.now);
+            let rcode = match standing {
+                Standing::Absent | Standing::Valid => Rcode::NOERROR,
+                Standing::Invalid => Rcode::BADCOOKIE,
+            };
+            let opt = OptResponse { cookie: Some(cookie), ..OptResponse::default() };
+            Writer::bare(response, header, rcode, Some(&opt))
         }
-    }
+    };
+    written.map_or(Verdict::Drop, Verdict::Send)
 }
 
 /// Writes the response to a query that [`respond`] wants forwarded and for which there is no upstream: REFUSED with EDE 20.
 #[must_use]
-pub fn refuse_foreign(ask: &Ask, query: &[u8], response: &mut [u8]) -> Verdict {
+pub fn refuse_foreign(ask: &Ask<'_>, query: &[u8], response: &mut [u8]) -> Verdict {
     let mut read = Query::new();
     match read.read(query) {
         Ok(()) => {
             let refused = Outcome::Refuse(Refusal::NotAuthoritative);
             sections::write(&refused, ask, &Caller::of(ask, &read), query, &read, response)
         }
-        Err(unreadable) => reject(unreadable, response),
+        Err(unreadable) => reject(ask, unreadable, response),
     }
 }
 
@@ -129,7 +166,7 @@ enum Who {
 }
 
 impl Caller {
-    fn of(ask: &Ask, query: &Query) -> Self {
+    fn of(ask: &Ask<'_>, query: &Query) -> Self {
         let subnet = match ask.trust {
             Trust::Forwarder => query.edns.and_then(|Edns { subnet, .. }| subnet),
             Trust::Nobody => None,
@@ -144,11 +181,15 @@ impl Caller {
     }
 
     /// What is amiss with the query, the caller's part included.
-    const fn fault(&self, query: &Query) -> Option<Fault> {
-        match (query.fault, &self.who) {
-            (Some(fault), _) => Some(fault),
-            (None, Who::Garbled) => Some(Fault::Format),
-            (None, Who::At(_) | Who::Hidden) => None,
+    const fn fault(&self, ask: &Ask<'_>, query: &Query) -> Option<Fault> {
+        match (query.fault, &self.who, &query.edns) {
+            (Some(fault), ..) => Some(fault),
+            (None, Who::Garbled, _) => Some(Fault::Format),
+            // RFC 7828 §3.2.1, §3.2.2: a client's has no data; on a datagram it is ignored, whatever it is.
+            (None, _, Some(Edns { keepalive: Some(Keepalive::Malformed), .. })) if ask.transport.is_kept() => {
+                Some(Fault::Format)
+            }
+            (None, Who::At(_) | Who::Hidden, _) => None,
         }
     }
 }

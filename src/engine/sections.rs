@@ -3,22 +3,23 @@
 //! Answers are minimal: nothing in authority, and in additional only what the answer's data names (RFC 2782, RFC 1035 §3.3.11).
 //! Negative answers have the SOA in authority (RFC 2308 §3).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use super::lookup::{Answer, Authority, Outcome, Refusal};
-use super::{Ask, Caller, Recursion, Transport, Verdict, Who};
+use super::{Ask, Caller, Recursion, Text, Transport, Verdict, Who};
 use crate::record::{Rtype, Ttl};
 use crate::wire::{
-    Edns, Explanation, Fault, Flags, Full, InfoCode, OptResponse, Owner, Query, Rcode, Section, UDP_RESPONSE_MAX,
-    UDP_RESPONSE_MIN, Writer,
+    Edns, Explanation, Fault, Flags, Full, InfoCode, OptResponse, Owner, Query, Rcode, Section, Subnet,
+    UDP_RESPONSE_MAX, UDP_RESPONSE_MIN, Writer,
 };
 use crate::zone::{AddressSet, App, Component, Fit, Hosts, Instance, NameServer, Space, SrvSet, Why, bucket_of};
 
 /// Writes the response that `outcome` asks for.
 pub(super) fn write(
     outcome: &Outcome<'_>,
-    ask: &Ask,
+    ask: &Ask<'_>,
     caller: &Caller,
     message: &[u8],
     query: &Query,
@@ -26,12 +27,17 @@ pub(super) fn write(
 ) -> Verdict {
     let Head { rcode, flags, explanation } = head(outcome, ask);
     // RFC 6891 §7: OPT only for those who sent one. RFC 8914 §2: so for the explanation in it.
-    let opt = query.edns.map(|Edns { dnssec_ok, .. }| OptResponse { dnssec_ok, subnet: caller.subnet, explanation });
+    let opt = query.edns.as_ref().map(|edns| match outcome {
+        // Options of a query at fault may not have been read to their end, nor its version's be known (RFC 6891 §6.1.3).
+        Outcome::Fault(_) => OptResponse { dnssec_ok: edns.dnssec_ok, ..OptResponse::default() },
+        _ => opt(edns, ask, caller.subnet, explanation),
+    });
     let Ok(mut writer) = Writer::new(response, limit(ask, query), message, query, opt.as_ref()) else {
         return Verdict::Drop;
     };
     let written = match outcome {
         Outcome::Answer(authority, answer) => write_answer(&mut writer, authority, answer, ask, caller, query),
+        Outcome::Chaos(text) => writer.chaos_text(text.octets()),
         Outcome::NoData(authority, _) | Outcome::NxDomain(authority, _) => {
             let apex = Owner::Suffix(query.qname.offset(authority.apex));
             write_soa(&mut writer, Section::Authority, apex, authority, query)
@@ -44,6 +50,29 @@ pub(super) fn write(
     Verdict::Send(writer.finish(query.header.flags.response().with(flags), rcode, opt.as_ref()))
 }
 
+/// What OPT says to a client whose own could be read.
+fn opt<'o>(
+    edns: &Edns,
+    ask: &Ask<'o>,
+    subnet: Option<Subnet>,
+    explanation: Option<Explanation<'o>>,
+) -> OptResponse<'o> {
+    let cookie = match (edns.cookie, ask.secrets) {
+        (Some(cookie), Some(secrets)) => Some(secrets.renew(&cookie, ask.source, ask.now).0),
+        _ => None,
+    };
+    OptResponse {
+        dnssec_ok: edns.dnssec_ok,
+        subnet,
+        cookie,
+        node_id: ask.settings.node_id.as_ref().filter(|_| edns.asks_node_id).map(Text::octets),
+        keepalive: ask.settings.keepalive.filter(|_| edns.keepalive.is_some() && ask.transport.is_kept()),
+        explanation,
+        // RFC 7830 §4, §6: for those who pad, and only where a padded length hides anything.
+        block: BLOCK.filter(|_| edns.is_padded && ask.transport.is_encrypted()),
+    }
+}
+
 /// The header's part of a response, and the reason that goes with it.
 struct Head<'o> {
     rcode: Rcode,
@@ -51,14 +80,16 @@ struct Head<'o> {
     explanation: Option<Explanation<'o>>,
 }
 
-fn head<'o>(outcome: &'o Outcome<'_>, ask: &Ask) -> Head<'o> {
+fn head<'o>(outcome: &'o Outcome<'_>, ask: &Ask<'_>) -> Head<'o> {
     let recursion = match ask.recursion {
         Recursion::Available => Flags::RA,
         Recursion::Unavailable => Flags(0),
     };
     let ours = recursion.with(Flags::AA);
     let (rcode, flags, explanation) = match outcome {
-        Outcome::Answer(..) | Outcome::NoData(_, Why::Nothing | Why::Text("")) => (Rcode::NOERROR, ours, None),
+        Outcome::Answer(..) | Outcome::Chaos(_) | Outcome::NoData(_, Why::Nothing | Why::Text("")) => {
+            (Rcode::NOERROR, ours, None)
+        }
         Outcome::NoData(_, why) => (Rcode::NOERROR, ours, Some(Explanation { code: InfoCode::OTHER, text: why })),
         Outcome::NxDomain(_, missing) => {
             (Rcode::NXDOMAIN, ours, Some(Explanation { code: InfoCode::OTHER, text: missing }))
@@ -85,13 +116,13 @@ const NOT_AUTHORITATIVE: Explanation<'static> =
     Explanation { code: InfoCode::NOT_AUTHORITATIVE, text: &"not a name of ours, and no recursion" };
 
 /// The most octets that the response may have.
-fn limit(ask: &Ask, query: &Query) -> usize {
+fn limit(ask: &Ask<'_>, query: &Query) -> usize {
     match ask.transport {
         Transport::Udp => {
             let offered = query.edns.map_or(UDP_RESPONSE_MIN, |edns| edns.udp_size);
             usize::from(offered.min(UDP_RESPONSE_MAX))
         }
-        Transport::Tcp => usize::from(u16::MAX),
+        Transport::Tcp | Transport::Tls | Transport::Quic => usize::from(u16::MAX),
     }
 }
 
@@ -99,7 +130,7 @@ fn write_answer(
     writer: &mut Writer<'_>,
     authority: &Authority<'_>,
     answer: &Answer<'_>,
-    ask: &Ask,
+    ask: &Ask<'_>,
     caller: &Caller,
     query: &Query,
 ) -> Result<(), Full> {
@@ -119,6 +150,17 @@ fn write_answer(
             .record(Section::Answer, Owner::Question, Rtype::PTR, space.ttl, |writer| {
                 put_instance_name(writer, space, pointer.app, pointer.component, pointer.instance)
             })
+            .map(drop),
+        Answer::Loopback(IpAddr::V4(address)) => {
+            writer.addresses(Rtype::A, space.ttl, [address.octets()].into_iter());
+            Ok(())
+        }
+        Answer::Loopback(IpAddr::V6(address)) => {
+            writer.addresses(Rtype::AAAA, space.ttl, [address.octets()].into_iter());
+            Ok(())
+        }
+        Answer::Localhost => writer
+            .record(Section::Answer, Owner::Question, Rtype::PTR, space.ttl, |writer| writer.put(LOCALHOST))
             .map(drop),
         Answer::Soa => write_soa(writer, Section::Answer, Owner::Question, authority, query),
         Answer::NameServers => write_name_servers(writer, space, query),
@@ -183,7 +225,7 @@ fn first_of<T>(items: &[T], count: usize) -> &[T] {
 const fn set_of<'s>(hosts: &Hosts<'s>) -> Option<&'s AddressSet> {
     match hosts {
         Hosts::Set(set) => Some(*set),
-        Hosts::None | Hosts::Instance(_) => None,
+        Hosts::None | Hosts::Instance(_) | Hosts::NameServer(_) => None,
     }
 }
 
@@ -292,10 +334,14 @@ fn put_instance_name(
     writer.put(space.discovery.first().map_or(&[0], |domain| domain.wire()))
 }
 
+/// The multiple that responses are padded to (RFC 8467 §4.1).
+const BLOCK: Option<NonZeroUsize> = NonZeroUsize::new(468);
 /// Octets of SRV data before the target.
 const SRV_HEAD: usize = 6;
 /// RNAME: there is no mailbox behind a zone that files make (RFC 2606's `invalid.`, so that nobody writes to a stranger).
 const NOBODY: &[u8] = b"\x06nobody\x07invalid\x00";
+/// `localhost.`
+const LOCALHOST: &[u8] = b"\x09localhost\x00";
 /// Nobody transfers these zones, so the timers are only the customary ones.
 const REFRESH: u32 = 3600;
 const RETRY: u32 = 600;

@@ -119,7 +119,7 @@ impl Inquiry<'_> {
                 let label = state.as_ref().map(|state| state.label.to_string()).unwrap_or_default();
                 (
                     format!(
-                        "it is shown the names of the space {name}, and as one on the LAN of {label} that app's own"
+                        "it is shown the names of the space {name}, and the bare names of {label}, on whose LAN it is"
                     ),
                     state.and_then(|state| state.declared),
                 )

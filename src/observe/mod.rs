@@ -4,6 +4,7 @@
 //! cost more than the rest of the bookkeeping of a query. Readers may see a sum that is a moment old, never a torn one.
 //! The sets of things counted are closed (enums), so that no name in a query can make a counter.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What carried a query, and over which family.
@@ -17,9 +18,17 @@ pub enum Carrier {
     Tcp4,
     /// A stream over IPv6.
     Tcp6,
+    /// TLS over IPv4.
+    Tls4,
+    /// TLS over IPv6.
+    Tls6,
+    /// QUIC over IPv4.
+    Quic4,
+    /// QUIC over IPv6.
+    Quic6,
 }
 
-const CARRIERS: usize = Carrier::Tcp6 as usize + 1;
+const CARRIERS: usize = Carrier::Quic6 as usize + 1;
 
 /// A response by the four bits of its header's RCODE; BADVERS (RFC 6891 §9) has none of those set, so it is [`Class::NoError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,9 +92,116 @@ pub enum Event {
     CutOff,
     /// Accepting a connection failed.
     AcceptFailed,
+    /// A handshake of TLS or QUIC failed; those that took too long count as [`Limit::Handshake`].
+    HandshakeFailed,
+    /// A certificate that had changed was taken.
+    CertificateTaken,
+    /// A certificate that had changed could not be used; the one before it stays.
+    CertificateRefused,
 }
 
-const EVENTS: usize = Event::AcceptFailed as usize + 1;
+impl Event {
+    /// Every event.
+    pub const ALL: [Self; 14] = [
+        Self::Dropped,
+        Self::Truncated,
+        Self::Foreign,
+        Self::Panicked,
+        Self::ReceiveFailed,
+        Self::SendFailed,
+        Self::Accepted,
+        Self::Closed,
+        Self::Evicted,
+        Self::CutOff,
+        Self::AcceptFailed,
+        Self::HandshakeFailed,
+        Self::CertificateTaken,
+        Self::CertificateRefused,
+    ];
+
+    /// What it is called.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dropped => "dropped",
+            Self::Truncated => "truncated",
+            Self::Foreign => "foreign",
+            Self::Panicked => "panicked",
+            Self::ReceiveFailed => "receive-failed",
+            Self::SendFailed => "send-failed",
+            Self::Accepted => "accepted",
+            Self::Closed => "closed",
+            Self::Evicted => "evicted",
+            Self::CutOff => "cut-off",
+            Self::AcceptFailed => "accept-failed",
+            Self::HandshakeFailed => "handshake-failed",
+            Self::CertificateTaken => "certificate-taken",
+            Self::CertificateRefused => "certificate-refused",
+        }
+    }
+}
+
+const EVENTS: usize = Event::ALL.len();
+
+/// A limit on what clients may take; it is counted when it bites.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Connections in all: one had to go.
+    Connections,
+    /// Connections of one source: one of its own had to go.
+    ConnectionsPerSource,
+    /// Time without a query, or with a response untaken: the connection was closed.
+    Idle,
+    /// Time for a message once begun, or to take some of a full buffer of responses: the connection was closed.
+    Frame,
+    /// Queries at once: reading paused.
+    InFlight,
+    /// Queries of one connection: it was closed.
+    Queries,
+    /// Octets of unsent responses: reading paused.
+    Unsent,
+    /// Time for a handshake: the connection was closed.
+    Handshake,
+    /// Handshakes at once: one had to go, or a client had to show its address.
+    Handshakes,
+    /// Time to end after a stop: connections were cut.
+    Drain,
+}
+
+impl Limit {
+    /// Every limit.
+    pub const ALL: [Self; 10] = [
+        Self::Connections,
+        Self::ConnectionsPerSource,
+        Self::Idle,
+        Self::Frame,
+        Self::InFlight,
+        Self::Queries,
+        Self::Unsent,
+        Self::Handshake,
+        Self::Handshakes,
+        Self::Drain,
+    ];
+
+    /// What it is called; it is set by this name, too.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerSource => "connections-per-source",
+            Self::Idle => "idle",
+            Self::Frame => "frame",
+            Self::InFlight => "in-flight",
+            Self::Queries => "queries",
+            Self::Unsent => "unsent",
+            Self::Handshake => "handshake",
+            Self::Handshakes => "handshakes",
+            Self::Drain => "drain",
+        }
+    }
+}
+
+const LIMITS: usize = Limit::ALL.len();
 
 /// The counters of one thread; only that thread may count.
 #[derive(Debug, Default)]
@@ -94,6 +210,7 @@ pub struct Counters {
     queries: [AtomicU64; CARRIERS],
     responses: [[AtomicU64; CLASSES]; CARRIERS],
     events: [AtomicU64; EVENTS],
+    limits: [AtomicU64; LIMITS],
 }
 
 impl Counters {
@@ -111,6 +228,11 @@ impl Counters {
     pub fn event(&self, event: Event, times: u64) {
         add(self.events.get(event as usize), times);
     }
+
+    /// Counts that a limit bit, `times` over.
+    pub fn limit(&self, limit: Limit, times: u64) {
+        add(self.limits.get(limit as usize), times);
+    }
 }
 
 fn add(counter: Option<&AtomicU64>, times: u64) {
@@ -125,6 +247,7 @@ pub struct Totals {
     queries: [u64; CARRIERS],
     responses: [[u64; CLASSES]; CARRIERS],
     events: [u64; EVENTS],
+    limits: [u64; LIMITS],
 }
 
 impl Totals {
@@ -135,6 +258,7 @@ impl Totals {
         for counters in threads {
             sum(&mut totals.queries, &counters.queries);
             sum(&mut totals.events, &counters.events);
+            sum(&mut totals.limits, &counters.limits);
             for (totals, counters) in totals.responses.iter_mut().zip(&counters.responses) {
                 sum(totals, counters);
             }
@@ -163,6 +287,32 @@ impl Totals {
     pub fn events(&self, event: Event) -> u64 {
         self.events.get(event as usize).copied().unwrap_or_default()
     }
+
+    /// How often a limit bit.
+    #[must_use]
+    pub fn limits(&self, limit: Limit) -> u64 {
+        self.limits.get(limit as usize).copied().unwrap_or_default()
+    }
+
+    /// How many queries came in all.
+    #[must_use]
+    pub fn all_queries(&self) -> u64 {
+        self.queries.iter().fold(0, |sum, count| sum.wrapping_add(*count))
+    }
+}
+
+/// Everything but responses that is not zero, as `name=count`; limits as `limit-name=count`.
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "queries={}", self.all_queries())?;
+        for event in Event::ALL.into_iter().filter(|event| self.events(*event) > 0) {
+            write!(f, " {}={}", event.name(), self.events(event))?;
+        }
+        for limit in Limit::ALL.into_iter().filter(|limit| self.limits(*limit) > 0) {
+            write!(f, " limit-{}={}", limit.name(), self.limits(limit))?;
+        }
+        Ok(())
+    }
 }
 
 fn sum(totals: &mut [u64], counters: &[AtomicU64]) {
@@ -183,6 +333,7 @@ mod tests {
         threads[1].query(Carrier::Tcp6);
         threads[0].response(Carrier::Tcp6, Class::Other);
         threads[1].event(Event::AcceptFailed, 3);
+        threads[0].limit(Limit::Drain, 2);
         let totals = Totals::of(&threads);
         assert_eq!(totals.queries(Carrier::Udp4), 2);
         assert_eq!(totals.queries(Carrier::Tcp6), 1);
@@ -191,6 +342,21 @@ mod tests {
         assert_eq!(totals.responses(Carrier::Tcp6, Class::NoError), 0);
         assert_eq!(totals.events(Event::AcceptFailed), 3);
         assert_eq!(totals.events(Event::Dropped), 0);
+        assert_eq!(totals.limits(Limit::Drain), 2);
+        assert_eq!(totals.to_string(), "queries=3 accept-failed=3 limit-drain=2");
+    }
+
+    #[test]
+    fn every_event_and_limit_has_a_counter_and_a_name_of_its_own() {
+        let mut names = std::collections::BTreeSet::new();
+        for (index, event) in Event::ALL.into_iter().enumerate() {
+            assert_eq!(event as usize, index);
+            assert!(names.insert(event.name()));
+        }
+        for (index, limit) in Limit::ALL.into_iter().enumerate() {
+            assert_eq!(limit as usize, index);
+            assert!(names.insert(limit.name()));
+        }
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! Answers one query, whatever carried it: asks the engine, catches its panics, counts.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ipnet::IpNet;
 
-use crate::engine::{self, Ask, Recursion, Transport, Trust, Verdict};
+use crate::engine::{self, Ask, Recursion, Settings, Transport, Trust, Verdict};
 use crate::observe::{Carrier, Class, Counters, Event};
 use crate::publish::Snapshot;
 
 /// The shape of [`engine::respond`].
-pub(super) type Respond = fn(&Snapshot, &Ask, &[u8], &mut [u8]) -> Verdict;
+pub(super) type Respond = fn(&Snapshot, &Ask<'_>, &[u8], &mut [u8]) -> Verdict;
 
 /// What every worker answers by; never changes while it runs.
 #[derive(Debug)]
@@ -19,12 +19,14 @@ pub(super) struct Desk {
     trusted: Vec<IpNet>,
     /// [`engine::respond`]; tests put in its place what panics, or what tells generations apart.
     respond: Respond,
+    /// What the server says of itself.
+    settings: Settings,
 }
 
 impl Desk {
     /// Makes a desk that believes `trusted` and answers by `respond`.
     pub(super) fn new(trusted: Vec<IpNet>, respond: Respond) -> Self {
-        Self { trusted, respond }
+        Self { trusted, respond, settings: Settings::new() }
     }
 
     /// Answers `query` into `response` and returns the length; `None` means that nothing is to be said.
@@ -35,11 +37,24 @@ impl Desk {
         asked: Asked<'_>,
         response: &mut [u8],
     ) -> Option<usize> {
-        let Asked { source, transport, query } = asked;
-        let source = source.to_canonical();
+        let Asked { source, transport, turn, query } = asked;
+        if is_silent(source.port()) {
+            counters.event(Event::Dropped, 1);
+            return None;
+        }
+        let source = source.ip().to_canonical();
         let carrier = carrier_of(transport, source);
         counters.query(carrier);
-        let ask = Ask { source, trust: self.trust(source), transport, recursion: Recursion::Unavailable, turn: 0 };
+        let ask = Ask {
+            source,
+            trust: self.trust(source),
+            transport,
+            turn,
+            recursion: Recursion::Unavailable,
+            settings: &self.settings,
+            secrets: None,
+            now: 0,
+        };
         // A panic leaves nothing half done: the snapshot is never changed, and the response is written anew below.
         let verdict = catch_unwind(AssertUnwindSafe(|| match (self.respond)(snapshot, &ask, query, response) {
             Verdict::Forward => {
@@ -74,11 +89,20 @@ impl Desk {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
     /// Where from.
-    pub(super) source: IpAddr,
+    pub(super) source: SocketAddr,
     /// Over what.
     pub(super) transport: Transport,
+    /// As [`Ask::turn`].
+    pub(super) turn: u16,
     /// Its octets.
     pub(super) query: &'a [u8],
+}
+
+/// Whether queries from this port are never answered, whatever carries them. 0 is no port; the others are services that answer
+/// whatever they get (echo, daytime, quote of the day, chargen, time), so that a query with a forged source would make two servers
+/// talk forever.
+pub(super) const fn is_silent(port: u16) -> bool {
+    matches!(port, 0 | 7 | 13 | 17 | 19 | 37)
 }
 
 const fn carrier_of(transport: Transport, source: IpAddr) -> Carrier {
@@ -87,6 +111,10 @@ const fn carrier_of(transport: Transport, source: IpAddr) -> Carrier {
         (Transport::Udp, IpAddr::V6(_)) => Carrier::Udp6,
         (Transport::Tcp, IpAddr::V4(_)) => Carrier::Tcp4,
         (Transport::Tcp, IpAddr::V6(_)) => Carrier::Tcp6,
+        (Transport::Tls, IpAddr::V4(_)) => Carrier::Tls4,
+        (Transport::Tls, IpAddr::V6(_)) => Carrier::Tls6,
+        (Transport::Quic, IpAddr::V4(_)) => Carrier::Quic4,
+        (Transport::Quic, IpAddr::V6(_)) => Carrier::Quic6,
     }
 }
 
@@ -144,7 +172,7 @@ pub(super) mod tests {
 
     /// Stands in for the engine: keeps its contract (no query, no response; one question or FORMERR), echoes the question, and writes
     /// the low octets of the snapshot's generation as QR-flagged octets behind it. Some first labels do something else.
-    pub(in crate::serve) fn stand_in(snapshot: &Snapshot, ask: &Ask, query: &[u8], response: &mut [u8]) -> Verdict {
+    pub(in crate::serve) fn stand_in(snapshot: &Snapshot, ask: &Ask<'_>, query: &[u8], response: &mut [u8]) -> Verdict {
         let Some(header) = query.first_chunk::<HEADER>() else { return Verdict::Drop };
         if header[2] & QR != 0 {
             return Verdict::Drop;
@@ -181,7 +209,8 @@ pub(super) mod tests {
 
     fn ask_from(desk: &Desk, counters: &Counters, source: IpAddr, query: &[u8]) -> Option<Vec<u8>> {
         let mut response = vec![0xaa; 512];
-        let asked = Asked { source, transport: Transport::Udp, query };
+        let source = SocketAddr::new(source, 40_000);
+        let asked = Asked { source, transport: Transport::Udp, turn: 0, query };
         let length = desk.answer(&Snapshot::starting(), counters, asked, &mut response)?;
         response.truncate(length);
         Some(response)
@@ -213,6 +242,19 @@ pub(super) mod tests {
         let mut pointer = query[..HEADER].to_vec();
         pointer.extend([0xc0, 0x0c, 0, 1, 0, 1]);
         assert_eq!(ask(&desk, &counters, &pointer).unwrap().len(), HEADER);
+    }
+
+    #[test]
+    fn services_that_answer_anything_are_not_answered_but_servers_are() {
+        assert!([0, 7, 13, 17, 19, 37].into_iter().all(is_silent));
+        assert!(![53, 123, 1024, 5353, 65_535].into_iter().any(is_silent));
+        let (desk, counters) = (Desk::new(Vec::new(), stand_in), Counters::default());
+        for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Quic] {
+            let query = query(1, "shop");
+            let asked = |port| Asked { source: (SOURCE, port).into(), transport, turn: 0, query: &query };
+            let answered = |port| desk.answer(&Snapshot::starting(), &counters, asked(port), &mut [0; 512]).is_some();
+            assert!(!answered(19) && answered(53), "{transport:?}");
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ use super::batch;
 #[derive(Debug)]
 pub struct Sockets {
     pub(super) listens: Vec<Listen>,
+    pub(super) tls: Vec<TcpListener>,
+    pub(super) quic: Vec<UdpSocket>,
 }
 
 /// The sockets of one listening address.
@@ -29,6 +31,40 @@ impl Sockets {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listens.iter().map(|listen| listen.address).collect()
     }
+
+    /// Binds TCP on `addresses` as well, for DNS over TLS (RFC 7858).
+    ///
+    /// # Errors
+    /// At the first address that cannot be had; no socket stays bound then.
+    pub fn with_tls(mut self, addresses: &[SocketAddr]) -> Result<Self, BindError> {
+        for &address in addresses {
+            self.tls.push(bind_tcp(address).map_err(|reason| BindError { address, protocol: "TLS", reason })?);
+        }
+        Ok(self)
+    }
+
+    /// Binds UDP on `addresses` as well, for DNS over QUIC (RFC 9250).
+    ///
+    /// # Errors
+    /// At the first address that cannot be had; no socket stays bound then.
+    pub fn with_quic(mut self, addresses: &[SocketAddr]) -> Result<Self, BindError> {
+        for &address in addresses {
+            self.quic.push(bind_quic(address).map_err(|reason| BindError { address, protocol: "QUIC", reason })?);
+        }
+        Ok(self)
+    }
+
+    /// The addresses that TLS is listened on, as [`addresses`](Self::addresses) gives the others.
+    #[must_use]
+    pub fn tls_addresses(&self) -> Vec<SocketAddr> {
+        self.tls.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// The addresses that QUIC is listened on.
+    #[must_use]
+    pub fn quic_addresses(&self) -> Vec<SocketAddr> {
+        self.quic.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+    }
 }
 
 /// Binds UDP, a socket for each of `workers`, and TCP on every address. Port 0 means any port that both can have.
@@ -37,7 +73,7 @@ impl Sockets {
 /// At the first address that cannot be had; no socket stays bound then.
 pub fn bind(listen: &[SocketAddr], workers: NonZeroUsize) -> Result<Sockets, BindError> {
     let listens = listen.iter().map(|address| bind_address(*address, workers)).collect::<Result<_, _>>()?;
-    Ok(Sockets { listens })
+    Ok(Sockets { listens, tls: Vec::new(), quic: Vec::new() })
 }
 
 /// Why an address cannot be listened on.
@@ -46,7 +82,7 @@ pub fn bind(listen: &[SocketAddr], workers: NonZeroUsize) -> Result<Sockets, Bin
 pub struct BindError {
     /// The address as it was asked for.
     pub address: SocketAddr,
-    /// `UDP` or `TCP`.
+    /// `UDP`, `TCP`, `TLS` or `QUIC`.
     pub protocol: &'static str,
     /// What the system said.
     pub reason: io::Error,
@@ -120,6 +156,16 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     if address.ip().is_unspecified() {
         batch::report_local_address(&socket, address)?;
     }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// One socket, whose port nobody shares: packets of a connection must all come to the endpoint that knows it. The endpoint sets
+/// what else it needs.
+fn bind_quic(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = open(address, Type::DGRAM, Protocol::UDP)?;
+    socket.set_recv_buffer_size(BUFFER).or_else(ignore_refusal)?;
+    socket.set_send_buffer_size(BUFFER).or_else(ignore_refusal)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

@@ -1,4 +1,4 @@
-//! One TCP connection: frames in, frames out, as many at once as arrive (RFC 7766 §6.2.1.1, §8).
+//! One connection, TCP or TLS over it: frames in, frames out, as many at once as arrive (RFC 7766 §6.2.1.1, §8; RFC 7858 §3.3).
 //!
 //! A loop of three steps, each of which does what can be done without waiting: answer the whole messages that have arrived, write
 //! what has been answered, then wait for whatever lets one of the two go on, or for the moment at which patience ends. Reading stops
@@ -8,26 +8,31 @@
 //! the stream is not DNS, or out of step: what was answered before it is sent, and the connection closed.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
-use tokio::io::Interest;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::Asked;
+use super::limits::Limits;
 use super::roster::Place;
-use super::tcp::{Limits, QUIET, Shared, Worker, now};
+use super::streams::{QUIET, Shared, Worker, now};
 use crate::engine::Transport;
-use crate::observe::Event;
+use crate::observe::{Event, Limit};
 
-/// One client's connection.
+/// One client's connection over a stream that is, or is not, encrypted.
 #[derive(Debug)]
-pub(super) struct Connection {
-    stream: TcpStream,
-    source: IpAddr,
-    place: Place,
+pub(super) struct Connection<S> {
+    stream: S,
+    transport: Transport,
+    source: SocketAddr,
+    /// Shared with the wait for being told to go, which must not hold the rest.
+    place: Rc<Place>,
     shared: Rc<Shared>,
     input: Input,
     output: Output,
@@ -35,26 +40,36 @@ pub(super) struct Connection {
     stopped: Option<Instant>,
 }
 
-impl Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Takes over a stream that was let in.
-    pub(super) fn new(stream: TcpStream, source: IpAddr, place: Place, shared: Rc<Shared>) -> Self {
-        Self { stream, source, place, shared, input: Input::default(), output: Output::default(), stopped: None }
+    pub(super) fn new(stream: S, transport: Transport, source: SocketAddr, place: Place, shared: Rc<Shared>) -> Self {
+        let (input, output, place) = (Input::default(), Output::default(), Rc::new(place));
+        Self { stream, transport, source, place, shared, input, output, stopped: None }
     }
 
     /// Answers until either side has had enough, and counts how it ended.
     pub(super) async fn run(mut self) {
         let ending = self.converse().await;
-        if ending == Ending::CutOff || self.input.more == More::Refused {
+        match ending {
+            Ending::CutOff(limit) | Ending::Idle(limit) => self.shared.counters.limit(limit, 1),
+            Ending::Done | Ending::Gone => {}
+        }
+        if matches!(ending, Ending::CutOff(_)) || self.input.more == More::Refused {
             self.shared.counters.event(Event::CutOff, 1);
+        }
+        if ending != Ending::Gone {
+            // TLS says that this is the end and not an attack on it (RFC 8446 §6.1), where that can be said without waiting.
+            let _ = poll_fn(|context| Poll::Ready(Pin::new(&mut self.stream).poll_shutdown(context))).await;
         }
         self.shared.counters.event(Event::Closed, 1);
     }
 
     async fn converse(&mut self) -> Ending {
         let mut stop = self.shared.stop.clone();
+        let place = Rc::clone(&self.place);
         loop {
             self.answer();
-            if self.write().is_err() {
+            if poll_fn(|context| Poll::Ready(self.write(context))).await.is_err() {
                 return Ending::Gone;
             }
             if self.can_answer() {
@@ -62,22 +77,18 @@ impl Connection {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let interest = match (self.can_read(), self.output.is_empty()) {
-                (true, true) => Interest::READABLE,
-                (true, false) => Interest::READABLE | Interest::WRITABLE,
-                (false, false) => Interest::WRITABLE,
-                (false, true) => return Ending::Done,
-            };
+            if !self.can_read() && self.output.is_empty() {
+                return Ending::Done;
+            }
             let (deadline, ending) = self.patience();
             tokio::select! {
                 // In this order, or a client that never pauses could neither be stopped nor told to go.
                 biased;
-                () = self.place.evicted() => return Ending::Done,
+                () = place.evicted() => return Ending::Done,
                 _ = stop.wait_for(|stop| *stop), if self.stopped.is_none() => self.stopped = Some(now()),
                 () = sleep_until(deadline) => return ending,
-                ready = self.stream.ready(interest) => {
-                    let is_readable = ready.is_ok_and(|ready| ready.is_readable());
-                    if is_readable && self.can_read() && self.read().is_err() {
+                moved = poll_fn(|context| self.poll_move(context)) => {
+                    if moved.is_err() {
                         return Ending::Gone;
                     }
                 }
@@ -97,7 +108,11 @@ impl Connection {
         let mut taken = 0;
         self.input.begun = loop {
             let rest = self.input.octets.get(taken..).unwrap_or_default();
-            if rest.is_empty() || !self.output.has_room(&self.shared.limits) {
+            let full = self.output.full(&self.shared.limits);
+            if rest.is_empty() || full.is_some() {
+                if let Some(limit) = full.filter(|_| !rest.is_empty() && taken > 0) {
+                    self.shared.counters.limit(limit, 1);
+                }
                 // What waits for us keeps nobody waiting.
                 break None;
             }
@@ -113,12 +128,13 @@ impl Connection {
             taken += LENGTH + query.len();
             self.input.messages += 1;
             self.place.used(now);
-            let asked = Asked { source: self.source, transport: Transport::Tcp, query };
+            let asked = Asked { source: self.source, transport: self.transport, turn: 0, query };
             match self.shared.desk.answer(snapshot, &self.shared.counters, asked, response) {
                 Some(length) => self.output.push(response.get(..length).unwrap_or_default(), now),
                 None => self.input.more = More::Refused,
             }
             if self.input.messages >= self.shared.limits.queries {
+                self.shared.counters.limit(Limit::Queries, 1);
                 self.input.more = More::Refused;
             }
             if self.input.more == More::Refused {
@@ -142,32 +158,61 @@ impl Connection {
         self.input.more == More::Wanted && self.output.has_room(&self.shared.limits)
     }
 
-    fn read(&mut self) -> io::Result<()> {
-        let mut worker = self.shared.worker.borrow_mut();
-        match self.stream.try_read(&mut worker.received) {
-            Ok(0) => self.input.more = More::Ended,
-            Ok(count) => self.input.octets.extend_from_slice(worker.received.get(..count).unwrap_or_default()),
-            Err(error) if is_nothing_yet(&error) => {}
-            Err(error) => return Err(error),
+    /// Writes or reads what can be without waiting; ready once something has moved.
+    fn poll_move(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let moved = self.write(context)?;
+        if self.can_read() && self.poll_read(context)?.is_ready() || moved == Moved::Some {
+            return Poll::Ready(Ok(()));
         }
-        Ok(())
+        Poll::Pending
     }
 
-    fn write(&mut self) -> io::Result<()> {
-        while !self.output.is_empty() {
-            match self.stream.try_write(self.output.unsent()) {
-                Ok(count) if count > 0 => {
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut worker = self.shared.worker.borrow_mut();
+        let mut received = ReadBuf::new(&mut worker.received);
+        match Pin::new(&mut self.stream).poll_read(context, &mut received) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) if received.filled().is_empty() => self.input.more = More::Ended,
+            Poll::Ready(Ok(())) => self.input.octets.extend_from_slice(received.filled()),
+            // A TLS client that just closes its side. Each message has its length, so nothing can be cut unseen.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => self.input.more = More::Ended,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what can be without waiting.
+    fn write(&mut self, context: &mut Context<'_>) -> io::Result<Moved> {
+        let mut moved = Moved::Nothing;
+        let written = loop {
+            if self.output.responses.is_empty() {
+                break match self.output.unflushed {
+                    Some(_) => Pin::new(&mut self.stream).poll_flush(context),
+                    None => return Ok(moved),
+                };
+            }
+            match Pin::new(&mut self.stream).poll_write(context, self.output.unsent()) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => {
                     self.output.forget(count);
                     self.place.used(now());
+                    moved = Moved::Some;
                 }
-                Err(error) if is_nothing_yet(&error) => return Ok(()),
-                result => {
-                    self.shared.counters.event(Event::SendFailed, 1);
-                    return Err(result.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into()));
-                }
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        match written {
+            Poll::Pending => Ok(moved),
+            Poll::Ready(Ok(())) => {
+                self.output.unflushed = None;
+                Ok(Moved::Some)
+            }
+            Poll::Ready(Err(error)) => {
+                self.shared.counters.event(Event::SendFailed, 1);
+                Err(error)
             }
         }
-        Ok(())
     }
 
     /// Until when to wait, and what it means when nothing has happened by then.
@@ -175,13 +220,16 @@ impl Connection {
         let limits = &self.shared.limits;
         if let Some(made) = self.output.oldest() {
             // What is taken octet by octet is not taken: the oldest response counts, not the last progress.
-            let patience = if self.output.unsent().len() >= limits.unsent { limits.frame } else { limits.idle };
-            return (made + patience, Ending::CutOff);
+            return if self.output.unsent().len() >= limits.unsent {
+                (made + limits.frame, Ending::CutOff(Limit::Frame))
+            } else {
+                (made + limits.idle, Ending::CutOff(Limit::Idle))
+            };
         }
         match (self.stopped, self.input.begun) {
             (Some(stopped), _) => (stopped + QUIET, Ending::Done),
-            (None, Some(begun)) => (begun + limits.frame, Ending::CutOff),
-            (None, None) => (self.place.last_used() + limits.idle, Ending::Done),
+            (None, Some(begun)) => (begun + limits.frame, Ending::CutOff(Limit::Frame)),
+            (None, None) => (self.place.last_used() + limits.idle, Ending::Idle(Limit::Idle)),
         }
     }
 }
@@ -189,12 +237,23 @@ impl Connection {
 /// How a conversation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
-    /// In order: the client had all it asked for, was idle, or had to make room.
+    /// In order: the client had all it asked for, or had to make room.
     Done,
-    /// The client kept us waiting in the middle of something.
-    CutOff,
+    /// In order: the client wanted nothing for as long as this limit says.
+    Idle(Limit),
+    /// The client kept us waiting in the middle of something, for longer than this limit says.
+    CutOff(Limit),
     /// The connection broke.
     Gone,
+}
+
+/// Whether octets went anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    /// Some did.
+    Some,
+    /// None did.
+    Nothing,
 }
 
 /// What has arrived and is not answered.
@@ -205,7 +264,7 @@ struct Input {
     /// When the message began of which only a part is there.
     begun: Option<Instant>,
     /// Messages taken so far.
-    messages: u32,
+    messages: usize,
 }
 
 /// Whether more is read.
@@ -257,6 +316,8 @@ struct Output {
     sent: usize,
     /// The responses that it does not have to the end, oldest first.
     responses: VecDeque<Unsent>,
+    /// When the oldest response was made that is all in the stream and that the stream may still hold: TLS has a buffer.
+    unflushed: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -269,11 +330,19 @@ struct Unsent {
 impl Output {
     /// Whether one more response may be made.
     fn has_room(&self, limits: &Limits) -> bool {
-        self.responses.len() < limits.in_flight && self.unsent().len() < limits.unsent
+        self.full(limits).is_none()
+    }
+
+    /// Which limit keeps more responses from being made.
+    fn full(&self, limits: &Limits) -> Option<Limit> {
+        if self.unsent().len() >= limits.unsent {
+            return Some(Limit::Unsent);
+        }
+        (self.responses.len() >= limits.in_flight).then_some(Limit::InFlight)
     }
 
     fn is_empty(&self) -> bool {
-        self.responses.is_empty()
+        self.responses.is_empty() && self.unflushed.is_none()
     }
 
     fn unsent(&self) -> &[u8] {
@@ -282,7 +351,7 @@ impl Output {
 
     /// When the oldest response was made that the kernel does not have to the end.
     fn oldest(&self) -> Option<Instant> {
-        self.responses.front().map(|unsent| unsent.made)
+        self.unflushed.or_else(|| self.responses.front().map(|unsent| unsent.made))
     }
 
     fn push(&mut self, response: &[u8], made: Instant) {
@@ -295,7 +364,8 @@ impl Output {
     /// Notes that the kernel has `count` more octets.
     fn forget(&mut self, count: usize) {
         self.sent += count;
-        while self.responses.front().is_some_and(|unsent| unsent.end <= self.sent) {
+        while let Some(unsent) = self.responses.front().filter(|unsent| unsent.end <= self.sent) {
+            self.unflushed.get_or_insert(unsent.made);
             self.responses.pop_front();
         }
         if self.responses.is_empty() {
@@ -312,10 +382,6 @@ impl Output {
             self.sent = 0;
         }
     }
-}
-
-fn is_nothing_yet(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// Octets of the length before each message (RFC 1035 §4.2.2).
@@ -361,6 +427,8 @@ mod tests {
         output.forget(21);
         assert_eq!(output.oldest(), Some(first));
         output.forget(1);
+        assert_eq!(output.oldest(), Some(first), "the stream may hold it");
+        output.unflushed = None;
         assert_eq!(output.oldest(), Some(second));
         assert!(output.has_room(&limits));
         output.push(&[3; 1_000], second);
@@ -368,7 +436,9 @@ mod tests {
         assert!(!output.has_room(&limits), "too many octets are unsent");
         assert_eq!(output.unsent().len(), 1_002);
         output.forget(1_002);
-        assert!(output.is_empty() && output.unsent().is_empty());
+        assert!(output.unsent().is_empty() && !output.is_empty());
+        output.unflushed = None;
+        assert!(output.is_empty());
     }
 
     #[test]

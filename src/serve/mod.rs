@@ -1,15 +1,25 @@
 //! Moves queries and responses between sockets and the engine: bind, limit, time out, drain.
 //!
 //! [`bind()`] takes every socket before any thread exists. [`start`] gives each UDP socket a thread of its own (`udp`, batches
-//! of datagrams by `batch`) and all TCP listeners one thread with a runtime (`tcp`, a `connection` a client, who is let in by
-//! the `roster`). All of them answer through one function, `Desk::answer`, from the snapshot that is newest when a batch begins.
+//! of datagrams by `batch`), all TCP listeners one thread with a runtime, and all of TLS and QUIC another (`streams`, who is let
+//! in by the `roster`): a `connection` a client of TCP or `tls`, streams of `quic`. All of them answer through one function,
+//! `Desk::answer`, from the snapshot that is newest when a batch begins. What they may take is one table, [`LIMITS`].
+//!
+//! hickory-server's TLS and QUIC listeners were read and rejected (0.26.3): they bound neither connections, nor those of a source,
+//! nor handshakes, nor queries in flight; QUIC handshakes are awaited one after another; a message that it cannot parse is
+//! answered before any handler sees it, and a handler's response is encoded anew, so that OPT and the order of records are lost.
+//! Below them lie rustls and quinn, and these carry our octets as they are.
 
 mod answer;
 mod batch;
 mod bind;
+mod certificate;
 mod connection;
+mod limits;
+mod quic;
 mod roster;
-mod tcp;
+mod streams;
+mod tls;
 mod udp;
 
 use std::io;
@@ -27,16 +37,22 @@ use crate::observe::{Counters, Totals};
 use crate::publish::Subscriber;
 use answer::{Desk, Respond};
 
+use streams::Doors;
+use tls::Encryption;
+
 pub use bind::{BindError, Sockets, bind};
-pub use tcp::Limits;
+pub use certificate::{CertificateError, Credentials};
+pub use limits::{LIMITS, Limits, OutOfBounds, Row, Unit};
 
 /// How to serve.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Forwarders whose EDNS Client Subnet is believed (design §3).
     pub trust_subnet_from: Vec<IpNet>,
-    /// What TCP connections may take.
+    /// What clients may take.
     pub limits: Limits,
+    /// By what TLS and QUIC show who we are; without, their sockets are closed.
+    pub credentials: Option<Credentials>,
 }
 
 /// Serves `sockets` from what `subscriber` sees, on threads of its own.
@@ -50,9 +66,9 @@ pub fn start(sockets: Sockets, config: Config, subscriber: Subscriber) -> io::Re
 fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond: Respond) -> io::Result<Running> {
     let desk = Arc::new(Desk::new(config.trust_subnet_from, respond));
     let mut running = Running::new();
-    let mut listeners = Vec::new();
+    let mut plain = Doors::default();
     for listen in sockets.listens {
-        listeners.push(listen.tcp);
+        plain.tcp.push(listen.tcp);
         for socket in listen.udp {
             if let Err(error) = running.spawn_udp(socket, &desk, &subscriber) {
                 running.stop();
@@ -60,7 +76,17 @@ fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond:
             }
         }
     }
-    match running.spawn_tcp(listeners, desk, config.limits, &subscriber) {
+    let spawned = running.spawn_streams("tcp", plain, None, (&desk, &config.limits, &subscriber));
+    let spawned = match config.credentials {
+        Some(credentials) if spawned.is_ok() => {
+            let doors = Doors { tcp: Vec::new(), tls: sockets.tls, quic: sockets.quic };
+            Encryption::new(credentials).and_then(|encryption| {
+                running.spawn_streams("tls", doors, Some(encryption), (&desk, &config.limits, &subscriber))
+            })
+        }
+        _ => spawned,
+    };
+    match spawned {
         Ok(()) => Ok(running),
         Err(error) => {
             running.stop();
@@ -73,7 +99,7 @@ fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond:
 #[derive(Debug)]
 pub struct Running {
     stop: Arc<AtomicBool>,
-    stop_tcp: watch::Sender<bool>,
+    stop_streams: watch::Sender<bool>,
     udp: Vec<Arc<UdpSocket>>,
     counters: Vec<Arc<Counters>>,
     threads: Vec<JoinHandle<()>>,
@@ -83,7 +109,7 @@ impl Running {
     fn new() -> Self {
         Self {
             stop: Arc::default(),
-            stop_tcp: watch::Sender::new(false),
+            stop_streams: watch::Sender::new(false),
             udp: Vec::new(),
             counters: Vec::new(),
             threads: Vec::new(),
@@ -97,17 +123,20 @@ impl Running {
     }
 
     /// Stops: what is queued is answered, connections get [`Limits::drain`] to end, threads are joined.
-    pub fn stop(mut self) {
+    ///
+    /// Returns what all threads have counted, to the last.
+    pub fn stop(mut self) -> Totals {
         self.tell();
         for thread in self.threads.drain(..) {
             // A thread that panicked has ended too.
             let _ = thread.join();
         }
+        self.totals()
     }
 
     fn tell(&self) {
         self.stop.store(true, Ordering::Release);
-        self.stop_tcp.send_replace(true);
+        self.stop_streams.send_replace(true);
         for socket in &self.udp {
             // Wakes whoever waits in it, and lets them take what is queued first. The kernel does so, then says that the socket is
             // not connected.
@@ -123,16 +152,17 @@ impl Running {
         self.spawn(name, move |counters| udp::run(&socket, &desk, reader, counters, &stop))
     }
 
-    fn spawn_tcp(
+    fn spawn_streams(
         &mut self,
-        listeners: Vec<std::net::TcpListener>,
-        desk: Arc<Desk>,
-        limits: Limits,
-        subscriber: &Subscriber,
+        name: &str,
+        doors: Doors,
+        encryption: Option<Encryption>,
+        (desk, limits, subscriber): (&Arc<Desk>, &Limits, &Subscriber),
     ) -> io::Result<()> {
-        let runtime = tcp::Runtime::new(listeners)?;
-        let (reader, stop) = (subscriber.reader(), self.stop_tcp.subscribe());
-        self.spawn("tcp".to_owned(), move |counters| runtime.run(desk, reader, Arc::clone(counters), limits, stop))
+        let runtime = streams::Runtime::new(doors, encryption, limits)?;
+        let (desk, limits) = (Arc::clone(desk), limits.clone());
+        let (reader, stop) = (subscriber.reader(), self.stop_streams.subscribe());
+        self.spawn(name.to_owned(), move |counters| runtime.run(desk, reader, Arc::clone(counters), limits, stop))
     }
 
     fn spawn(&mut self, name: String, run: impl FnOnce(&Arc<Counters>) + Send + 'static) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Who is connected over TCP, and who goes when there are too many.
+//! Who is connected, or about to be, and who goes when there are too many.
 //!
 //! A newcomer is never refused: the connection that has been idle for longest goes, of the same source when that has its fill,
 //! of all when all are too many (RFC 9210 §4.1). So connections that only sit there cannot keep anyone out.
@@ -10,6 +10,8 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use crate::observe::Limit;
 
 /// Everyone who is connected. Used by one thread.
 #[derive(Debug, Default)]
@@ -31,8 +33,8 @@ struct Member {
 pub(super) enum Admission {
     /// There was room.
     Room,
-    /// Someone else was told to go.
-    Evicted,
+    /// Someone else was told to go, for this limit.
+    Evicted(Limit),
 }
 
 impl Roster {
@@ -46,30 +48,35 @@ impl Roster {
     ) -> (Place, Admission) {
         let mut members = self.members.borrow_mut();
         let of_source = members.iter().filter(|member| member.source == source).count();
-        let longest_idle = if of_source >= per_source.max(1) {
-            members
-                .iter()
-                .enumerate()
-                .filter(|(_, member)| member.source == source)
-                .min_by_key(|(_, member)| member.active.get())
-        } else if members.len() >= all.max(1) {
-            members.iter().enumerate().min_by_key(|(_, member)| member.active.get())
+        let limit = if of_source >= per_source.max(1) {
+            Some(Limit::ConnectionsPerSource)
         } else {
-            None
+            (members.len() >= all.max(1)).then_some(Limit::Connections)
         };
-        let admission = match longest_idle.map(|(index, _)| index) {
-            Some(index) => {
+        let longest_idle = members
+            .iter()
+            .enumerate()
+            .filter(|(_, member)| limit != Some(Limit::ConnectionsPerSource) || member.source == source)
+            .min_by_key(|(_, member)| member.active.get())
+            .map(|(index, _)| index);
+        let admission = match (limit, longest_idle) {
+            (Some(limit), Some(index)) => {
                 members.swap_remove(index).evicted.notify_one();
-                Admission::Evicted
+                Admission::Evicted(limit)
             }
-            None => Admission::Room,
+            _ => Admission::Room,
         };
         let member = Rc::new(Member { source, active: Cell::new(now), evicted: Notify::new() });
         members.push(Rc::clone(&member));
         (Place { member, roster: Rc::clone(self) }, admission)
     }
 
-    /// Waits until nobody is connected.
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.members.borrow().len()
+    }
+
+    /// Waits until nobody is left.
     pub(super) async fn empty(&self) {
         while !self.members.borrow().is_empty() {
             self.emptied.notified().await;
@@ -132,7 +139,7 @@ mod tests {
     #[test]
     fn the_longest_idle_of_a_full_source_goes_whoever_else_is_idle() {
         let roster = Rc::new(Roster::default());
-        let start = crate::serve::tcp::now();
+        let start = crate::serve::streams::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let (other, _) = roster.admit(source(9), at(0), 2, 10);
         let (first, _) = roster.admit(source(1), at(1), 2, 10);
@@ -140,25 +147,25 @@ mod tests {
         assert_eq!(admission, Admission::Room);
         first.used(at(3));
         let (third, admission) = roster.admit(source(1), at(4), 2, 10);
-        assert_eq!(admission, Admission::Evicted);
+        assert_eq!(admission, Admission::Evicted(Limit::ConnectionsPerSource));
         assert_eq!([&other, &first, &second, &third].map(is_evicted), [false, false, true, false]);
     }
 
     #[test]
     fn the_longest_idle_of_all_goes_when_all_are_too_many() {
         let roster = Rc::new(Roster::default());
-        let start = crate::serve::tcp::now();
+        let start = crate::serve::streams::now();
         let places: Vec<_> =
             (1..=3).map(|last| roster.admit(source(last), start + Duration::from_secs(last.into()), 2, 3).0).collect();
         let (_newest, admission) = roster.admit(source(4), start + Duration::from_secs(9), 2, 3);
-        assert_eq!(admission, Admission::Evicted);
+        assert_eq!(admission, Admission::Evicted(Limit::Connections));
         assert_eq!(places.iter().map(is_evicted).collect::<Vec<_>>(), [true, false, false]);
     }
 
     #[test]
     fn who_leaves_makes_room() {
         let roster = Rc::new(Roster::default());
-        let now = crate::serve::tcp::now();
+        let now = crate::serve::streams::now();
         let (place, _) = roster.admit(source(1), now, 1, 1);
         drop(place);
         assert_eq!(roster.admit(source(1), now, 1, 1).1, Admission::Room);

@@ -29,7 +29,7 @@ fn serve_on(listen: &[&str], workers: usize, limits: Limits) -> Server {
     let sockets = bind_on(listen, workers);
     let addresses = sockets.addresses();
     let publisher = Publisher::new(Snapshot::starting());
-    let config = Config { trust_subnet_from: Vec::new(), limits };
+    let config = Config { limits, ..Config::default() };
     let running = start_with(sockets, config, publisher.subscribe(), stand_in).unwrap();
     Server { publisher, running, addresses }
 }

@@ -46,21 +46,11 @@ fn answer(batch: &mut Batch, count: usize, desk: &Desk, reader: &mut Reader, cou
     let snapshot = reader.current();
     for index in 0..count {
         let Some(message) = batch.message(index) else { continue };
-        if is_silent(message.source.port()) {
-            counters.event(Event::Dropped, 1);
-            continue;
-        }
-        let asked = Asked { source: message.source.ip(), transport: Transport::Udp, query: message.query };
+        let asked = Asked { source: message.source, transport: Transport::Udp, turn: 0, query: message.query };
         if let Some(length) = desk.answer(snapshot, counters, asked, message.response) {
             batch.reply(index, length);
         }
     }
-}
-
-/// Whether queries from this port are never answered. 0 is no port; the others are services that answer whatever they get (echo,
-/// daytime, quote of the day, chargen, time), so that a query with a forged source would make two servers talk forever.
-const fn is_silent(port: u16) -> bool {
-    matches!(port, 0 | 7 | 13 | 17 | 19 | 37)
 }
 
 /// How long to leave a socket alone that failed to receive, after so many failures in a row. Most failures belong to one datagram
@@ -85,12 +75,6 @@ const DRAIN_BATCHES: usize = (8 << 20) / 768 / BATCH + 1;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn services_that_answer_anything_are_not_answered_but_servers_are() {
-        assert!([0, 7, 13, 17, 19, 37].into_iter().all(is_silent));
-        assert!(![53, 123, 1024, 5353, 65_535].into_iter().any(is_silent));
-    }
 
     #[test]
     fn only_failures_that_last_cost_a_pause_and_it_has_an_end() {

@@ -44,15 +44,19 @@ pub struct Survey {
     /// What there is to say of each file, by path.
     pub reports: BTreeMap<Arc<str>, FileReport>,
     touched: Touched,
+    /// When it looked; the wall clock.
+    wall: u64,
 }
 
 impl Survey {
-    /// Compiles what would be served.
+    /// Compiles what would be served, with the serial that a server starting now would give it.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let starting = Snapshot::starting();
         let compiled = Compiler::new().compile(&self.registry, &self.touched, &starting);
-        Snapshot { readiness: Readiness::Ready, ..compiled.unwrap_or(starting) }
+        let mut publisher = Publisher::new(Snapshot::starting());
+        publisher.publish(Snapshot { readiness: Readiness::Ready, ..compiled.unwrap_or(starting) }, self.wall);
+        Snapshot::clone(&publisher.current())
     }
 }
 
@@ -67,7 +71,7 @@ pub fn survey(root: &Path, tombstone: Duration, now: Now) -> io::Result<Survey> 
     files.hurry();
     let mut registry = Registry::new(tombstone);
     let touched = registry.apply(files.due(now), now);
-    Ok(Survey { registry, reports: files.reports(), touched })
+    Ok(Survey { registry, reports: files.reports(), touched, wall: now.wall })
 }
 
 /// Starts the owner task on `root`, an absolute path. It ends when `control` says so.

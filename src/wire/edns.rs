@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroUsize;
 
 use super::query::Fault;
 use super::{UDP_RESPONSE_MAX, UDP_RESPONSE_MIN};
@@ -19,6 +20,48 @@ pub struct Edns {
     pub dnssec_ok: bool,
     /// For whom the client asks, as it says. Whether it is believed is not decided here.
     pub subnet: Option<Subnet>,
+    /// The client's cookie, and the server's if it has one.
+    pub cookie: Option<Cookie>,
+    /// Whether the client asks which server this is (RFC 5001).
+    pub asks_node_id: bool,
+    /// Whether the client asks how long a connection is kept.
+    pub keepalive: Option<Keepalive>,
+    /// Whether the client pads its queries, and so wants responses padded (RFC 7830 §4).
+    pub is_padded: bool,
+}
+
+/// An edns-tcp-keepalive option (RFC 7828 §3.1). What it says matters on a stream alone, so whether it is a fault is not decided here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keepalive {
+    /// It is empty, as a client's is.
+    Asked,
+    /// It has data, which only a server's may.
+    Malformed,
+}
+
+/// A cookie as it came (RFC 7873 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cookie {
+    /// The client's part.
+    pub client: [u8; 8],
+    /// The server's part.
+    pub server: ServerCookie,
+}
+
+/// The server's part of a cookie, which may be any server's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerCookie {
+    /// The client has none.
+    Absent,
+    /// It has the length of those that all servers can make (RFC 9018 §4).
+    Interoperable {
+        /// Version, reserved octets and time.
+        head: [u8; 8],
+        /// The hash of it all.
+        hash: [u8; 8],
+    },
+    /// It has another length.
+    Other,
 }
 
 /// An EDNS Client Subnet option (RFC 7871 §6), as far as it can stand for a caller.
@@ -38,7 +81,16 @@ impl Edns {
     /// Takes the fixed fields: class is the client's size, TTL holds extended rcode, version and flags (RFC 6891 §6.1.3).
     pub(super) fn new(class: u16, ttl: u32) -> Self {
         let [_, version, flags, _] = ttl.to_be_bytes();
-        Self { udp_size: class.max(UDP_RESPONSE_MIN), version, dnssec_ok: flags & 0x80 != 0, subnet: None }
+        Self {
+            udp_size: class.max(UDP_RESPONSE_MIN),
+            version,
+            dnssec_ok: flags & 0x80 != 0,
+            subnet: None,
+            cookie: None,
+            asks_node_id: false,
+            keepalive: None,
+            is_padded: false,
+        }
     }
 
     pub(super) fn read_options(&mut self, rdata: &[u8]) -> Result<(), Fault> {
@@ -51,13 +103,34 @@ impl Edns {
                 OPTION_SUBNET => {
                     self.subnet = Some(if self.subnet.is_none() { Subnet::read(data) } else { Subnet::Malformed });
                 }
-                // RFC 7873 §5.2.2: eight octets of the client's, and eight to 32 of a server's or none.
-                OPTION_COOKIE if !matches!(length, 8 | 16..=40) => return Err(Fault::Format),
+                // RFC 7873 §5.2: of several cookies only the first counts.
+                OPTION_COOKIE if self.cookie.is_none() => self.cookie = Some(Cookie::read(data).ok_or(Fault::Format)?),
+                // RFC 5001 §2.1: what it holds is ignored.
+                OPTION_NODE_ID => self.asks_node_id = true,
+                OPTION_KEEPALIVE if data.is_empty() && self.keepalive.is_none() => {
+                    self.keepalive = Some(Keepalive::Asked);
+                }
+                OPTION_KEEPALIVE => self.keepalive = Some(Keepalive::Malformed),
+                OPTION_PADDING => self.is_padded = true,
                 _ => {}
             }
             rest = after;
         }
         Ok(())
+    }
+}
+
+impl Cookie {
+    /// RFC 7873 §5.2.2: eight octets of the client's, and eight to 32 of a server's or none.
+    fn read(data: &[u8]) -> Option<Self> {
+        let (client, server) = data.split_first_chunk::<8>()?;
+        let server = match (server.len(), server.as_chunks::<8>().0) {
+            (0, _) => ServerCookie::Absent,
+            (16, [head, hash]) => ServerCookie::Interoperable { head: *head, hash: *hash },
+            (8..=32, _) => ServerCookie::Other,
+            _ => return None,
+        };
+        Some(Self { client: *client, server })
     }
 }
 
@@ -137,8 +210,16 @@ pub struct OptResponse<'a> {
     pub dnssec_ok: bool,
     /// The subnet that is echoed.
     pub subnet: Option<Subnet>,
+    /// The client's cookie and ours.
+    pub cookie: Option<[u8; 24]>,
+    /// Which server this is.
+    pub node_id: Option<&'a [u8]>,
+    /// How long the connection is kept when it is idle, in units of 100 ms.
+    pub keepalive: Option<u16>,
     /// Why the response is what it is.
     pub explanation: Option<Explanation<'a>>,
+    /// What the response's length is made a multiple of, as far as its limit lets it.
+    pub block: Option<NonZeroUsize>,
 }
 
 /// An extended DNS error (RFC 8914).
@@ -172,20 +253,41 @@ impl OptResponse<'_> {
             Some(subnet) => subnet.echo_length(),
             None => 0,
         };
+        let cookie = if self.cookie.is_some() { OPTION_HEAD + COOKIE_LENGTH } else { 0 };
+        let node_id = match self.node_id {
+            Some(node_id) => OPTION_HEAD + node_id.len(),
+            None => 0,
+        };
+        let keepalive = if self.keepalive.is_some() { OPTION_HEAD + 2 } else { 0 };
         let explanation = if self.explanation.is_some() { EXPLANATION_HEAD } else { 0 };
-        OPT_HEAD + subnet + explanation
+        OPT_HEAD + subnet + cookie + node_id + keepalive + explanation
     }
 
-    /// Writes it to the head of `room`, and returns how many octets that took; 0 if it does not fit.
-    pub(super) fn write(&self, rcode: super::Rcode, room: &mut [u8]) -> usize {
+    /// Writes it to the head of `room`, which begins `before` octets into the response, and returns how many octets that took; 0 if it
+    /// does not fit.
+    pub(super) fn write(&self, rcode: super::Rcode, before: usize, room: &mut [u8]) -> usize {
         let Some((head, options)) = room.split_first_chunk_mut::<OPT_HEAD>() else { return 0 };
         let mut length = 0;
+        if let Some(cookie) = &self.cookie {
+            length += put_option(OPTION_COOKIE, cookie, options);
+        }
+        if let Some(node_id) = self.node_id {
+            length += put_option(OPTION_NODE_ID, node_id, options.get_mut(length..).unwrap_or_default());
+        }
+        if let Some(keepalive) = self.keepalive {
+            let room = options.get_mut(length..).unwrap_or_default();
+            length += put_option(OPTION_KEEPALIVE, &keepalive.to_be_bytes(), room);
+        }
         if let Some(subnet) = self.subnet {
             let (octets, echoed) = subnet.echo();
             length += copy(octets.get(..echoed).unwrap_or_default(), options.get_mut(length..).unwrap_or_default());
         }
         if let Some(explanation) = self.explanation {
             length += explanation.write(options.get_mut(length..).unwrap_or_default());
+        }
+        // Last, when the length is known.
+        if let Some(block) = self.block {
+            length += pad(block, before + OPT_HEAD + length, options.get_mut(length..).unwrap_or_default());
         }
         let [size_high, size_low] = UDP_RESPONSE_MAX.to_be_bytes();
         // RFC 6891 §6.1.3: the upper eight bits of the rcode, version 0, DO copied (RFC 3225 §3), every other flag 0.
@@ -230,6 +332,28 @@ impl fmt::Write for Text<'_> {
     }
 }
 
+/// Writes an option to the head of `room`, and returns how many octets that took; 0 if it does not fit.
+fn put_option(code: u16, data: &[u8], room: &mut [u8]) -> usize {
+    let Some((head, place)) = room.split_first_chunk_mut::<OPTION_HEAD>() else { return 0 };
+    let Some(place) = place.get_mut(..data.len()) else { return 0 };
+    let ([code_high, code_low], [.., length_high, length_low]) = (code.to_be_bytes(), data.len().to_be_bytes());
+    *head = [code_high, code_low, length_high, length_low];
+    place.copy_from_slice(data);
+    OPTION_HEAD + data.len()
+}
+
+/// Writes a Padding option that takes a response of `length` octets to a multiple of `block`, or to the end of `room` (RFC 8467 §4.1).
+fn pad(block: NonZeroUsize, length: usize, room: &mut [u8]) -> usize {
+    let Some((head, place)) = room.split_first_chunk_mut::<OPTION_HEAD>() else { return 0 };
+    let wanted = (length + OPTION_HEAD).next_multiple_of(block.get()) - length - OPTION_HEAD;
+    let padding = wanted.min(place.len());
+    // RFC 7830 §3: zeroes, as anything else might compress.
+    place.iter_mut().take(padding).for_each(|octet| *octet = 0);
+    let ([code_high, code_low], [.., length_high, length_low]) = (OPTION_PADDING.to_be_bytes(), padding.to_be_bytes());
+    *head = [code_high, code_low, length_high, length_low];
+    OPTION_HEAD + padding
+}
+
 /// Copies `octets` to the head of `room`, and returns how many that were; none if they do not fit.
 fn copy(octets: &[u8], room: &mut [u8]) -> usize {
     room.get_mut(..octets.len()).map_or(0, |place| {
@@ -240,14 +364,24 @@ fn copy(octets: &[u8], room: &mut [u8]) -> usize {
 
 /// Octets of an OPT record without options.
 const OPT_HEAD: usize = 11;
+/// Octets of an option without data.
+const OPTION_HEAD: usize = 4;
+/// Octets of a cookie that has both parts, in the form that we make.
+const COOKIE_LENGTH: usize = 24;
 /// Octets of an extended error without text.
 const EXPLANATION_HEAD: usize = 6;
 /// The most octets of text: with it the longest negative answer stays far below 1232 octets.
 const TEXT_MAX: usize = 200;
+/// NSID (RFC 5001).
+const OPTION_NODE_ID: u16 = 3;
 /// EDNS Client Subnet (RFC 7871).
 const OPTION_SUBNET: u16 = 8;
 /// DNS cookies (RFC 7873).
 const OPTION_COOKIE: u16 = 10;
+/// edns-tcp-keepalive (RFC 7828).
+const OPTION_KEEPALIVE: u16 = 11;
+/// Padding (RFC 7830).
+const OPTION_PADDING: u16 = 12;
 /// Extended DNS errors (RFC 8914).
 const OPTION_EXPLANATION: u8 = 15;
 /// IANA's address family numbers.

@@ -140,12 +140,14 @@ impl Rcode {
     pub const NOTAUTH: Self = Self(9);
     /// The EDNS version is not spoken here (RFC 6891 §9).
     pub const BADVERS: Self = Self(16);
+    /// The server cookie is none of ours (RFC 7873 §8).
+    pub const BADCOOKIE: Self = Self(23);
 }
 
 /// What happens to a message, going by its header alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It is a standard query with one question: read on.
+    /// It is a standard query with one question, or one with none and perhaps a cookie: read on.
     Query(Header),
     /// It gets a header with this rcode, and nothing else of it is read.
     Respond(Header, Rcode),
@@ -163,8 +165,10 @@ pub fn admit(message: &[u8]) -> Admission {
         return Admission::Drop;
     }
     match header.flags.opcode() {
-        // RFC 9619 §4: a query has one question. None at all is for cookies only (RFC 7873 §5.4).
-        Opcode::QUERY if header.questions == 1 => Admission::Query(header),
+        // RFC 9619 §4: a query has one question. None at all is for cookies only (RFC 7873 §5.4), which stand in OPT.
+        Opcode::QUERY if header.questions == 1 || header.questions == 0 && header.additionals != 0 => {
+            Admission::Query(header)
+        }
         Opcode::QUERY => Admission::Respond(header, Rcode::FORMERR),
         // We have no primary that could notify us, and nobody changes our zones but through files.
         Opcode::NOTIFY | Opcode::UPDATE => Admission::Respond(header, Rcode::REFUSED),
@@ -221,6 +225,8 @@ mod tests {
         for questions in [0, 2, 65535] {
             assert_eq!(rcode(0x0100, questions), Some(Rcode::FORMERR));
         }
+        let with_additional = Header { additionals: 1, ..Header::default() };
+        assert!(matches!(admit(&with_additional.octets()), Admission::Query(_)), "there may be a cookie");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! one is a [`Query`], with a [`Fault`] if anything after the question is amiss, so that the response has its question:
 //! glibc and Go wait out their timeout on a response without one.
 
-use super::edns::Edns;
+use super::edns::{Cookie, Edns};
 use super::header::{Admission, HEADER_LENGTH, Header, Rcode, admit};
 use crate::name::{LABEL_MAX, NameBuffer};
 use crate::record::Rtype;
@@ -59,6 +59,8 @@ pub enum Unreadable {
     Drop,
     /// It gets its header back with this rcode, and no question.
     Respond(Header, Rcode),
+    /// It has no question and wants none: it asks for a server cookie, or whether the one that it has is good (RFC 7873 §5.4).
+    Cookie(Header, Cookie),
 }
 
 impl Query {
@@ -90,12 +92,23 @@ impl Query {
         };
         self.edns = None;
         self.fault = None;
+        if self.header.questions == 0 {
+            return Err(self.read_without_question(message));
+        }
         self.read_question(message).ok_or(Unreadable::Respond(self.header, Rcode::FORMERR))?;
         let Header { answers, authorities, additionals, .. } = self.header;
         if answers | authorities | additionals != 0 {
             self.fault = self.read_records(message).err();
         }
         Ok(())
+    }
+
+    fn read_without_question(&mut self, message: &[u8]) -> Unreadable {
+        (self.qtype, self.question_end) = (Rtype::A, HEADER_LENGTH);
+        match (self.read_records(message), self.edns) {
+            (Ok(()), Some(Edns { cookie: Some(cookie), .. })) => Unreadable::Cookie(self.header, cookie),
+            _ => Unreadable::Respond(self.header, Rcode::FORMERR),
+        }
     }
 
     fn read_question(&mut self, message: &[u8]) -> Option<()> {

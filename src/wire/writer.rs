@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::edns::OptResponse;
 use super::header::{Flags, HEADER_LENGTH, Header, Rcode};
-use super::query::Query;
+use super::query::{Class, Query};
 use crate::name::NameBuffer;
 use crate::record::{Rtype, Ttl};
 
@@ -265,7 +265,7 @@ impl<'r> Writer<'r> {
         let Self { response, at, end, answers, authorities, mut additionals, truncation, .. } = self;
         let mut length = at;
         if let Some(opt) = opt {
-            length += opt.write(rcode, response.get_mut(at..end).unwrap_or_default());
+            length += opt.write(rcode, at, response.get_mut(at..end).unwrap_or_default());
             additionals += 1;
         }
         if let Some(head) = response.first_chunk_mut::<HEADER_LENGTH>() {
@@ -276,15 +276,40 @@ impl<'r> Writer<'r> {
         length
     }
 
-    /// Writes a response that has a header and nothing else, for a query without a readable question.
+    /// Writes a response that has a header and OPT if given, and nothing else, for a query without a readable question.
     ///
     /// # Errors
     /// When it does not fit.
-    pub fn bare(response: &'r mut [u8], header: Header, rcode: Rcode) -> Result<usize, Full> {
-        let place = response.first_chunk_mut::<HEADER_LENGTH>().ok_or(Full)?;
+    pub fn bare(
+        response: &'r mut [u8],
+        header: Header,
+        rcode: Rcode,
+        opt: Option<&OptResponse<'_>>,
+    ) -> Result<usize, Full> {
+        let (place, room) = response.split_first_chunk_mut::<HEADER_LENGTH>().ok_or(Full)?;
         let flags = header.flags.response().with_rcode(rcode);
-        *place = Header { id: header.id, flags, ..Header::default() }.octets();
-        Ok(HEADER_LENGTH)
+        let additionals = u16::from(opt.is_some());
+        *place = Header { id: header.id, flags, additionals, ..Header::default() }.octets();
+        match opt {
+            None => Ok(HEADER_LENGTH),
+            Some(opt) if opt.length_min() > room.len() => Err(Full),
+            Some(opt) => Ok(HEADER_LENGTH + opt.write(rcode, HEADER_LENGTH, room)),
+        }
+    }
+
+    /// Writes the answer to a question of class CH, which is text and is not to be kept.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn chaos_text(&mut self, text: &[u8]) -> Result<(), Full> {
+        let [.., data_high, data_low] = (text.len() + 1).to_be_bytes();
+        let ([to_high, to_low], [class_high, class_low]) = (pointer_to(HEADER_LENGTH), Class::CH.0.to_be_bytes());
+        let [type_high, type_low] = Rtype::TXT.0.to_be_bytes();
+        self.put(&[to_high, to_low, type_high, type_low, class_high, class_low, 0, 0, 0, 0, data_high, data_low])?;
+        // RFC 1035 §3.3.14: one character-string, which has the form of a label, if of up to 255 octets.
+        self.put_label(text)?;
+        self.answers += 1;
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a name is to a caller: the one place where existence is decided.
 //!
 //! Longest match first, as the design has it (§4): a bare name of the caller's LAN, then the zones that are all ours, then
-//! the names that overlay a public suffix. Below an app's part of a discovery domain the app's own components say what exists.
+//! the names that overlay a public suffix, then what is reserved though nothing declares it ([`super::special`]). Below an app's part of a discovery domain the app's own components say what exists.
 //! Elsewhere every name has its ancestors beside it as empty non-terminals, so existence is monotone and the closest encloser
 //! (RFC 4592 §3.3.1) is a binary search: seven probes at 127 labels.
 //!
@@ -10,11 +10,12 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::special::Reserved;
 use super::{
-    AddressSet, ApexKind, App, AppIndex, Audience, Bare, Component, Gate, Instance, Lan, NameEntry, OwnerKind, Port,
-    Snapshot, Space, SpaceIndex, View, key_of, name_hash,
+    AddressSet, ApexKind, App, AppIndex, Audience, Bare, Component, Gate, Instance, Lan, NameEntry, NameServer,
+    OwnerKind, Port, Snapshot, Space, SpaceIndex, View, key_of, name_hash,
 };
-use crate::name::{NAME_MAX, NameBuffer};
+use crate::name::{NAME_MAX, Name, NameBuffer};
 
 /// What a name is to a caller.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +64,10 @@ pub enum Node<'s> {
     Srv(SrvSet<'s>),
     /// The name of a registered address.
     Pointer(Pointer<'s>),
+    /// The host that asks: `localhost` and what is below it.
+    Localhost,
+    /// The name of the host that asks, at the reverse name of a loopback address.
+    LocalhostPointer(Zone),
 }
 
 /// A name with addresses.
@@ -87,6 +92,8 @@ pub enum Hosts<'s> {
     Set(&'s AddressSet),
     /// In one instance.
     Instance(&'s Instance),
+    /// In a name server of the space.
+    NameServer(&'s NameServer),
 }
 
 impl<'s> Hosts<'s> {
@@ -97,6 +104,7 @@ impl<'s> Hosts<'s> {
             Self::None => &[],
             Self::Set(set) => set.v4(),
             Self::Instance(instance) => &instance.v4,
+            Self::NameServer(server) => &server.v4,
         }
     }
 
@@ -107,6 +115,7 @@ impl<'s> Hosts<'s> {
             Self::None => &[],
             Self::Set(set) => set.v6(),
             Self::Instance(instance) => &instance.v6,
+            Self::NameServer(server) => &server.v6,
         }
     }
 }
@@ -196,6 +205,8 @@ pub enum Missing {
     NoAddress,
     /// The app that held the name was removed a short while ago.
     Removed,
+    /// The name is for special use, and nobody is asked for it.
+    SpecialUse,
 }
 
 impl fmt::Display for Missing {
@@ -209,18 +220,31 @@ impl fmt::Display for Missing {
             Self::NoName => "no app declares this name",
             Self::NoAddress => "no instance is registered at this address",
             Self::Removed => "the app that held this name was removed",
+            Self::SpecialUse => "a special-use name, which is never asked for elsewhere",
         })
     }
 }
-
-/// Top-level labels that are never asked upstream (RFC 6761, 6762, 7686, 9476; `internal` by ICANN, 2024): an ancestor of a zone
-/// of ours below one of them is an empty non-terminal of ours.
-const SPECIAL_USE: [&[u8]; 7] = [b"alt", b"internal", b"invalid", b"local", b"localhost", b"onion", b"test"];
 
 impl Snapshot {
     /// Finds what `name` is to a caller with this view.
     #[must_use]
     pub fn find<'s>(&'s self, view: View, name: &NameBuffer) -> Found<'s> {
+        let declared = self.find_declared(view, name);
+        if matches!(declared, Found::Owned(Owned { types: Types::All, .. })) {
+            return declared;
+        }
+        match (declared, Reserved::of(name)) {
+            (_, None) => declared,
+            // A domain that has its other types in the public zone has no such zone here.
+            (Found::Owned(owned), Some(_)) if owned.types == Types::Address => {
+                Found::Owned(Owned { types: Types::All, ..owned })
+            }
+            (_, Some(reserved)) => Found::Owned(self.find_reserved(view, name, reserved)),
+        }
+    }
+
+    /// Finds what `name` is by what is declared.
+    fn find_declared<'s>(&'s self, view: View, name: &NameBuffer) -> Found<'s> {
         let Some(space) = self.space(view.space) else { return Found::Foreign };
         if let Some(owned) = self.find_bare(view, name) {
             return Found::Owned(owned);
@@ -231,6 +255,10 @@ impl Snapshot {
                 let (types, node) = match apex.kind {
                     ApexKind::Discovery => (Types::All, self.find_discovery(view, name, below)),
                     ApexKind::Hostnames => self.find_exclusive(view, space, name, below),
+                };
+                let node = match node {
+                    Node::Missing(_) => name_server(space, name, below).unwrap_or(node),
+                    node => node,
                 };
                 return Found::Owned(Owned { apex: below, types, node });
             }
@@ -290,8 +318,8 @@ impl Snapshot {
     }
 
     /// Whether a zone of the space is at `name` or below it.
-    fn is_zone_or_above(&self, view: View, name: &NameBuffer) -> bool {
-        self.space(view.space).is_some_and(|space| space.apexes.iter().any(|apex| apex.is_within(name)))
+    pub(super) fn is_zone_or_above(&self, view: View, name: &NameBuffer) -> bool {
+        self.space(view.space).is_some_and(|space| space.apexes.iter().any(|apex| is_at_or_above(name, &apex.name)))
     }
 
     fn find_discovery<'s>(&'s self, view: View, name: &NameBuffer, below: usize) -> Node<'s> {
@@ -385,8 +413,7 @@ impl Snapshot {
                 }
             }
         }
-        let local = count == 1 || SPECIAL_USE.contains(&name.label(count.saturating_sub(1)));
-        if local && self.is_zone_or_above(view, name) {
+        if count == 1 && self.is_zone_or_above(view, name) {
             return Found::Owned(Owned { apex: count, types: Types::NotDelegation, node: Node::EmptyNonTerminal });
         }
         Found::Foreign
@@ -511,16 +538,32 @@ impl Host<'_> {
     }
 }
 
-impl super::Apex {
-    /// Whether the apex is `name` or lies below it.
-    fn is_within(&self, name: &NameBuffer) -> bool {
-        self.name.wire().ends_with(name.wire())
-            && self
-                .name
-                .labels()
-                .skip(self.labels.saturating_sub(name.label_count()))
-                .eq((0..name.label_count()).map(|index| name.label(index)))
+/// Whether `zone` is `name` or lies below it.
+pub(super) fn is_at_or_above(name: &NameBuffer, zone: &Name) -> bool {
+    // An end by octets is one by labels only where a label starts.
+    zone.wire().ends_with(name.wire())
+        && zone
+            .labels()
+            .skip(zone.label_count().saturating_sub(name.label_count()))
+            .eq((0..name.label_count()).map(|index| name.label(index)))
+}
+
+/// A name server that the space has inside the zone at label `apex`, or what lies between the two.
+///
+/// Whoever follows the zone's NS must get there by this very server.
+fn name_server<'s>(space: &'s Space, name: &NameBuffer, apex: usize) -> Option<Node<'s>> {
+    let inside = |server: &&NameServer| server.name.wire().ends_with(name.suffix(apex));
+    for server in space.ns.iter().filter(inside) {
+        if server.name.wire() == name.wire() {
+            let why = Why::Text("the space's `ns` gives this name server no address");
+            let hosts = Hosts::NameServer(server);
+            return Some(Node::Host(Host { hosts, why, fit: Fit::All, zone: Zone::Inside }));
+        }
+        if is_at_or_above(name, &server.name) {
+            return Some(Node::EmptyNonTerminal);
+        }
     }
+    None
 }
 
 fn srv<'s>(app: &'s App, component: &'s Component, label: &[u8]) -> Node<'s> {
@@ -541,6 +584,20 @@ fn number_of(label: &[u8]) -> Option<u32> {
     })
 }
 
+/// The octet that a label of `in-addr.arpa.` is.
+pub(super) fn octet_of(label: &[u8]) -> Option<u8> {
+    if label == b"0" { Some(0) } else { number_of(label).and_then(|number| u8::try_from(number).ok()) }
+}
+
+/// The nibble that a label of `ip6.arpa.` is; labels are lower-cased.
+pub(super) const fn nibble_of(label: &[u8]) -> Option<u8> {
+    match label {
+        [digit @ b'0'..=b'9'] => Some(*digit - b'0'),
+        [digit @ b'a'..=b'f'] => Some(*digit - b'a' + 10),
+        _ => None,
+    }
+}
+
 /// What a name below `arpa.` stands for.
 enum Reversed {
     Address(IpAddr),
@@ -555,9 +612,7 @@ fn reversed(name: &NameBuffer) -> Reversed {
         b"in-addr" => {
             let mut octets = [0_u8; 4];
             for (label, place) in labels.clone().rev().zip(0..) {
-                let octet =
-                    if label == b"0" { Some(0) } else { number_of(label).and_then(|number| u8::try_from(number).ok()) };
-                match (octets.get_mut::<usize>(place), octet) {
+                match (octets.get_mut::<usize>(place), octet_of(label)) {
                     (Some(to), Some(octet)) => *to = octet,
                     _ => return Reversed::Neither,
                 }
@@ -567,11 +622,7 @@ fn reversed(name: &NameBuffer) -> Reversed {
         b"ip6" => {
             let mut address = 0_u128;
             for label in labels.rev() {
-                let nibble = match label {
-                    [digit @ b'0'..=b'9'] => digit - b'0',
-                    [digit @ b'a'..=b'f'] => digit - b'a' + 10,
-                    _ => return Reversed::Neither,
-                };
+                let Some(nibble) = nibble_of(label) else { return Reversed::Neither };
                 address = address << 4 | u128::from(nibble);
             }
             match digits {

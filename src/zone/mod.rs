@@ -9,6 +9,7 @@ mod find;
 mod paged;
 mod records;
 mod space;
+mod special;
 mod table;
 mod view;
 

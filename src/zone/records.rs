@@ -1,10 +1,10 @@
 //! A snapshot as a list: every name that a view shows, and what is at it.
 //!
-//! For whoever needs names instead of answers: `export`, comparisons, explanations. It asks [`Snapshot::find`] about each name, so it
+//! For whoever needs names instead of answers: `export`, comparisons, explanations. Reserved names, which no file declares, are not listed. It asks [`Snapshot::find`] about each name, so it
 //! cannot tell another story than the answers do.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Audience, Bare, Found, Lan, NameEntry, Node, Pointer, Snapshot, View, Zone, reverse_name};
 use crate::name::{Label, Name, NameBuffer};
@@ -21,6 +21,8 @@ impl Snapshot {
         let Some(space) = self.space(view.space) else { return Vec::new() };
         names.extend(space.apexes.iter().map(|apex| apex.name.clone()));
         names.extend(space.reverse.iter().cloned());
+        let is_ours = |name: &Name| space.apexes.iter().any(|apex| name.is_within(&apex.name));
+        names.extend(space.ns.iter().map(|ns| ns.name.clone()).filter(is_ours));
         for (id, app) in self.apps.iter().filter(|(_, app)| app.space == view.space) {
             let is_on_lan = view.lan == Lan::App(id);
             let owners = app.owners.iter().zip(0..).filter(|(owner, index)| {
@@ -104,6 +106,18 @@ impl Snapshot {
                     })
                 });
                 vec![set(targets.collect(), space.ttl)]
+            }
+            Node::Localhost => {
+                let (v4, v6) = (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
+                vec![set(vec![Rdata::A(v4)], space.ttl), set(vec![Rdata::Aaaa(v6)], space.ttl)]
+            }
+            Node::LocalhostPointer(zone) => {
+                let pointer = "localhost".parse().ok().map(Rdata::Ptr);
+                let mut sets = vec![set(pointer.into_iter().collect(), space.ttl)];
+                if zone == Zone::Apex {
+                    sets.extend(apex());
+                }
+                sets
             }
             Node::Pointer(pointer) => {
                 vec![set(pointer.name(&space.discovery).map(Rdata::Ptr).into_iter().collect(), space.ttl)]

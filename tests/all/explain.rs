@@ -99,7 +99,7 @@ fn a_bare_name_is_told_from_the_caller_to_the_answer() {
     let world = shop();
     let expected = [
         "caller: 10.0.1.1 is the registered address of shop web.1 (instances/shop.yaml:1:1)",
-        "view: it is shown the names of the space acme, and as one on the LAN of shop that app's own (shop.yaml:1:7)",
+        "view: it is shown the names of the space acme, and the bare names of shop, on whose LAN it is (shop.yaml:1:7)",
         "name: web. is the bare name of a service on the LAN of shop",
         "app: shop is declared (shop.yaml:1:7)",
         "gate: open: 1 of 2 web instances up (shop.yaml:3:11)",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spacedns::compile::Compiler;
-use spacedns::engine::{Ask, Recursion, Transport, Trust, Verdict, refuse_foreign, respond};
+use spacedns::engine::{Ask, Recursion, Secrets, Settings, Transport, Trust, Verdict, refuse_foreign, respond};
 use spacedns::registry::{FileChange, FileContent, Now, Registry, Touched};
 use spacedns::spec::{self, Fault, Format};
 use spacedns::zone::{Readiness, Snapshot};
@@ -31,6 +31,9 @@ pub(crate) struct World {
     elapsed: Duration,
     /// Counts batches: later ones are written later.
     batches: u128,
+    /// What the server says of itself, and its cookies: nothing and none unless a test says so.
+    pub(crate) settings: Settings,
+    pub(crate) secrets: Option<Secrets>,
 }
 
 /// A fault or a warning and its file.
@@ -58,6 +61,8 @@ impl World {
             snapshot: Snapshot::starting(),
             elapsed: Duration::ZERO,
             batches: 0,
+            settings: Settings::new(),
+            secrets: None,
         }
     }
 
@@ -87,7 +92,16 @@ impl World {
 
     /// The response to a query, as it would be sent where there is no upstream.
     pub(crate) fn respond(&self, source: IpAddr, trust: Trust, transport: Transport, query: &[u8]) -> Option<Vec<u8>> {
-        let ask = Ask { source, trust, transport, recursion: Recursion::Unavailable, turn: 0 };
+        let ask = Ask {
+            source,
+            trust,
+            transport,
+            turn: 0,
+            recursion: Recursion::Unavailable,
+            settings: &self.settings,
+            secrets: self.secrets.as_ref(),
+            now: u32::try_from(START).unwrap(),
+        };
         let mut response = vec![0xaa; 65_535];
         let verdict = match respond(&self.snapshot, &ask, query, &mut response) {
             Verdict::Forward => refuse_foreign(&ask, query, &mut response),

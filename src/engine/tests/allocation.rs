@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use super::message::{option, query, query_edns, with_opt};
+use super::message::{option, query, query_edns, raw, wire, with_opt};
 use super::world::{BIG, SHARED, SHOP, SPACE, STRANGER, acme};
 use super::*;
 
@@ -49,6 +49,8 @@ fn no_outcome_allocates() {
     let snapshot = acme();
     let starting = Snapshot::starting();
     let subnet = option(8, &[0, 1, 32, 0, 10, 0, 130, 1]);
+    let everything =
+        [option(10, &[1; 24]), option(3, &[]), option(11, &[]), option(12, &[0; 3]), option(15, &[])].concat();
     let edns = |name, qtype| query_edns(name, qtype, 1232, &[]);
     let mut response = vec![0; 65_535];
     for (snapshot, ask, query) in [
@@ -78,6 +80,14 @@ fn no_outcome_allocates() {
         (&snapshot, from(SPACE), with_opt(query("web", A), 1232, 1 << 16, &[])),
         (&snapshot, from(SPACE), edns("shop.herokuapp.com", A)[..40].to_vec()),
         (&snapshot, from(SPACE), edns("shop.herokuapp.com", A)[..20].to_vec()),
+        (&snapshot, from(SPACE), edns("a.localhost", AAAA)),
+        (&snapshot, from(SPACE), edns("x.test", A)),
+        (&snapshot, from(SPACE), edns("4.3.2.10.in-addr.arpa", PTR)),
+        (&snapshot, from(SPACE), edns("0.10.in-addr.arpa", SOA)),
+        (&snapshot, talkative(Transport::Tls), query_edns("shop.herokuapp.com", A, 1232, &everything)),
+        (&snapshot, talkative(Transport::Tls), query_edns("idle.herokuapp.com", A, 1232, &everything)),
+        (&snapshot, talkative(Transport::Udp), with_opt(vec![0; 12], 1232, 0, &everything)),
+        (&snapshot, talkative(Transport::Udp), raw(7, 0, &wire("id.server"), 16, 3)),
         (&starting, from(SPACE), edns("shop.herokuapp.com", A)),
     ] {
         let count = allocations(|| {

@@ -5,33 +5,61 @@ mod answers;
 mod edns;
 mod header;
 mod message;
+mod options;
 mod properties;
 mod world;
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
-use super::{Ask, Recursion, Transport, Trust, Verdict, refuse_foreign, respond};
+use super::{Ask, Recursion, Secrets, Settings, Text, Transport, Trust, Verdict, refuse_foreign, respond};
 use crate::zone::Snapshot;
 use message::Response;
 
+static SILENT: Settings = Settings::new();
+
+/// Whatever there is to say.
+static TALKATIVE: LazyLock<Settings> = LazyLock::new(|| Settings {
+    node_id: Some(Text::new(b"node-7").unwrap()),
+    version: Some(Text::new(b"spacedns").unwrap()),
+    identity: Some(Text::new(b"\xc3\xa9ast").unwrap()),
+    keepalive: Some(100),
+});
+
+const SECRETS: Secrets = Secrets { current: [7; 16], previous: Some([8; 16]) };
+
 /// A caller over UDP.
-fn from(source: &str) -> Ask {
+fn from(source: &str) -> Ask<'static> {
     let source: IpAddr = source.parse().unwrap();
     let (trust, transport) = (Trust::Nobody, Transport::Udp);
-    Ask { source, trust, transport, turn: 0, recursion: Recursion::Unavailable }
+    Ask {
+        source,
+        trust,
+        transport,
+        turn: 0,
+        recursion: Recursion::Unavailable,
+        settings: &SILENT,
+        secrets: None,
+        now: 1_800_000_000,
+    }
 }
 
-fn tcp(source: &str) -> Ask {
+fn tcp(source: &str) -> Ask<'static> {
     Ask { transport: Transport::Tcp, ..from(source) }
 }
 
+/// A caller over `transport`, of a server that says what it can.
+fn talkative(transport: Transport) -> Ask<'static> {
+    Ask { transport, settings: &TALKATIVE, secrets: Some(&SECRETS), ..from("10.0.200.1") }
+}
+
 /// A caller for whom a trusted forwarder may speak.
-fn forwarder() -> Ask {
+fn forwarder() -> Ask<'static> {
     Ask { trust: Trust::Forwarder, ..from("10.0.0.2") }
 }
 
 /// Answers, and gives the octets of the response; a foreign name is refused.
-fn octets_of(snapshot: &Snapshot, ask: &Ask, query: &[u8]) -> Option<Vec<u8>> {
+fn octets_of(snapshot: &Snapshot, ask: &Ask<'_>, query: &[u8]) -> Option<Vec<u8>> {
     let mut response = vec![0xaa; 65_535];
     let verdict = match respond(snapshot, ask, query, &mut response) {
         Verdict::Forward => refuse_foreign(ask, query, &mut response),
@@ -44,12 +72,12 @@ fn octets_of(snapshot: &Snapshot, ask: &Ask, query: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-fn ask(snapshot: &Snapshot, ask: &Ask, query: &[u8]) -> Response {
+fn ask(snapshot: &Snapshot, ask: &Ask<'_>, query: &[u8]) -> Response {
     let octets = octets_of(snapshot, ask, query).expect("a response");
     Response::read(&octets)
 }
 
-fn verdict(snapshot: &Snapshot, ask: &Ask, query: &[u8]) -> Verdict {
+fn verdict(snapshot: &Snapshot, ask: &Ask<'_>, query: &[u8]) -> Verdict {
     respond(snapshot, ask, query, &mut [0; 1232])
 }
 
@@ -71,3 +99,4 @@ const NOTIMP: u16 = 4;
 const REFUSED: u16 = 5;
 const NOTAUTH: u16 = 9;
 const BADVERS: u16 = 16;
+const BADCOOKIE: u16 = 23;

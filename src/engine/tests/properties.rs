@@ -6,7 +6,10 @@ use super::message::{option, query_edns};
 use super::world::{BIG, SHARED, SHOP, SPACE, STRANGER, acme};
 use super::*;
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 15] = [
+    "localhost",
+    "1.0.0.127.in-addr.arpa",
+    "x.test",
     "web",
     "nobody",
     "_http._tcp.web",
@@ -21,20 +24,23 @@ const NAMES: [&str; 12] = [
     "example.org",
 ];
 
-fn asks() -> impl Strategy<Value = Ask> {
+fn asks() -> impl Strategy<Value = Ask<'static>> {
     (
         prop::sample::select(vec![SHOP, BIG, SHARED, SPACE, STRANGER]),
         any::<bool>(),
-        any::<bool>(),
+        prop::sample::select(vec![Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Quic]),
         any::<bool>(),
         any::<u16>(),
     )
-        .prop_map(|(source, trusted, stream, upstream, turn)| Ask {
+        .prop_map(|(source, trusted, transport, upstream, turn)| Ask {
             source: source.parse().unwrap(),
             trust: if trusted { Trust::Forwarder } else { Trust::Nobody },
-            transport: if stream { Transport::Tcp } else { Transport::Udp },
+            transport,
             turn,
             recursion: if upstream { Recursion::Available } else { Recursion::Unavailable },
+            settings: &TALKATIVE,
+            secrets: Some(&SECRETS),
+            now: 1_800_000_000,
         })
 }
 
@@ -48,13 +54,15 @@ fn queries() -> impl Strategy<Value = Vec<u8>> {
             option(10, &[1; 8]),
             option(8, &[0, 1, 32, 0, 10, 0, 130, 1]),
             option(8, &[0, 2, 0, 0]),
+            option(12, &[0; 9]),
+            [option(10, &[1; 24]), option(3, &[]), option(11, &[]), option(12, &[0; 3])].concat(),
         ]),
     )
         .prop_map(|(name, qtype, size, options)| query_edns(name, qtype, size, &options))
 }
 
-fn limit_of(ask: &Ask) -> usize {
-    if ask.transport == Transport::Tcp { 65_535 } else { 1232 }
+fn limit_of(ask: &Ask<'_>) -> usize {
+    if ask.transport == Transport::Udp { 1232 } else { 65_535 }
 }
 
 proptest! {

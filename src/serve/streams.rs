@@ -1,78 +1,73 @@
-//! Accepts TCP connections, within limits, and never stops accepting for an error (RFC 7766, RFC 9210).
+//! Accepts connections, within limits, and never stops accepting for an error (RFC 7766, RFC 9210).
 //!
-//! One thread for all listeners: TCP is for what does not fit a datagram, and a single thread needs no lock around the roster, the
-//! snapshot or the buffers. What clients may take is in [`Limits`]; each is a bound on what they can make us hold or wait for.
+//! One thread for all TCP listeners: TCP is for what does not fit a datagram, and a single thread needs no lock around the roster,
+//! the snapshot or the buffers. TLS and QUIC have another such thread, with a roster of its own: a handshake costs as much as a
+//! hundred queries, and whoever makes many holds up those who encrypt, and nobody else. What clients may take is in [`Limits`].
 
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quinn::Endpoint;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
-use super::answer::Desk;
+use super::answer::{Desk, is_silent};
 use super::connection::Connection;
-use super::roster::{Admission, Roster};
-use crate::observe::{Counters, Event};
+use super::limits::Limits;
+use super::roster::{Admission, Place, Roster};
+use super::tls::{self, Encryption};
+use super::{certificate, quic};
+use crate::engine::Transport;
+use crate::observe::{Counters, Event, Limit};
 use crate::publish::Reader;
 
-/// What TCP connections may take.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Connections in all, 1,024 by default; the longest idle goes first. One that is idle holds 8 KiB at most; one that sends
-    /// and does not take holds a message and [`unsent`](Self::unsent), with room to grow a megabyte, for seconds.
-    pub connections: usize,
-    /// Connections of one source address, 32 by default: a client needs one or two (RFC 9210 §4.1), a NAT some more.
-    pub connections_per_source: usize,
-    /// How long a connection may be without a query, 10 s by default (RFC 9210 §4.2), and how long a response may go untaken.
-    pub idle: Duration,
-    /// How long a message may take to arrive once begun, 2 s by default.
-    pub frame: Duration,
-    /// Queries whose responses are not yet with the kernel, 64 by default: no more are read until they are.
-    pub in_flight: usize,
-    /// Queries that a connection may ask in all, 10,000 by default; it is closed after that, and the client opens another.
-    pub queries: u32,
-    /// Octets of responses that are not yet with the kernel, 256 KiB by default. No more queries are read at this point, and the
-    /// client has [`frame`](Self::frame) to take some.
-    pub unsent: usize,
-    /// How long connections have to end after a stop, 5 s by default; what is left then is cut.
-    pub drain: Duration,
+/// The sockets that a thread takes connections from.
+#[derive(Debug, Default)]
+pub(super) struct Doors {
+    pub(super) tcp: Vec<std::net::TcpListener>,
+    pub(super) tls: Vec<std::net::TcpListener>,
+    pub(super) quic: Vec<std::net::UdpSocket>,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 1024,
-            connections_per_source: 32,
-            idle: Duration::from_secs(10),
-            frame: Duration::from_secs(2),
-            in_flight: 64,
-            queries: 10_000,
-            unsent: 256 << 10,
-            drain: Duration::from_secs(5),
-        }
-    }
-}
-
-/// The runtime of the TCP thread, with its listeners; made before the thread, so that what fails is reported.
-#[derive(Debug)]
+/// The runtime of a thread, with its listeners; made before the thread, so that what fails is reported.
 pub(super) struct Runtime {
     runtime: tokio::runtime::Runtime,
-    listeners: Vec<TcpListener>,
+    tcp: Vec<TcpListener>,
+    tls: Vec<TcpListener>,
+    quic: Vec<Endpoint>,
+    /// Of TLS and QUIC.
+    encryption: Option<Encryption>,
 }
 
 impl Runtime {
-    /// Takes over bound, non-blocking listeners.
-    pub(super) fn new(listeners: Vec<std::net::TcpListener>) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    /// Takes over bound, non-blocking sockets. Those of TLS and QUIC need an `encryption`, and are closed without.
+    pub(super) fn new(doors: Doors, encryption: Option<Encryption>, limits: &Limits) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(BLOCKING_THREADS)
+            .enable_io()
+            .enable_time()
+            .build()?;
         let entered = runtime.enter();
-        let listeners = listeners.into_iter().map(TcpListener::from_std).collect::<io::Result<_>>()?;
+        let listeners =
+            |sockets: Vec<_>| sockets.into_iter().map(TcpListener::from_std).collect::<io::Result<Vec<_>>>();
+        let (tcp, tls) = (listeners(doors.tcp)?, listeners(doors.tls)?);
+        let quic = match &encryption {
+            Some(encryption) => doors
+                .quic
+                .into_iter()
+                .map(|socket| quic::endpoint(socket, encryption, limits))
+                .collect::<io::Result<_>>()?,
+            None => Vec::new(),
+        };
         drop(entered);
-        Ok(Self { runtime, listeners })
+        Ok(Self { runtime, tcp, tls, quic, encryption })
     }
 
     /// Serves until `stop` says so and the connections have ended, or their time to do so has.
@@ -84,34 +79,57 @@ impl Runtime {
         limits: Limits,
         mut stop: watch::Receiver<bool>,
     ) {
-        let Self { runtime, listeners } = self;
+        let Self { runtime, tcp, tls, quic, encryption } = self;
         let shared = Rc::new(Shared {
             desk,
             counters,
             limits,
             roster: Rc::default(),
+            handshakes: Rc::default(),
             stop: stop.clone(),
             worker: RefCell::new(Worker {
                 reader,
                 received: vec![0; RECEIVE_MAX].into(),
                 response: vec![0; usize::from(u16::MAX)].into(),
+                turn: 0,
             }),
         });
         // Dropped before the runtime, and with it the connections that are left.
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async {
-            let accepting: Vec<_> =
-                listeners.into_iter().map(|listener| spawn_local(accept(listener, Rc::clone(&shared)))).collect();
+            let mut accepting = Vec::new();
+            for listener in tcp {
+                accepting.push(spawn_local(accept(listener, Gate::Open, Rc::clone(&shared))));
+            }
+            for listener in tls {
+                let gate = encryption.as_ref().map_or(Gate::Open, |encryption| Gate::Tls(encryption.acceptor.clone()));
+                accepting.push(spawn_local(accept(listener, gate, Rc::clone(&shared))));
+            }
+            for endpoint in quic {
+                accepting.push(spawn_local(quic::accept(endpoint, Rc::clone(&shared))));
+            }
+            if let Some(encryption) = encryption {
+                accepting.push(spawn_local(certificate::follow(
+                    encryption.credentials,
+                    Arc::clone(&shared.counters),
+                    stop.clone(),
+                )));
+            }
             // An error means that whoever could stop us is gone without doing so: that is a stop.
             let _ = stop.wait_for(|stop| *stop).await;
             let ended = async {
                 for task in accepting {
                     let _ = task.await;
                 }
+                shared.handshakes.empty().await;
                 shared.roster.empty().await;
             };
-            let _ = timeout(shared.limits.drain, ended).await;
+            if timeout(shared.limits.drain, ended).await.is_err() {
+                shared.counters.limit(Limit::Drain, 1);
+            }
         });
+        // A file that does not let itself be read keeps nobody from ending.
+        runtime.shutdown_background();
     }
 }
 
@@ -122,8 +140,36 @@ pub(super) struct Shared {
     pub(super) counters: Arc<Counters>,
     pub(super) limits: Limits,
     pub(super) roster: Rc<Roster>,
+    /// Those whose handshake is not done; not in the roster yet.
+    pub(super) handshakes: Rc<Roster>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) worker: RefCell<Worker>,
+}
+
+impl Shared {
+    /// Finds a place for a connection that can ask now.
+    pub(super) fn let_in(&self, source: SocketAddr) -> Place {
+        let Limits { connections, connections_per_source, .. } = self.limits;
+        let (place, admission) =
+            self.roster.admit(source.ip().to_canonical(), now(), connections_per_source, connections);
+        if let Admission::Evicted(limit) = admission {
+            self.counters.event(Event::Evicted, 1);
+            self.counters.limit(limit, 1);
+        }
+        place
+    }
+
+    /// Finds a place for a connection that has to shake hands first.
+    pub(super) fn let_shake(&self, source: SocketAddr) -> Place {
+        let Limits { handshakes, connections_per_source, .. } = self.limits;
+        let (place, admission) =
+            self.handshakes.admit(source.ip().to_canonical(), now(), connections_per_source, handshakes);
+        if let Admission::Evicted(limit) = admission {
+            self.counters.event(Event::Evicted, 1);
+            self.counters.limit(if limit == Limit::Connections { Limit::Handshakes } else { limit }, 1);
+        }
+        place
+    }
 }
 
 /// What answering needs; borrowed between two waits, never across one.
@@ -134,9 +180,20 @@ pub(super) struct Worker {
     pub(super) received: Box<[u8]>,
     /// Where a response is written before its length is known.
     pub(super) response: Box<[u8]>,
+    /// Counts queries over QUIC, whose IDs are all 0: addresses are rotated by it in their place.
+    pub(super) turn: u16,
 }
 
-async fn accept(listener: TcpListener, shared: Rc<Shared>) {
+/// What stands between accepting a connection and answering on it.
+#[derive(Clone)]
+enum Gate {
+    /// Nothing.
+    Open,
+    /// A TLS handshake.
+    Tls(TlsAcceptor),
+}
+
+async fn accept(listener: TcpListener, gate: Gate, shared: Rc<Shared>) {
     let mut stop = shared.stop.clone();
     let mut failures = 0;
     loop {
@@ -148,7 +205,7 @@ async fn accept(listener: TcpListener, shared: Rc<Shared>) {
         match accepted {
             Ok((stream, _)) => {
                 failures = 0;
-                admit(stream, &shared);
+                admit(stream, &gate, &shared);
                 // Lets whoever was evicted go before the next comes.
                 tokio::task::yield_now().await;
             }
@@ -162,28 +219,31 @@ async fn accept(listener: TcpListener, shared: Rc<Shared>) {
     // Who had connected before the stop is still answered.
     let _ = timeout(QUIET, async {
         while let Ok((stream, _)) = listener.accept().await {
-            admit(stream, &shared);
+            admit(stream, &gate, &shared);
         }
     })
     .await;
 }
 
-fn admit(stream: TcpStream, shared: &Rc<Shared>) {
+fn admit(stream: TcpStream, gate: &Gate, shared: &Rc<Shared>) {
     shared.counters.event(Event::Accepted, 1);
     // A client that is gone again has no address.
-    let Ok(address) = stream.peer_addr() else {
+    let Some(source) = stream.peer_addr().ok().filter(|source| !is_silent(source.port())) else {
         shared.counters.event(Event::Closed, 1);
         return;
     };
     // Responses are written whole, so there is nothing to gather (RFC 7766 §8). Failing costs time, not answers.
     let _ = stream.set_nodelay(true);
-    let Limits { connections, connections_per_source, .. } = shared.limits;
-    let source = address.ip().to_canonical();
-    let (place, admission) = shared.roster.admit(source, now(), connections_per_source, connections);
-    if admission == Admission::Evicted {
-        shared.counters.event(Event::Evicted, 1);
+    match gate {
+        Gate::Open => {
+            let place = shared.let_in(source);
+            spawn_local(Connection::new(stream, Transport::Tcp, source, place, Rc::clone(shared)).run());
+        }
+        Gate::Tls(acceptor) => {
+            let place = shared.let_shake(source);
+            spawn_local(tls::converse(acceptor.clone(), stream, source, place, Rc::clone(shared)));
+        }
     }
-    spawn_local(Connection::new(stream, source, place, Rc::clone(shared)).run());
 }
 
 /// How long to wait after accepting failed, so many failures into a row. What belongs to the one connection that failed
@@ -223,6 +283,9 @@ const FREE_FAILURES: u32 = 64;
 
 /// The longest pause: a listener that can accept again does so within this.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Threads for reading certificates: one.
+const BLOCKING_THREADS: usize = 1;
 
 /// Octets that are received at once: some 300 queries, more than are answered at once.
 const RECEIVE_MAX: usize = 16 << 10;

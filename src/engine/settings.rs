@@ -1,0 +1,61 @@
+//! What an operator may have the server say of itself. Nothing, unless told: who asks needs none of it, and an attacker would like it.
+
+/// What the server says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// What tells this server from others at the same address: sent to those who ask by NSID (RFC 5001).
+    pub node_id: Option<Text>,
+    /// What `version.bind.` and `version.server.` say in class CH.
+    pub version: Option<Text>,
+    /// What `id.server.` and `hostname.bind.` say in class CH (RFC 4892).
+    pub identity: Option<Text>,
+    /// How long an idle TCP or TLS connection is kept, in units of 100 ms (RFC 7828 §3.1): sent to those who ask.
+    pub keepalive: Option<u16>,
+}
+
+impl Settings {
+    /// Says nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { node_id: None, version: None, identity: None, keepalive: None }
+    }
+}
+
+/// Octets that the operator chose: 1 to [`TEXT_MAX`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(Box<[u8]>);
+
+/// The most octets of a [`Text`]: with every option beside it, and the longest question before it, a response still has no more than 512
+/// octets.
+pub const TEXT_MAX: usize = 128;
+
+/// Why octets are no [`Text`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    /// There are none.
+    #[error("the text is empty")]
+    Empty,
+    /// There are more than [`TEXT_MAX`].
+    #[error("the text has more than {TEXT_MAX} octets")]
+    TooLong,
+}
+
+impl Text {
+    /// Takes octets as they are.
+    ///
+    /// # Errors
+    /// When there are none, or more than [`TEXT_MAX`].
+    pub fn new(octets: &[u8]) -> Result<Self, TextError> {
+        match octets.len() {
+            0 => Err(TextError::Empty),
+            1..=TEXT_MAX => Ok(Self(octets.into())),
+            _ => Err(TextError::TooLong),
+        }
+    }
+
+    /// The octets.
+    #[must_use]
+    pub const fn octets(&self) -> &[u8] {
+        &self.0
+    }
+}
