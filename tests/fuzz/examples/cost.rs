@@ -44,6 +44,10 @@ fn main() -> io::Result<()> {
 
 fn answer_all(inputs: &[(PathBuf, Vec<u8>)]) {
     let mut room = vec![0; 65_535];
+    // What is made once is made before anything is counted.
+    for (_, octets) in inputs {
+        black_box(Question::read(octets).and_then(|question| question.respond(&SNAPSHOT, &mut room)));
+    }
     for (_, octets) in inputs {
         if let Some(question) = Question::read(octets) {
             black_box(measured(&question, &mut room));
@@ -60,7 +64,8 @@ fn measured(question: &Question<'_>, room: &mut [u8]) -> Option<usize> {
 /// The instructions of each input, in order.
 fn count(home: &Path, inputs: &[(PathBuf, Vec<u8>)]) -> io::Result<Vec<u64>> {
     let status = Command::new("valgrind")
-        .args(["--quiet", "--tool=callgrind", "--toggle-collect=*cost*measured*", "--dump-after=*cost*measured*"])
+        .args(["--quiet", "--tool=callgrind"])
+        .args(["--toggle-collect=cost::measured", "--dump-after=cost::measured"])
         .arg(format!("--callgrind-out-file={}", home.join("count").display()))
         .arg(env::current_exe()?)
         .args(env::args_os().skip(1))

@@ -7,7 +7,7 @@ use std::path::Path;
 use spacedns_fuzz::world::CALLERS;
 
 /// Names of the world, one for each way that a query can go.
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 35] = [
     "web",
     "nobody",
     "_http._tcp.web",
@@ -38,6 +38,11 @@ const NAMES: [&str; 30] = [
     "1.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.0.0.0.0.0.0.a.0.0.0.0.0.d.f.ip6.arpa",
     "www.example.org",
     "",
+    "localhost",
+    "x.invalid",
+    "home.arpa",
+    "1.2.168.192.in-addr.arpa",
+    "_dns.resolver.arpa",
 ];
 
 /// Types, each asked of every name.
@@ -53,8 +58,8 @@ fn main() -> std::io::Result<()> {
         let edns = query(name, qtype, &opt(size, option));
         let caller = CALLER_OF[usize::from(number) % CALLER_OF.len()];
         write(&seeds, "decode", number, &edns)?;
-        write(&seeds, "respond", number, &[&[caller, 4, 0, number], &plain[..]].concat())?;
-        write(&seeds, "respond", 100 + number, &[&[caller, 1 | number << 1 & 2, 0, 0], &edns[..]].concat())?;
+        write(&seeds, "respond", number, &[&[caller, 8, 0, number], &plain[..]].concat())?;
+        write(&seeds, "respond", 100 + number, &[&[caller, 1 | number << 1 & 6, 0, 0], &edns[..]].concat())?;
         let pieces = [frame(&plain), frame(&edns)].concat();
         let pieces: Vec<u8> = match number % 3 {
             0 => pieces.chunks(255).flat_map(piece).collect(),

@@ -14,7 +14,7 @@ use spacedns::engine::{Recursion, Transport, Trust};
 use spacedns::publish::Publisher;
 use spacedns::serve::{Config, Running, bind, start};
 
-use crate::respond::Question;
+use crate::respond::{Question, SILENT};
 use crate::world::SNAPSHOT;
 
 struct Server {
@@ -106,6 +106,8 @@ fn expected(stream: &[u8]) -> Expected {
             transport: Transport::Tcp,
             recursion: Recursion::Unavailable,
             turn: 0,
+            settings: &SILENT,
+            secrets: None,
             query,
         };
         let Some(length) = question.respond(&SNAPSHOT, &mut room) else {

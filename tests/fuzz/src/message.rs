@@ -73,13 +73,17 @@ impl<'r> Response<'r> {
         self.flags() & 0x000f
     }
 
-    /// The fewest octets in which all that matters of this would be: no additional records, no text in an extended error.
+    /// The fewest octets in which all that matters of this would be: no additional records, no text in an extended error, and nothing that
+    /// is said over streams alone (keepalive and padding).
     #[must_use]
     pub fn length_min(&self) -> usize {
         let records: usize = self.records.iter().filter(|record| record.section < 3).map(|record| record.length).sum();
-        let options = self.options.as_ref().map_or(0, |options| {
-            11 + options.iter().map(|(code, data)| 4 + if *code == 15 { 2 } else { data.len() }).sum::<usize>()
-        });
+        let length = |(code, data): &(u16, &[u8])| match code {
+            11 | 12 => 0,
+            15 => 6,
+            _ => 4 + data.len(),
+        };
+        let options = self.options.as_ref().map_or(0, |options| 11 + options.iter().map(length).sum::<usize>());
         12 + self.question.len() + records + options
     }
 
@@ -99,7 +103,8 @@ impl<'r> Response<'r> {
             self.options = Some(options(&self.octets[rdata..end]));
             return end;
         }
-        assert_eq!(self.word(head + 2), 1, "a record of class IN");
+        let class = if rtype == 16 { 3 } else { 1 };
+        assert_eq!(self.word(head + 2), class, "class IN, but for the texts of class CH");
         let data_end = match rtype {
             1 => rdata + 4,
             28 => rdata + 16,

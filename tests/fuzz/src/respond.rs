@@ -4,9 +4,10 @@
 
 use std::cell::RefCell;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use hickory_proto::op::Message;
-use spacedns::engine::{self, Ask, Recursion, Transport, Trust, Verdict};
+use spacedns::engine::{self, Ask, Recursion, Secrets, Settings, Text, Transport, Trust, Verdict};
 use spacedns::wire::Query;
 use spacedns::zone::Snapshot;
 
@@ -26,6 +27,10 @@ pub struct Question<'q> {
     pub recursion: Recursion,
     /// Added to the ID where addresses are rotated.
     pub turn: u16,
+    /// What the server says of itself.
+    pub settings: &'q Settings,
+    /// What it makes cookies with.
+    pub secrets: Option<&'q Secrets>,
     /// The query's octets.
     pub query: &'q [u8],
 }
@@ -38,8 +43,10 @@ impl<'q> Question<'q> {
         Some(Self {
             source: CALLERS[usize::from(*caller) % CALLERS.len()],
             trust: if how & 1 == 0 { Trust::Nobody } else { Trust::Forwarder },
-            transport: if how & 2 == 0 { Transport::Udp } else { Transport::Tcp },
-            recursion: if how & 4 == 0 { Recursion::Unavailable } else { Recursion::Available },
+            transport: TRANSPORTS[usize::from(how >> 1 & 3)],
+            recursion: if how & 8 == 0 { Recursion::Unavailable } else { Recursion::Available },
+            settings: if how & 16 == 0 { &TALKATIVE } else { &SILENT },
+            secrets: (how & 32 == 0).then_some(&SECRETS),
             turn: u16::from_be_bytes([*high, *low]),
             query,
         })
@@ -47,9 +54,9 @@ impl<'q> Question<'q> {
 
     /// What the engine is told. The one place that makes it.
     #[must_use]
-    pub const fn ask(&self) -> Ask {
-        let Self { source, trust, transport, recursion, turn, .. } = *self;
-        Ask { source, trust, transport, turn, recursion }
+    pub const fn ask(&self) -> Ask<'q> {
+        let Self { source, trust, transport, recursion, turn, settings, secrets, .. } = *self;
+        Ask { source, trust, transport, turn, recursion, settings, secrets, now: NOW }
     }
 
     /// The response, as it is sent where there is no upstream.
@@ -72,7 +79,7 @@ impl<'q> Question<'q> {
         let _ = query.read(BEFORE);
         let verdict = match query.read(self.query) {
             Ok(()) => engine::answer(snapshot, &self.ask(), self.query, &query, response),
-            Err(unreadable) => engine::reject(unreadable, response),
+            Err(unreadable) => engine::reject(&self.ask(), unreadable, response),
         };
         match verdict {
             Verdict::Send(length) => Some(length),
@@ -84,6 +91,22 @@ impl<'q> Question<'q> {
         }
     }
 }
+
+const TRANSPORTS: [Transport; 4] = [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Quic];
+
+/// A server that says all it can, in as many octets as it may.
+static TALKATIVE: LazyLock<Settings> = LazyLock::new(|| {
+    let text = |octet| Some(Text::new(&[octet; engine::TEXT_MAX]).expect("as long as it may be"));
+    Settings { node_id: text(b'n'), version: text(b'v'), identity: text(b'i'), keepalive: Some(100) }
+});
+
+/// A server that says nothing of itself.
+pub static SILENT: Settings = Settings::new();
+
+static SECRETS: Secrets = Secrets { current: *b"as secret as can", previous: Some(*b"what it was once") };
+
+/// When cookies are made.
+const NOW: u32 = 1_795_192_782;
 
 thread_local! {
     static ROOMS: RefCell<[Vec<u8>; 3]> = RefCell::new([vec![0; 65_535], vec![0xff; 65_535], vec![0; 65_535]]);
@@ -147,7 +170,7 @@ fn hold(question: &Question<'_>, octets: &[u8], stream: &mut [u8]) {
 /// The most octets: what the client takes, and 1232, on UDP.
 fn limit(question: &Question<'_>, response: &Response<'_>) -> usize {
     if question.transport != Transport::Udp {
-        return 65_535;
+        return usize::from(u16::MAX);
     }
     let mut query = Query::new();
     match (query.read(question.query), query.edns, &response.options) {
@@ -183,6 +206,9 @@ fn hold_authority(response: &Response<'_>) {
     if is_authoritative {
         assert!(matches!(response.rcode(), 0 | 3), "AA with rcode {}", response.rcode());
         assert!(is_ours(response.question), "AA on a name that is not ours");
+        if response.question.ends_with(&[0, CHAOS]) {
+            return;
+        }
         // RFC 2308 §2: negative answers have their SOA.
         assert!(truncated && response.records.is_empty() || (answers == 0) == (soas == 1), "an answer, or an SOA");
         assert!(response.rcode() == 0 || answers == 0, "NXDOMAIN with answers");
@@ -204,8 +230,17 @@ fn hold_truncation(question: &Question<'_>, length: usize, response: &Response<'
     assert!(whole.length_min() > limit, "TC without need: {} octets would do of {limit}", whole.length_min());
 }
 
+/// The class in which servers are asked about themselves.
+const CHAOS: u8 = 3;
+
 /// Whether a question's name may be ours.
 fn is_ours(question: &[u8]) -> bool {
+    if question.ends_with(&[0, CHAOS]) {
+        let about: [&[u8]; 4] =
+            [b"\x07version\x04bind", b"\x07version\x06server", b"\x02id\x06server", b"\x08hostname\x04bind"];
+        let name = question.to_ascii_lowercase();
+        return about.iter().any(|about| name.starts_with(about));
+    }
     let wire = &question[..question.len() - 4];
     let labels: Vec<&[u8]> = {
         let mut labels = Vec::new();
