@@ -40,6 +40,8 @@ pub(crate) struct Owner {
     unpublished: Option<Snapshot>,
     /// What was said of faults between files.
     told: BTreeSet<FileFault>,
+    /// How often these had changed then.
+    told_changes: u64,
 }
 
 impl Owner {
@@ -65,6 +67,7 @@ impl Owner {
             ready_by: None,
             unpublished: None,
             told: BTreeSet::new(),
+            told_changes: 0,
         }
     }
 
@@ -217,6 +220,10 @@ impl Owner {
 
     /// Says once of each fault between files that it is there.
     fn tell_conflicts(&mut self) {
+        let changes = self.registry.fault_changes();
+        if std::mem::replace(&mut self.told_changes, changes) == changes {
+            return;
+        }
         let faults: BTreeSet<FileFault> = self.registry.faults().into_iter().collect();
         for FileFault { file, fault } in faults.difference(&self.told) {
             warn!("{file}:{fault}");

@@ -9,9 +9,11 @@
 mod arrows;
 mod cli;
 mod compiling;
+mod compliance;
 mod differential;
 mod examples;
 mod explain;
+mod large_sets;
 mod message;
 mod process;
 mod reload;
