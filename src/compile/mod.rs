@@ -185,8 +185,8 @@ fn compile_address(registry: &Registry, address: IpAddr, next: &mut Snapshot) ->
 fn compile_ranges(registry: &Registry) -> Ranges {
     let mut rules = Vec::new();
     for (network, app) in registry.lans() {
-        if let Some(state) = registry.app(app) {
-            rules.push(Rule { network, rank: 0, view: View { space: state.space, lan: Lan::App(app) } });
+        if let Some(space) = registry.space_of(app) {
+            rules.push(Rule { network, rank: 0, view: View { space, lan: Lan::App(app) } });
         }
     }
     for (space, state) in registry.spaces() {

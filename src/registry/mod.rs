@@ -374,6 +374,12 @@ impl Registry {
         self.app_ids.get(&(space, label.clone())).copied()
     }
 
+    /// The space that an app is in, without resolving the app.
+    #[must_use]
+    pub fn space_of(&self, id: AppId) -> Option<SpaceId> {
+        Some(self.apps.get(&id)?.space)
+    }
+
     /// An app as it is now, resolved from its documents and claims.
     #[must_use]
     pub fn app(&self, id: AppId) -> Option<AppState> {

@@ -179,16 +179,17 @@ impl Owner {
     fn rebuild(&mut self) {
         let now = (self.clock)();
         let mut contents = self.unpublished.take();
-        if self.registry.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
-            let touched = self.registry.advance(now);
-            contents = self.compile(&touched, contents);
-        }
         let changes = self.files.due(now);
         let changed: Vec<Arc<str>> = changes.iter().map(|change| Arc::clone(&change.file)).collect();
         if !changes.is_empty() {
             let touched = self.registry.apply(changes, now);
             contents = self.compile(&touched, contents);
             self.tell_conflicts();
+        }
+        // After the files: a lease that was renewed while this thread was held up has not run out.
+        if self.registry.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
+            let touched = self.registry.advance(now);
+            contents = self.compile(&touched, contents);
         }
         let starting = self.publisher.current().readiness == Readiness::Starting;
         if starting && self.ready_by.is_none_or(|by| now.monotonic < by && self.files.is_settling()) {
