@@ -101,14 +101,14 @@ impl Runtime {
             for listener in tcp {
                 accepting.push(spawn_local(accept(listener, Gate::Open, Rc::clone(&shared))));
             }
-            for listener in tls {
-                let gate = encryption.as_ref().map_or(Gate::Open, |encryption| Gate::Tls(encryption.acceptor.clone()));
-                accepting.push(spawn_local(accept(listener, gate, Rc::clone(&shared))));
-            }
             for endpoint in quic {
                 accepting.push(spawn_local(quic::accept(endpoint, Rc::clone(&shared))));
             }
             if let Some(encryption) = &encryption {
+                for listener in tls {
+                    let gate = Gate::Tls(encryption.acceptor.clone());
+                    accepting.push(spawn_local(accept(listener, gate, Rc::clone(&shared))));
+                }
                 accepting.push(spawn_local(certificate::follow(
                     encryption.credentials.clone(),
                     Arc::clone(&shared.counters),
