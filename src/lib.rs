@@ -29,6 +29,7 @@ pub mod compile;
 pub mod control;
 pub mod engine;
 pub mod explain;
+pub mod forward;
 pub mod name;
 pub mod observe;
 pub mod publish;

@@ -51,7 +51,7 @@ pub(super) fn write(
 }
 
 /// What OPT says to a client whose own could be read.
-fn opt<'o>(
+pub(super) fn opt<'o>(
     edns: &Edns,
     ask: &Ask<'o>,
     subnet: Option<Subnet>,
@@ -116,7 +116,7 @@ const NOT_AUTHORITATIVE: Explanation<'static> =
     Explanation { code: InfoCode::NOT_AUTHORITATIVE, text: &"not a name of ours, and no recursion" };
 
 /// The most octets that the response may have.
-fn limit(ask: &Ask<'_>, query: &Query) -> usize {
+pub(super) fn limit(ask: &Ask<'_>, query: &Query) -> usize {
     match ask.transport {
         Transport::Udp => {
             let offered = query.edns.map_or(UDP_RESPONSE_MIN, |edns| edns.udp_size);
