@@ -41,12 +41,8 @@ impl Reading {
     pub(super) fn of(message: &[u8], question_end: usize) -> Option<Self> {
         let header = Header::read(message)?;
         let [_, low] = header.flags.0.to_be_bytes();
-        let mut reading = Self {
-            flags: header.flags,
-            rcode: Rcode(u16::from(low & 0x0f)),
-            has_opt: false,
-            records: Vec::new(),
-        };
+        let mut reading =
+            Self { flags: header.flags, rcode: Rcode(u16::from(low & 0x0f)), has_opt: false, records: Vec::new() };
         let mut at = question_end;
         for (section, count) in [
             (Section::Answer, header.answers),

@@ -314,8 +314,7 @@ mod tests {
     #[test]
     fn the_hosts_list_is_read_as_glibc_reads_it() {
         let routes = routes(&["resolv.conf"]).unwrap();
-        let addresses: Vec<String> =
-            routes.all()[0].servers.iter().map(|server| server.address.to_string()).collect();
+        let addresses: Vec<String> = routes.all()[0].servers.iter().map(|server| server.address.to_string()).collect();
         assert_eq!(addresses, ["192.0.2.1:53", "[2001:db8::1]:53"]);
     }
 

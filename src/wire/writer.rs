@@ -60,7 +60,9 @@ pub enum Age {
 }
 
 impl Age {
-    fn apply(self, ttl: u32) -> u32 {
+    /// What becomes of this TTL.
+    #[must_use]
+    pub fn of(self, ttl: u32) -> u32 {
         match self {
             Self::Counting(_) if ttl == 0 => 0,
             Self::Counting(seconds) => ttl.saturating_sub(seconds).max(1),
@@ -305,10 +307,9 @@ impl<'r> Writer<'r> {
             let place = start + usize::from(*place);
             // The last are those of records that were left out.
             let end = self.at;
-            if let Some(ttl) =
-                self.response.get_mut(..end).and_then(|all| all.get_mut(place..)?.first_chunk_mut::<4>())
+            if let Some(ttl) = self.response.get_mut(..end).and_then(|all| all.get_mut(place..)?.first_chunk_mut::<4>())
             {
-                *ttl = relay.age.apply(u32::from_be_bytes(*ttl)).to_be_bytes();
+                *ttl = relay.age.of(u32::from_be_bytes(*ttl)).to_be_bytes();
             }
         }
         (self.answers, self.authorities, self.additionals) = (answers, authorities, additionals);
