@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(query.octets[..12], [7, 9, 0x01, 0x10, 0, 1, 0, 0, 0, 0, 0, 1]);
         assert_eq!(
             query.octets[12..],
-            *b"\x03wWw\x07ExAmPlE\x00\x00\x01\x00\x01\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00"
+            *b"\x03wWw\x07eXaMpLe\x00\x00\x01\x00\x01\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00"
         );
         assert_eq!(outgoing(Edns::Without).octets.len(), 12 + 13 + 4);
     }
