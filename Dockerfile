@@ -7,6 +7,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY tests tests
+COPY benches benches
 # glibc is linked in: nothing in here looks up a name or a user, which is what a static glibc could not do.
 # The target is named so that the flag holds for the binary and not for build scripts and macros.
 RUN target="$(rustc -vV | sed -n 's/^host: //p')" \

@@ -46,7 +46,7 @@ fn gate(state: &AppState, space: &SpaceState, components: &[Component]) -> Gate 
     };
     let found = components.iter().zip(0..).find(|(component, _)| component.label == *web);
     let Some((component, index)) = found else {
-        return closed(format!("{}: no {web} instance was ever registered", state.label));
+        return closed(format!("{}: no {web} instance is registered", state.label));
     };
     if component.up.is_empty() {
         Gate::Closed(component.closed.clone())

@@ -125,6 +125,7 @@ impl Ancestors {
 /// The entry of a name that an app holds.
 fn owner(registry: &Registry, next: &Snapshot, key: &(SpaceId, Name)) -> Option<NameEntry> {
     let app = registry.name_holder(key.0, &key.1)?;
-    let owner = next.apps.at(app)?.owners.iter().position(|owner| owner.name == key.1)?;
+    // The registry gives owners in order, without repeats.
+    let owner = next.apps.at(app)?.owners.binary_search_by(|owner| owner.name.cmp(&key.1)).ok()?;
     Some(NameEntry::Owner { app, owner: u16::try_from(owner).ok()? })
 }

@@ -75,10 +75,14 @@ impl Inquiry<'_> {
     /// Whether the app is internally routed, and why.
     pub(super) fn explain_routed(&mut self, state: &AppState) {
         let is = if state.internal_routing { "is" } else { "is not" };
-        let said = state.internal_routing_source.is_some();
-        let why = if said { "it says so itself" } else { "the default of its space" };
-        let of_space = || self.registry.space(state.space)?.source.clone();
-        let source = state.internal_routing_source.clone().or_else(of_space);
+        let space = self.registry.space(state.space);
+        let by_default = space.is_some_and(|space| space.spec.internal_routing == state.internal_routing);
+        let (why, source) = match &state.internal_routing_source {
+            Some(source) => ("it says so itself", Some(source.clone())),
+            None if state.declared.is_none() => ("no app spec and no settings declare it", None),
+            None if by_default => ("the default of its space", space.and_then(|space| space.source.clone())),
+            None => ("as it was created, which cannot be changed", state.declared.clone()),
+        };
         self.say(Subject::App, format!("{} {is} internally routed: {why}", state.label), source);
     }
 

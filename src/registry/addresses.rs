@@ -38,6 +38,14 @@ pub(super) enum Sharing {
     Sole,
 }
 
+/// A registration that lost an address to another app, or has it back.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) identity: Identity,
+    /// Its addresses, where its standing changed; none where only the words of its fault may have.
+    pub(super) moved: Vec<IpAddr>,
+}
+
 /// Every address claimed, and by whom.
 #[derive(Debug)]
 pub(super) struct Addresses {
@@ -96,9 +104,9 @@ impl Addresses {
         over
     }
 
-    /// Decides again who holds `changed` and all that hangs together with it; yields whose standing changed, with an address
-    /// each.
-    pub(super) fn settle(&mut self, changed: &BTreeSet<IpAddr>) -> Vec<(Identity, Vec<IpAddr>)> {
+    /// Decides again who holds `changed` and all that hangs together with it; yields everyone whose standing changed, and everyone
+    /// who is displaced still: by whom, or from where, may read otherwise now.
+    pub(super) fn settle(&mut self, changed: &BTreeSet<IpAddr>) -> Vec<Settled> {
         let mut reached: BTreeMap<Identity, Claim> = BTreeMap::new();
         let mut pending: Vec<IpAddr> = changed.iter().copied().collect();
         let mut seen: BTreeSet<IpAddr> = changed.clone();
@@ -115,7 +123,7 @@ impl Addresses {
         let mut order: Vec<(&Identity, &Claim)> = reached.iter().collect();
         order.sort_by(|(_, a), (_, b)| b.newness.cmp(&a.newness));
         let mut held: HashMap<IpAddr, Vec<(&Identity, Sharing)>> = HashMap::new();
-        let mut moved = Vec::new();
+        let mut settled = Vec::new();
         for (identity, claim) in order {
             let lost = claim.addresses.iter().find_map(|address| {
                 let others = held.get(address)?;
@@ -129,15 +137,17 @@ impl Addresses {
                     held.entry(*address).or_default().push((identity, claim.sharing));
                 }
             }
-            if self.displaced.get(identity) != lost.as_ref() {
-                match lost {
-                    Some(lost) => _ = self.displaced.insert(identity.clone(), lost),
-                    None => _ = self.displaced.remove(identity),
-                }
-                moved.push((identity.clone(), claim.addresses.clone()));
+            let moved = self.displaced.get(identity) != lost.as_ref();
+            if moved || lost.is_some() {
+                let moved = if moved { claim.addresses.clone() } else { Vec::new() };
+                settled.push(Settled { identity: identity.clone(), moved });
+            }
+            match lost {
+                Some(lost) => _ = self.displaced.insert(identity.clone(), lost),
+                None => _ = self.displaced.remove(identity),
             }
         }
-        moved
+        settled
     }
 
     /// Who took which address from a registration, if someone did.

@@ -11,7 +11,7 @@ use super::addresses::{Claim, Sharing};
 use super::claims::Moved;
 use super::deadlines::Deadline;
 use super::gather::{Gathered, wanted_lans};
-use super::names::{names_of, report_misplaced_names};
+use super::names::{names_of, owner_called, report_misplaced_names};
 use super::state::{AppState, ComponentState, InstanceState, OwnerState, Standing};
 use super::{AppEntry, AppId, Concern, Findings, NUMBERS_MAX, Registry, Source, SpaceState};
 use crate::name::Label;
@@ -19,6 +19,10 @@ use crate::spec::{Audience, ComponentKind, ComponentSpec};
 
 /// The most instances of one component that are taken: what fits in 64 KiB (design §4.1).
 const INSTANCES_MAX: usize = 1_000;
+/// The most components of one app that are taken, and the most whose numbers are remembered: `spec` takes as many of one document.
+const COMPONENTS_MAX: usize = 1_000;
+/// The most instances of one app that have a node because a quantity declares them; further ones have it once registered.
+const DECLARED_MAX: u32 = 10_000;
 
 impl Registry {
     /// An app from its documents and claims, and what is wrong with it.
@@ -35,18 +39,20 @@ impl Registry {
         let lans = wanted_lans(&gathered);
         let declared_by = self.spec_in_force(entry).map(|contribution| Arc::clone(&contribution.file));
         let is_declared = gathered.declared.is_some();
-        let created_routed = is_declared.then(|| {
+        let routed = is_declared.then(|| {
             let said = gathered.internal_routing.as_ref().map(|(value, _)| *value);
             entry.created_routed.or(said).unwrap_or_else(|| space.is_some_and(|space| space.spec.internal_routing))
         });
-        let wanted = if created_routed == Some(true) { names_of(entry, &gathered, space) } else { Vec::new() };
+        // A topology does not say whether its app is routed, and so does not settle it either (design §2.4).
+        let created_routed = if gathered.is_created { routed } else { entry.created_routed.filter(|_| is_declared) };
+        let wanted = if routed == Some(true) { names_of(entry, &gathered, space) } else { Vec::new() };
         let (state, findings) = self.assemble(id, entry, gathered, space);
         let claims = self.address_claims(entry, &state);
         let (space, old) = (entry.space, entry.wanted.clone());
         let (old_lans, contributions) = (entry.lans.clone(), entry.contributions.is_empty());
         for owner in &old {
             let key = (space, owner.name.clone());
-            if !wanted.iter().any(|new| new.name == owner.name) {
+            if owner_called(&wanted, &owner.name).is_none() {
                 if self.names.holder(&key) == Some(id) {
                     moved.given_up.insert(key.clone(), owner.kind);
                 }
@@ -89,8 +95,11 @@ impl Registry {
     /// deploy and the first of the next its names must not be NXDOMAIN, which Java caches for ten seconds.
     fn forget_later(&mut self, id: AppId) {
         let Some(entry) = self.apps.get_mut(&id) else { return };
-        if entry.ever_declared || self.tombstone.is_zero() {
+        // The number of a space that is gone is given to another one day.
+        let is_homeless = self.spaces.at(entry.space).is_none();
+        if entry.ever_declared || self.tombstone.is_zero() || is_homeless {
             entry.numbers.clear();
+            self.deadlines.withdraw(entry.forget_at.take(), Deadline::Forget(id));
         } else if !entry.numbers.is_empty() && entry.forget_at.is_none() {
             let at = self.now.monotonic.saturating_add(self.tombstone);
             entry.forget_at = Some(at);
@@ -106,9 +115,14 @@ impl Registry {
         space: Option<&SpaceState>,
     ) -> (AppState, Findings) {
         let internal_routing = internal_routing(entry, &mut gathered, space);
-        let mut components = components_of(&gathered);
+        let mut components = components_of(&mut gathered);
         let has_lists = gathered.has_lists();
+        let mut untaken = Vec::new();
         for ((label, number), registered) in &gathered.instances {
+            if components.len() >= COMPONENTS_MAX && !components.contains_key(*label) {
+                untaken.push((*label, &registered.source));
+                continue;
+            }
             let component = components
                 .entry((*label).clone())
                 .or_insert_with(|| ComponentState::undeclared(&gathered, label, has_lists));
@@ -133,6 +147,16 @@ impl Registry {
                 },
             );
         }
+        if let Some((label, source)) = untaken.first() {
+            gathered.findings.faults.push(source.fault(
+                "component",
+                format!(
+                    "the app has more than {COMPONENTS_MAX} components; {} registrations, as that of {label}, are not taken",
+                    untaken.len()
+                ),
+                "remove the registrations of components that are no more, or divide the app".to_owned(),
+            ));
+        }
         for (label, numbers) in &entry.numbers {
             let component = components
                 .entry(label.clone())
@@ -141,8 +165,10 @@ impl Registry {
                 component.instances.entry(*number).or_insert_with(InstanceState::unregistered);
             }
         }
+        let mut left = DECLARED_MAX;
         for component in components.values_mut() {
-            let declared = component.quantity.unwrap_or(0).min(u32::try_from(INSTANCES_MAX).unwrap_or(u32::MAX));
+            let declared = component.quantity.unwrap_or(0).min(left);
+            left -= declared;
             for number in 1..=declared {
                 component.instances.entry(number).or_insert_with(InstanceState::unregistered);
             }
@@ -154,8 +180,8 @@ impl Registry {
             None => Audience::Space,
         };
         let holds = |owner: &&OwnerState| self.names.holder(&(entry.space, owner.name.clone())) == Some(id);
-        if let Some(space) = space {
-            report_misplaced_names(&mut gathered, space);
+        if let Some(space) = space.filter(|_| internal_routing) {
+            report_misplaced_names(entry, &mut gathered, space);
         }
         let state = AppState {
             id,
@@ -163,7 +189,11 @@ impl Registry {
             label: entry.label.clone(),
             declared: gathered.declared.clone(),
             internal_routing,
-            internal_routing_source: gathered.internal_routing.as_ref().map(|(_, source)| source.clone()),
+            internal_routing_source: gathered
+                .internal_routing
+                .as_ref()
+                .filter(|(said, _)| *said == internal_routing)
+                .map(|(_, source)| source.clone()),
             audience,
             audience_source: gathered.discovery.as_ref().map(|(_, source)| source.clone()),
             archived: gathered.archive.as_ref().filter(|(archive, _)| *archive).map(|(_, source)| source.clone()),
@@ -210,6 +240,16 @@ impl AppEntry {
             while numbers.len() > NUMBERS_MAX {
                 numbers.pop_first();
             }
+        }
+        // Of components that come under ever new names, those that are gone are forgotten again.
+        let is_gone = |label: &&Label| {
+            let component = state.components.get(*label);
+            component.is_none_or(|component| component.instances.values().all(|instance| instance.source.is_none()))
+        };
+        while self.numbers.len() > COMPONENTS_MAX
+            && let Some(gone) = self.numbers.keys().find(is_gone).cloned()
+        {
+            self.numbers.remove(&gone);
         }
     }
 }
@@ -277,7 +317,7 @@ fn internal_routing(entry: &AppEntry, gathered: &mut Gathered<'_>, space: Option
     }
 }
 
-fn components_of(gathered: &Gathered<'_>) -> BTreeMap<Label, ComponentState> {
+fn components_of(gathered: &mut Gathered<'_>) -> BTreeMap<Label, ComponentState> {
     let state = |(label, (spec, source)): (&&Label, &(ComponentSpec, Source))| {
         let has_bare_name = match spec.kind {
             ComponentKind::Service => true,
@@ -286,7 +326,14 @@ fn components_of(gathered: &Gathered<'_>) -> BTreeMap<Label, ComponentState> {
         };
         ((*label).clone(), ComponentState::declared(spec, source, has_bare_name))
     };
-    gathered.components.iter().map(state).collect()
+    if let Some((label, (_, source))) = gathered.components.iter().nth(COMPONENTS_MAX) {
+        gathered.findings.faults.push(source.fault(
+            "",
+            format!("the app has more than {COMPONENTS_MAX} components; {label} and those after it are not taken"),
+            "divide the app".to_owned(),
+        ));
+    }
+    gathered.components.iter().take(COMPONENTS_MAX).map(state).collect()
 }
 
 /// The component that gates the app's hostnames (design §4.2).
@@ -295,18 +342,21 @@ fn web_component(gathered: &mut Gathered<'_>, components: &BTreeMap<Label, Compo
     if let Some(web) = Label::from_octets(WEB).ok().filter(routable) {
         return Some(web);
     }
+    // Without lists every component is a process type, and one that is not there yet may be registered at any time.
+    let may_come = gathered.declared.is_some() && !gathered.has_lists();
     if let Some((named, source)) = &gathered.web {
-        if routable(named) {
+        if routable(named) || may_come {
             return Some((*named).clone());
         }
-        if gathered.has_lists() {
-            gathered.findings.faults.push(source.fault(
-                "web",
-                format!("the app has no service called {named}"),
-                "name one of its `services`".to_owned(),
-            ));
-        }
+        gathered.findings.faults.push(source.fault(
+            "web",
+            format!("the app has no service called {named}"),
+            "name one of its `services`".to_owned(),
+        ));
         return None;
+    }
+    if may_come {
+        return Label::from_octets(WEB).ok();
     }
     let mut with_http = components
         .iter()

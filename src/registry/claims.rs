@@ -6,10 +6,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::addresses::Identity;
+use super::addresses::{Identity, Settled};
 use super::deadlines::Deadline;
-use super::{AppId, Concern, Findings, OwnerKind, Registry, SpaceId, TOMBSTONES_MAX, Tombstone, Touched};
-use crate::name::{Label, Name};
+use super::names::owner_called;
+use super::{AppId, AppState, Concern, Findings, OwnerKind, Registry, SpaceId, TOMBSTONES_MAX, Tombstone, Touched};
+use crate::name::Name;
 
 /// Who wants each key, and who has it.
 #[derive(Debug)]
@@ -78,17 +79,11 @@ impl Registry {
     /// Decides who has a name; whoever gains or loses it is touched.
     pub(super) fn settle_name(&mut self, key: (SpaceId, Name), touched: &mut Touched) {
         let apps = &self.apps;
-        let source_of = |app: AppId| {
-            apps.get(&app)?
-                .wanted
-                .iter()
-                .find(|owner| owner.name == key.1)
-                .map(|owner| (owner.source.clone(), owner.kind))
-        };
-        let (before, after, wanting) = self.names.settle(&key, |app| source_of(app).map(|(source, _)| source));
+        let source_of = |app: AppId| owner_called(&apps.get(&app)?.wanted, &key.1).map(|owner| owner.source.clone());
+        let (before, after, wanting) = self.names.settle(&key, source_of);
         let mut findings = Findings::default();
-        if let Some((holding, _)) = after.and_then(source_of) {
-            for (source, _) in wanting.iter().filter(|app| Some(**app) != after).filter_map(|app| source_of(*app)) {
+        if let Some(holding) = after.and_then(source_of) {
+            for source in wanting.iter().filter(|app| Some(**app) != after).filter_map(|app| source_of(*app)) {
                 findings.faults.push(source.fault(
                     "",
                     format!("{} is held by another app already ({holding})", key.1),
@@ -149,20 +144,28 @@ impl Registry {
         touched.ranges |= before != after;
     }
 
-    /// Reports who lost an address to whom, and touches them.
-    pub(super) fn settle_displaced(&mut self, moved: Vec<(Identity, Vec<IpAddr>)>, touched: &mut Touched) {
-        for (identity, addresses) in moved {
-            touched.apps.insert(identity.0);
-            touched.addresses.extend(addresses);
-            self.report_displaced(&identity);
+    /// Reports who lost an address to whom, and touches those whose standing changed.
+    pub(super) fn settle_displaced(&mut self, settled: Vec<Settled>, touched: &mut Touched) {
+        // An app may lose a thousand addresses at once, and is resolved once for all of them.
+        let mut states = BTreeMap::new();
+        for Settled { identity, moved } in settled {
+            if !moved.is_empty() {
+                touched.apps.insert(identity.0);
+                touched.addresses.extend(moved);
+            }
+            self.report_displaced(&identity, &mut states);
         }
     }
 
     /// States the fault of a registration that lost an address, or takes it back.
-    fn report_displaced(&mut self, identity: &Identity) {
+    fn report_displaced(&mut self, identity: &Identity, states: &mut BTreeMap<AppId, Option<AppState>>) {
+        let mut source_of = |(app, component, number): &Identity| {
+            let state = states.entry(*app).or_insert_with(|| self.app(*app)).as_ref()?;
+            state.components.get(component)?.instances.get(number)?.source.clone()
+        };
         let mut findings = Findings::default();
         if let Some((address, winner)) = self.addresses.displaced(identity)
-            && let (Some(loser), Some(holder)) = (self.source_of(identity), self.source_of(winner))
+            && let (Some(loser), Some(holder)) = (source_of(identity), source_of(winner))
         {
             findings.faults.push(loser.fault(
                 "address",
@@ -172,10 +175,5 @@ impl Registry {
             ));
         }
         self.replace_findings(Concern::Address(identity.0, identity.1.clone(), identity.2), findings);
-    }
-
-    fn source_of(&self, (app, component, number): &(AppId, Label, u32)) -> Option<super::Source> {
-        let state = self.app(*app)?;
-        state.components.get(component)?.instances.get(number)?.source.clone()
     }
 }

@@ -143,11 +143,11 @@ impl Registry {
         touched.apps.extend(self.apps.keys());
     }
 
-    /// Grants every lease of a file anew.
-    pub(super) fn renew(&mut self, file: &Arc<str>, modified: u128, touched: &mut Touched) {
+    /// Grants every lease of a file anew. Its registrations grow no newer by that: nobody loses an instance or an address to
+    /// a file that says what it said before.
+    pub(super) fn renew(&mut self, file: &Arc<str>, touched: &mut Touched) {
         let Some(entry) = self.files.get_mut(file) else { return };
         entry.renewed = self.now.monotonic;
-        entry.modified = modified;
         self.deadlines.withdraw(entry.deadline.take(), Deadline::Lease(Arc::clone(file)));
         if !std::mem::take(&mut entry.lapsed).is_empty() {
             self.touch_apps_of(file, touched);

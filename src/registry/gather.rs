@@ -22,6 +22,8 @@ pub(super) type Said<T> = (T, Source);
 #[derive(Default)]
 pub(super) struct Gathered<'a> {
     pub(super) declared: Option<Source>,
+    /// Whether a document declares it that could have said `internal_routing`, as a topology cannot.
+    pub(super) is_created: bool,
     pub(super) internal_routing: Option<Said<bool>>,
     pub(super) hostnames: Option<Said<&'a [At<Name>]>>,
     pub(super) domains: Option<Said<&'a [At<DomainSpec>]>>,
@@ -169,6 +171,7 @@ impl<'a> Gathered<'a> {
             self.declare_component(component, source(component.name.place));
         }
         let declares = app.role == Role::Spec || !app.components.is_empty() || !is_silent(settings);
+        self.is_created |= declares;
         if declares && self.declared.is_none() {
             self.declared = Some(source(app.app.place));
         }

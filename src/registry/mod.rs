@@ -21,6 +21,8 @@ mod gather;
 mod names;
 mod spaces;
 mod state;
+#[cfg(test)]
+mod tests;
 mod timestamp;
 mod topology;
 
@@ -154,6 +156,7 @@ pub struct Registry {
 #[derive(Debug)]
 struct File {
     documents: Vec<Document>,
+    /// When these documents were written, in nanoseconds since 1970; a renewal leaves it as it is.
     modified: u128,
     /// The batch that brought these documents.
     seen: u64,
@@ -256,12 +259,13 @@ impl Registry {
         for FileChange { file, content } in changes {
             match content {
                 Some(content) if self.files.get(&file).is_some_and(|old| old.documents == content.documents) => {
-                    self.renew(&file, content.modified, &mut touched);
+                    self.renew(&file, &mut touched);
                 }
                 content => _ = changed.insert(file, content),
             }
         }
-        let mut spaces_changed = self.batch == 1 || (self.spaces.has_retained() && !changed.is_empty());
+        let mut spaces_changed =
+            self.batch == 1 || (self.spaces.has_retained() && changed.values().any(Option::is_none));
         for (file, content) in changed {
             spaces_changed |= self.replace(file, content, &mut touched);
         }
@@ -405,9 +409,9 @@ impl Registry {
         for network in moved.lans {
             self.settle_lan(network, touched);
         }
-        let displaced = self.addresses.settle(&moved.addresses);
+        let settled = self.addresses.settle(&moved.addresses);
         touched.addresses.extend(moved.addresses);
-        self.settle_displaced(displaced, touched);
+        self.settle_displaced(settled, touched);
         let gone: Vec<AppId> =
             touched.apps.iter().copied().filter(|id| self.apps.get(id).is_some_and(AppEntry::is_gone)).collect();
         for id in gone {

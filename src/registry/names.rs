@@ -1,33 +1,48 @@
 //! Which names an app wants (design §4.1), and which nobody can have.
 
+use std::collections::BTreeMap;
+
 use super::gather::{Gathered, at};
 use super::state::{OwnerKind, OwnerState};
 use super::{AppEntry, FileFault, Source, SpaceState, topology};
 use crate::name::{Label, Name};
 use crate::spec::DomainSpec;
 
-/// The names of an app that is internally routed, each once.
+/// The names of an app that is internally routed, each once and in order.
 pub(super) fn names_of(entry: &AppEntry, gathered: &Gathered<'_>, space: Option<&SpaceState>) -> Vec<OwnerState> {
-    let (Some(space), Some(declared)) = (space, &gathered.declared) else { return Vec::new() };
+    let Some(space) = space else { return Vec::new() };
+    let mut owners = BTreeMap::new();
+    for owner in named(entry, gathered, space).filter(|owner| is_placed(&owner.name, space)) {
+        owners.entry(owner.name.clone()).or_insert(owner);
+    }
+    owners.into_values().collect()
+}
+
+/// Finds a name in what [`names_of`] gave.
+pub(super) fn owner_called<'a>(owners: &'a [OwnerState], name: &Name) -> Option<&'a OwnerState> {
+    owners.get(owners.binary_search_by(|owner| owner.name.cmp(name)).ok()?)
+}
+
+/// Every name that an app's documents give it, be it one that it can have or not.
+fn named<'a>(
+    entry: &'a AppEntry,
+    gathered: &'a Gathered<'_>,
+    space: &'a SpaceState,
+) -> impl Iterator<Item = OwnerState> + 'a {
     let mut owners = Vec::new();
-    let mut want = |name: Name, kind, source: &Source| {
-        if is_placed(&name, space) && !owners.iter().any(|owner: &OwnerState| owner.name == name) {
-            owners.push(OwnerState { name, kind, source: source.clone() });
-        }
-    };
+    let mut give = |name: Name, kind, source: &Source| owners.push(OwnerState { name, kind, source: source.clone() });
     let of_topology =
         |kind| gathered.topology_domains.iter().filter(move |(name, _)| topology::kind_of(name, &space.spec) == kind);
     if let Some((hostnames, source)) = &gathered.hostnames {
         for hostname in *hostnames {
-            want(hostname.value.clone(), OwnerKind::Hostname, &at(source, hostname));
+            give(hostname.value.clone(), OwnerKind::Hostname, &at(source, hostname));
         }
     } else if of_topology(OwnerKind::Hostname).next().is_some() {
-        of_topology(OwnerKind::Hostname).for_each(|(name, source)| want((*name).clone(), OwnerKind::Hostname, source));
-    } else {
-        for domain in &space.spec.app_domains {
-            if let Ok(name) = domain.value.name.child(&entry.label) {
-                want(name, OwnerKind::Hostname, declared);
-            }
+        of_topology(OwnerKind::Hostname).for_each(|(name, source)| give((*name).clone(), OwnerKind::Hostname, source));
+    } else if let Some(declared) = &gathered.declared {
+        // `spec` leaves room for an app's name below every app domain.
+        for name in space.spec.app_domains.iter().filter_map(|domain| domain.value.name.child(&entry.label).ok()) {
+            give(name, OwnerKind::Hostname, declared);
         }
     }
     if let Some((domains, source)) = &gathered.domains {
@@ -35,21 +50,22 @@ pub(super) fn names_of(entry: &AppEntry, gathered: &Gathered<'_>, space: Option<
             let source = at(source, domain);
             let DomainSpec { domain, wildcard, itself, cname } = &domain.value;
             if *itself {
-                want(domain.clone(), OwnerKind::Domain, &source);
+                give(domain.clone(), OwnerKind::Domain, &source);
             }
+            // `spec` leaves room for the `*` too.
             if let Some(name) = wildcard.then(|| star().and_then(|star| domain.child(&star).ok())).flatten() {
-                want(name, OwnerKind::Wildcard, &source);
+                give(name, OwnerKind::Wildcard, &source);
             }
             if let Some(target) = cname {
-                want(target.clone(), OwnerKind::Target, &source);
+                give(target.clone(), OwnerKind::Target, &source);
             }
         }
     } else {
         for kind in [OwnerKind::Target, OwnerKind::Domain, OwnerKind::Wildcard] {
-            of_topology(kind).for_each(|(name, source)| want((*name).clone(), kind, source));
+            of_topology(kind).for_each(|(name, source)| give((*name).clone(), kind, source));
         }
     }
-    owners
+    owners.into_iter()
 }
 
 fn star() -> Option<Label> {
@@ -63,23 +79,14 @@ fn is_placed(name: &Name, space: &SpaceState) -> bool {
     !is_apex && !is_reverse && !space.is_discovery(name) && name.label_count() > 1
 }
 
-pub(super) fn report_misplaced_names(gathered: &mut Gathered<'_>, space: &SpaceState) {
-    let hostnames =
-        gathered.hostnames.iter().flat_map(|(list, source)| list.iter().map(|item| (&item.value, at(source, item))));
-    let domains = gathered.domains.iter().flat_map(|(list, source)| {
-        list.iter().flat_map(|item| {
-            let source = at(source, item);
-            std::iter::once(&item.value.domain).chain(&item.value.cname).map(move |name| (name, source.clone()))
-        })
-    });
-    let faults: Vec<FileFault> = hostnames
-        .chain(domains)
-        .filter(|(name, _)| !is_placed(name, space))
-        .map(|(name, source)| {
+pub(super) fn report_misplaced_names(entry: &AppEntry, gathered: &mut Gathered<'_>, space: &SpaceState) {
+    let faults: Vec<FileFault> = named(entry, gathered, space)
+        .filter(|owner| !is_placed(&owner.name, space))
+        .map(|OwnerState { name, source, .. }| {
             source.fault(
                 "",
                 format!(
-                    "no app can hold {name}: it is a zone of the space {}, or lies in its discovery domain",
+                    "no app can hold {name}: it is a zone of the space {}, or lies in its discovery domain or under `arpa`",
                     space.spec.name.value
                 ),
                 "choose another name".to_owned(),

@@ -20,7 +20,7 @@ pub struct AppState {
     pub declared: Option<Source>,
     /// Whether its hostnames and domains are ours.
     pub internal_routing: bool,
-    /// What says so; `None` when it is the space's default.
+    /// What says so; `None` when it is the space's default, or was when the app was created.
     pub internal_routing_source: Option<Source>,
     /// Who sees its discovery names.
     pub audience: Audience,

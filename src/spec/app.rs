@@ -12,7 +12,9 @@ use super::tree::{Content, Node};
 use super::{AppSpec, At, Audience, DomainSpec, Role, Settings, component, names};
 
 /// The most hostnames, and the most domains, of one app: the vendor's limit is 500.
-const NAMES_MAX: usize = 1000;
+pub(super) const NAMES_MAX: usize = 1000;
+/// What `discovery` may say.
+pub(super) const AUDIENCES: [(&str, Audience); 2] = [("space", Audience::Space), ("app", Audience::App)];
 
 /// Reads an app spec: the mapping that has `name:`, be it the document or what stands under `spec:`.
 pub(super) fn read_spec<'n>(mut keys: Keys<'n>, stem: &str, report: &mut Report<'n>) -> Option<AppSpec> {
@@ -98,9 +100,7 @@ fn read_settings<'n>(keys: &mut Keys<'n>, report: &mut Report<'n>) -> Settings {
                 Some(At { value: without_covered(networks, report), place: node.place })
             })
             .filter(|networks| !networks.value.is_empty()),
-        discovery: keys.read("discovery", report, |node, report| {
-            choice(node, &[("space", Audience::Space), ("app", Audience::App)], report)
-        }),
+        discovery: keys.read("discovery", report, |node, report| choice(node, &AUDIENCES, report)),
         archive: keys.read("maintenance", report, |node, report| {
             let mut keys = Keys::of(node, "`maintenance`", report)?;
             let archive = keys.read("archive", report, boolean);

@@ -20,7 +20,7 @@ const HTTP_PORT_DEFAULT: u16 = 8080;
 /// The most ports of one service: each is an SRV record set of its own.
 const PORTS_MAX: usize = 64;
 /// The most components of an app: several times the vendors' limits.
-const COMPONENTS_MAX: usize = 1000;
+pub(super) const COMPONENTS_MAX: usize = 1000;
 
 /// The lists of an app spec: key, kind, what one is called, and its documented keys that we have no use for.
 pub(super) const LISTS: [(&str, ComponentKind, &str, &[&str]); 6] = [

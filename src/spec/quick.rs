@@ -1,4 +1,4 @@
-//! The fast path: plain registrations in JSON, one or a list, straight into their type.
+//! The fast path: plain registrations in JSON, one or a list with plain settings beside it, straight into their type.
 //!
 //! A hundred thousand of these are read at a start, and `spacedns register` writes no other form. It takes only what
 //! the located tree would take without a fault or a warning, and gives the same document (a test holds it to that);
@@ -11,39 +11,42 @@ use serde::Deserialize;
 use serde::de::{Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::app::AUDIENCES;
 use super::network::private_address;
+use super::reader::chosen;
 use super::registration::{ADDRESSES_MAX, Instances, PORTS_MAX, lease, state};
 use super::report::Report;
-use super::text::{place_of, to_u32};
+use super::text::place_of;
 use super::{AppSpec, At, Document, InstanceSpec, Place, Role, Settings, State, names};
+use crate::name::Label;
 
 /// Reads one plain registration, or a plain list of them, or gives nothing.
 pub(super) fn read(octets: &[u8]) -> Option<Document> {
     let text = std::str::from_utf8(octets).ok()?;
-    let (app, instances) = read_one(text).or_else(|| read_list(text))?;
-    // What is borrowed starts one octet after its quotation mark.
-    let app_place = place_of(octets, offset_in(text, app)?.checked_sub(1)?);
-    Some(Document::App(AppSpec {
-        app: At { value: names::app(app).ok()?, place: app_place },
-        role: Role::Addition,
-        components: Vec::new(),
-        settings: Settings::default(),
-        instances,
-    }))
+    // A guess at the form, which reading it then proves: to try the other first costs an error each time.
+    let app = if text.contains("\"instances\"") { read_list(text)? } else { read_one(text)? };
+    Some(Document::App(app))
 }
 
-fn read_one(text: &str) -> Option<(&str, Vec<At<InstanceSpec>>)> {
+fn read_one(text: &str) -> Option<AppSpec> {
     let written: Registration<'_> = serde_json::from_str(text).ok()?;
     let place = place_of(text.as_bytes(), text.find('{')?);
-    let app = written.app?;
-    Some((app, vec![At { value: instance(written)?, place }]))
+    let app = app(text, written.app?)?;
+    let instances = vec![At { value: instance(written)?, place }];
+    Some(AppSpec { app, role: Role::Addition, components: Vec::new(), settings: Settings::default(), instances })
 }
 
-fn read_list(text: &str) -> Option<(&str, Vec<At<InstanceSpec>>)> {
+fn read_list(text: &str) -> Option<AppSpec> {
     let written: Registrations<'_> = serde_json::from_str(text).ok()?;
+    let settings = Settings {
+        internal_routing: setting(text, written.internal_routing, |written| serde_json::from_str(written).ok())?,
+        web: setting(text, written.web, |written| names::process(string(written)?).ok())?,
+        discovery: setting(text, written.discovery, |written| chosen(string(written)?, &AUDIENCES).ok())?,
+        ..Settings::default()
+    };
     let mut instances = Instances::default();
     let mut report = Report::default();
-    let (mut line, mut line_start, mut seen) = (1, 0, 0);
+    let (mut place, mut seen) = (Place::START, 0);
     for raw in written.instances {
         let registration: Registration<'_> = serde_json::from_str(raw.get()).ok()?;
         if registration.app.is_some() {
@@ -51,19 +54,41 @@ fn read_list(text: &str) -> Option<(&str, Vec<At<InstanceSpec>>)> {
         }
         // Places are counted on from the one before: counting each from the start would be quadratic.
         let start = offset_in(text, raw.get())?;
-        for (offset, _) in text.get(seen..start)?.match_indices('\n') {
-            line += 1;
-            line_start = seen + offset + 1;
+        for character in text.get(seen..start)?.chars() {
+            match character {
+                '\n' => place = Place { line: place.line + 1, column: 1 },
+                _ => place.column += 1,
+            }
         }
         seen = start;
-        let column = to_u32(text.get(line_start..start)?.chars().count() + 1);
-        let place = Place { line, column };
         instances.add(At { value: instance(registration)?, place }, &mut report);
         if report.fault_count() > 0 {
             return None;
         }
     }
-    Some((written.app, instances.into_list()))
+    let mut instances = instances.into_list();
+    instances.shrink_to_fit();
+    let app = app(text, written.app)?;
+    Some(AppSpec { app, role: Role::Addition, components: Vec::new(), settings, instances })
+}
+
+fn app(text: &str, written: &str) -> Option<At<Label>> {
+    // What is borrowed starts one octet after its quotation mark.
+    let place = place_of(text.as_bytes(), offset_in(text, written)?.checked_sub(1)?);
+    Some(At { value: names::app(written).ok()?, place })
+}
+
+/// A setting and its place: nothing where it is silent, `None` where the fast path cannot tell.
+#[allow(clippy::option_option, reason = "outside is whether the fast path goes on, inside whether it is written")]
+fn setting<T>(text: &str, written: Option<&RawValue>, value: impl Fn(&str) -> Option<T>) -> Option<Option<At<T>>> {
+    let Some(written) = written else { return Some(None) };
+    let place = place_of(text.as_bytes(), offset_in(text, written.get())?);
+    Some(Some(At { value: value(written.get())?, place }))
+}
+
+/// A JSON string without an escape.
+fn string(written: &str) -> Option<&str> {
+    serde_json::from_str(written).ok()
 }
 
 fn instance(written: Registration<'_>) -> Option<InstanceSpec> {
@@ -113,6 +138,12 @@ fn offset_in(text: &str, piece: &str) -> Option<usize> {
 #[serde(deny_unknown_fields)]
 struct Registrations<'a> {
     app: &'a str,
+    #[serde(default, borrow)]
+    internal_routing: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    web: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    discovery: Option<&'a RawValue>,
     #[serde(borrow)]
     instances: Vec<&'a RawValue>,
 }
@@ -200,6 +231,27 @@ mod tests {
              \"port\": 80, \"lease\": null}, {\"component\": \"web\", \"number\": 2,\n \"private_ip\": \"10.0.0.2\"},\n\n \
              {\"component\": \"job\", \"number\": 1, \"address\": \"10.0.0.3\"}]}"
         ));
+    }
+
+    #[test]
+    fn settings_may_stand_beside_a_list() {
+        let list = r#""instances": [{"component":"web","number":1,"address":"10.0.0.1"}]"#;
+        assert!(agrees(&format!(r#"{{"app": "shop", "internal_routing": true, {list}}}"#)));
+        assert!(agrees(&format!(
+            "{{\n \"discovery\":\n  \"Space\", \"web\": \"Api_2\",\n\"internal_routing\": false, {list},\n \"app\": \"shop\"}}"
+        )));
+        assert!(agrees(&format!(r#"{{"app": "shop", "internal_routing": null, "web": null, {list}}}"#)));
+        for setting in [
+            r#""internal_routing": "true""#,
+            r#""internal_routing": 1"#,
+            r#""web": "a.b""#,
+            r#""discovery": "all""#,
+            r#""hostnames": ["a.herokuapp.com"]"#,
+            r#""component": "web""#,
+        ] {
+            let text = format!(r#"{{"app": "shop", {setting}, {list}}}"#);
+            assert_eq!(read(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

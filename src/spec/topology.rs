@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use crate::name::{Label, Name};
 
+use super::app::NAMES_MAX;
+use super::component::COMPONENTS_MAX;
 use super::network::private_address;
 use super::reader::{Keys, checked, each, text, whole};
 use super::registration::{ADDRESSES_MAX, INSTANCES_MAX};
@@ -26,7 +28,11 @@ pub(super) fn read<'n>(mut keys: Keys<'n>, report: &mut Report<'n>) -> Option<Ve
 fn app<'n>(node: &'n Node<'n>, report: &mut Report<'n>) -> Option<TopologyApp> {
     let mut keys = Keys::of(node, "an app of the topology", report)?;
     let domains = keys.read("domains", report, |node, report| {
-        Some(each(node, report, |node, report| checked(node, report, names::domain_or_wildcard)))
+        let domains = each(node, report, |node, report| checked(node, report, names::domain_or_wildcard));
+        if let Some(At { place, .. }) = domains.get(NAMES_MAX) {
+            report.fault(*place, format!("the app has more than {NAMES_MAX} domains"), "leave some out");
+        }
+        Some(domains)
     });
     let mut app = Builder::default();
     for key in ["formation", "formations"] {
@@ -87,7 +93,14 @@ impl<'n> Builder<'n> {
 
     fn add_process(&mut self, label: At<Label>, written: &'n str, report: &mut Report<'n>) {
         match self.processes.iter().find(|(known, _)| known.value == label.value) {
-            None => self.processes.push((label, written)),
+            None if self.processes.len() > COMPONENTS_MAX => {}
+            None => {
+                if self.processes.len() == COMPONENTS_MAX {
+                    let fault = format!("the app has more than {COMPONENTS_MAX} process types");
+                    report.fault(label.place, fault, "leave some out");
+                }
+                self.processes.push((label, written));
+            }
             // One process type in two formations: its dynos add up.
             Some((_, known)) if *known == written => {}
             Some((first, known)) => {
@@ -221,6 +234,21 @@ mod tests {
         assert_eq!(apps[0].instances.len(), 1);
         assert_eq!(apps[0].instances[0].value.addresses.len(), 2);
         assert_eq!(read_text(text).warnings.len(), 2);
+    }
+
+    #[test]
+    fn an_app_has_so_many_domains_and_process_types_and_no_more() {
+        let list = |count: usize, item: &dyn Fn(usize) -> String| (0..count).map(item).collect::<Vec<_>>().join(",\n");
+        let text = |count: usize| {
+            let domains = list(count, &|n| format!("\"d{n}.example.com\""));
+            let processes = list(count, &|n| format!("{{\"process_type\": \"p{n}\"}}"));
+            format!("{{\"apps\": [{{\"domains\": [{domains}], \"formation\": [{processes}]}}]}}")
+        };
+        assert_eq!(apps(&text(1_000))[0].processes.len(), 1_000);
+        let faults: Vec<_> = read_text(&text(1_010)).faults.iter().map(ToString::to_string).collect();
+        assert_eq!(faults.len(), 2, "{faults:#?}");
+        assert!(faults[0].starts_with("1001:1: apps[0].domains: the app has more than 1000 domains"), "{}", faults[0]);
+        assert!(faults[1].contains("more than 1000 process types"), "{}", faults[1]);
     }
 
     #[test]

@@ -1,0 +1,337 @@
+//! The rules of conflicts, leases, spaces and memory, each on the registry alone: documents in, states and faults out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{AppState, FileChange, FileContent, Now, Registry, Standing, Touched};
+use crate::name::{Label, Name};
+use crate::spec::{self, Format};
+
+/// How long removed hostnames stay.
+const TOMBSTONE: Duration = Duration::from_secs(3_600);
+
+/// A registry with a clock and a counter of batches.
+struct Dropped {
+    registry: Registry,
+    elapsed: Duration,
+    batches: u128,
+}
+
+impl Dropped {
+    /// A registry that knows the space `acme`.
+    fn new() -> Self {
+        let mut new = Self { registry: Registry::new(TOMBSTONE), elapsed: Duration::ZERO, batches: 0 };
+        new.write(&[("space.yaml", "space: acme\ncidr: 10.0.0.0/16\ninternal_routing: true\n")]);
+        new
+    }
+
+    fn now(&self) -> Now {
+        Now { monotonic: self.elapsed, wall: 1_795_192_782 + self.elapsed.as_secs() }
+    }
+
+    /// Writes files, or removes those without content, as one batch.
+    fn batch(&mut self, changes: &[(&str, Option<&str>)]) -> Touched {
+        self.batches += 1;
+        let read = |content: &str| {
+            let reading = spec::read(content.as_bytes(), Format::Yaml, "stem");
+            assert_eq!(reading.faults, []);
+            FileContent { documents: reading.documents, modified: self.batches }
+        };
+        let changes = changes
+            .iter()
+            .map(|(file, content)| FileChange { file: Arc::from(*file), content: content.map(read) })
+            .collect();
+        self.registry.apply(changes, self.now())
+    }
+
+    fn write(&mut self, files: &[(&str, &str)]) -> Touched {
+        self.batch(&files.iter().map(|(file, content)| (*file, Some(*content))).collect::<Vec<_>>())
+    }
+
+    fn remove(&mut self, file: &str) -> Touched {
+        self.batch(&[(file, None)])
+    }
+
+    fn at(&mut self, seconds: u64) -> Touched {
+        self.elapsed = Duration::from_secs(seconds);
+        self.registry.advance(self.now())
+    }
+
+    fn faults(&self) -> Vec<String> {
+        self.registry.faults().iter().map(|found| format!("{}:{}", found.file, found.fault)).collect()
+    }
+
+    fn app(&self, label: &str) -> Option<AppState> {
+        let (space, _) = self.registry.spaces().next()?;
+        self.registry.app(self.registry.app_named(space, &label_of(label))?)
+    }
+
+    fn standing(&self, app: &str, component: &str, number: u32) -> Option<Standing> {
+        Some(self.app(app)?.components.get(&label_of(component))?.instances.get(&number)?.standing)
+    }
+
+    fn holder(&self, name: &str) -> Option<String> {
+        let (space, _) = self.registry.spaces().next()?;
+        let app = self.registry.name_holder(space, &name.parse::<Name>().unwrap())?;
+        Some(self.registry.app(app)?.label.to_string())
+    }
+}
+
+fn label_of(text: &str) -> Label {
+    Label::from_octets(text.as_bytes()).unwrap()
+}
+
+fn instance(app: &str, component: &str, number: u32, address: &str) -> String {
+    format!("app: {app}\ncomponent: {component}\nnumber: {number}\naddress: {address}\n")
+}
+
+#[test]
+fn the_app_spec_being_served_stays_and_the_first_path_wins_at_a_cold_start() {
+    let mut dropped = Dropped::new();
+    dropped.write(&[
+        ("b.yaml", "name: shop\nservices: [{name: web}]\n"),
+        ("a.yaml", "name: shop\nworkers: [{name: job}]\n"),
+    ]);
+    assert!(dropped.app("shop").unwrap().components.contains_key(&label_of("job")));
+    assert_eq!(dropped.faults().len(), 1);
+    assert!(dropped.faults()[0].starts_with("b.yaml:1:7: name: the app shop is declared already (a.yaml:1:7)"));
+
+    let mut dropped = Dropped::new();
+    dropped.write(&[("b.yaml", "name: shop\nservices: [{name: web}]\n")]);
+    dropped.write(&[("a.yaml", "name: shop\nworkers: [{name: job}]\n")]);
+    assert!(dropped.app("shop").unwrap().components.contains_key(&label_of("web")));
+    assert!(dropped.faults()[0].starts_with("a.yaml:1:7"), "{:?}", dropped.faults());
+    dropped.remove("b.yaml");
+    assert!(dropped.app("shop").unwrap().components.contains_key(&label_of("job")));
+    assert_eq!(dropped.faults(), [""; 0]);
+}
+
+#[test]
+fn a_name_stays_with_its_holder_and_goes_to_the_next_who_wants_it() {
+    let mut dropped = Dropped::new();
+    dropped.write(&[("b.yaml", "app: blog\nhostnames: [x.herokuapp.com]\n")]);
+    dropped.write(&[("a.yaml", "app: shop\nhostnames: [x.herokuapp.com]\n")]);
+    assert_eq!(dropped.holder("x.herokuapp.com").as_deref(), Some("blog"));
+    assert!(
+        dropped.faults()[0].starts_with("a.yaml:2:13: x.herokuapp.com. is held by another app already (b.yaml:2:13)")
+    );
+    // A line above moves the holder: the fault follows.
+    dropped.write(&[("b.yaml", "# mine\napp: blog\nhostnames: [x.herokuapp.com]\n")]);
+    assert!(dropped.faults()[0].contains("(b.yaml:3:13)"), "{:?}", dropped.faults());
+    let touched = dropped.remove("b.yaml");
+    assert_eq!(dropped.holder("x.herokuapp.com").as_deref(), Some("shop"));
+    assert_eq!(touched.names.len(), 1);
+    assert_eq!(dropped.faults(), [""; 0]);
+    let (space, _) = dropped.registry.spaces().next().unwrap();
+    assert_eq!(dropped.registry.tombstone(space, &"x.herokuapp.com".parse().unwrap()), None);
+}
+
+#[test]
+fn a_lease_runs_out_is_renewed_and_has_one_deadline() {
+    let mut dropped = Dropped::new();
+    let leased = format!("{}lease: 30s\n", instance("shop", "web", 1, "10.0.0.1"));
+    dropped.write(&[("web.1.yaml", &leased)]);
+    assert_eq!(dropped.registry.deadline(), Some(Duration::from_secs(30)));
+    dropped.at(20);
+    assert!(dropped.write(&[("web.1.yaml", &leased)]).is_empty(), "a renewal changes nothing");
+    assert_eq!(dropped.registry.deadline(), Some(Duration::from_secs(50)));
+    assert!(dropped.at(49).is_empty());
+    assert_eq!(dropped.standing("shop", "web", 1), Some(Standing::Up));
+    assert!(!dropped.at(50).is_empty());
+    assert_eq!(dropped.standing("shop", "web", 1), Some(Standing::Expired(1_795_192_832)));
+    assert_eq!(dropped.registry.address_holders("10.0.0.1".parse().unwrap()), []);
+    assert_eq!(dropped.registry.deadline(), None);
+    dropped.write(&[("web.1.yaml", &leased)]);
+    assert_eq!(dropped.standing("shop", "web", 1), Some(Standing::Up));
+}
+
+#[test]
+fn leases_of_one_file_run_out_one_by_one() {
+    let mut dropped = Dropped::new();
+    dropped.write(&[(
+        "all.yaml",
+        "app: shop\ninstances:\n- {component: web, number: 1, address: 10.0.0.1, lease: 10s}\n\
+         - {component: web, number: 2, address: 10.0.0.2, lease: 20s}\n- {component: web, number: 3, address: 10.0.0.3}\n",
+    )]);
+    let standings =
+        |dropped: &Dropped| [1, 2, 3].map(|number| dropped.standing("shop", "web", number) == Some(Standing::Up));
+    assert_eq!(standings(&dropped), [true, true, true]);
+    dropped.at(10);
+    assert_eq!(standings(&dropped), [false, true, true]);
+    dropped.at(25);
+    assert_eq!(standings(&dropped), [false, false, true]);
+    assert_eq!(dropped.registry.deadline(), None);
+}
+
+#[test]
+fn a_newer_registration_whose_lease_ran_out_gives_way_to_an_older() {
+    let mut dropped = Dropped::new();
+    dropped.write(&[("old.yaml", &instance("shop", "web", 1, "10.0.0.1"))]);
+    dropped.write(&[("new.yaml", &format!("{}lease: 10s\n", instance("shop", "web", 1, "10.0.0.2")))]);
+    let address = |dropped: &Dropped| {
+        dropped.app("shop").unwrap().components[&label_of("web")].instances[&1].addresses[0].to_string()
+    };
+    assert_eq!(address(&dropped), "10.0.0.2");
+    dropped.at(10);
+    assert_eq!(address(&dropped), "10.0.0.1");
+    assert_eq!(dropped.standing("shop", "web", 1), Some(Standing::Up));
+}
+
+#[test]
+fn who_lost_an_address_displaces_nobody_in_turn() {
+    let mut dropped = Dropped::new();
+    dropped.write(&[("a.yaml", &instance("one", "web", 1, "10.0.0.1"))]);
+    dropped
+        .write(&[("b.yaml", "app: two\ninstances: [{component: web, number: 1, addresses: [10.0.0.1, 10.0.0.2]}]\n")]);
+    assert_eq!(dropped.standing("one", "web", 1), Some(Standing::Displaced));
+    dropped.write(&[("c.yaml", &instance("three", "web", 1, "10.0.0.2"))]);
+    // `two` lost as a whole, and so `one` has its address back.
+    assert_eq!(dropped.standing("two", "web", 1), Some(Standing::Displaced));
+    assert_eq!(dropped.standing("one", "web", 1), Some(Standing::Up));
+    assert_eq!(dropped.faults().len(), 1, "{:?}", dropped.faults());
+    assert!(
+        dropped.faults()[0].starts_with("b.yaml:2:13: address: 10.0.0.2 was registered by another app since (c.yaml")
+    );
+    dropped.remove("c.yaml");
+    assert_eq!(dropped.standing("two", "web", 1), Some(Standing::Up));
+    assert_eq!(dropped.standing("one", "web", 1), Some(Standing::Displaced));
+    dropped.remove("a.yaml");
+    assert_eq!(dropped.faults(), [""; 0]);
+}
+
+#[test]
+fn an_address_is_shared_only_when_both_say_so() {
+    let mut dropped = Dropped::new();
+    let shared = |app: &str| format!("{}shared_address: true\n", instance(app, "web", 1, "10.0.0.1"));
+    dropped.write(&[("a.yaml", &shared("one")), ("b.yaml", &shared("two"))]);
+    assert_eq!(dropped.registry.address_holders("10.0.0.1".parse().unwrap()).len(), 2);
+    assert_eq!(dropped.faults(), [""; 0]);
+    dropped.write(&[("b.yaml", &instance("two", "web", 1, "10.0.0.1"))]);
+    assert_eq!(dropped.registry.address_holders("10.0.0.1".parse().unwrap()).len(), 1);
+    assert_eq!(dropped.standing("one", "web", 1), Some(Standing::Displaced));
+}
+
+#[test]
+fn a_registration_that_is_down_holds_no_address() {
+    let mut dropped = Dropped::new();
+    dropped.write(&[("a.yaml", &instance("one", "web", 1, "10.0.0.1"))]);
+    dropped.write(&[("b.yaml", &format!("{}state: down\n", instance("two", "web", 1, "10.0.0.1")))]);
+    assert_eq!(dropped.standing("one", "web", 1), Some(Standing::Up));
+    assert_eq!(dropped.standing("two", "web", 1), Some(Standing::Down));
+    assert_eq!(dropped.faults(), [""; 0]);
+}
+
+#[test]
+fn a_file_that_moves_to_another_space_takes_its_app_along() {
+    let mut dropped = Dropped::new();
+    dropped.write(&[("east/space.yaml", "space: east\ncidr: 10.8.0.0/16\n")]);
+    dropped.write(&[("shop.yaml", "app: shop\ninternal_routing: false\nhostnames: [x.herokuapp.com]\n")]);
+    let moved = "app: shop\ninternal_routing: true\nhostnames: [x.herokuapp.com]\n";
+    dropped.batch(&[("shop.yaml", None), ("east/shop.yaml", Some(moved))]);
+    assert_eq!(dropped.faults(), [""; 0], "in its new space it is a new app");
+    let spaces: Vec<_> = dropped.registry.spaces().map(|(id, state)| (state.spec.name.value.clone(), id)).collect();
+    let (_, east) = spaces.iter().find(|(name, _)| name == "east").unwrap();
+    let id = dropped.registry.app_named(*east, &label_of("shop")).unwrap();
+    assert!(dropped.registry.app(id).unwrap().internal_routing);
+    assert_eq!(dropped.app("shop"), None);
+    // The nearest document decides: a space below it takes its files over.
+    dropped.write(&[
+        ("east/sub/space.yaml", "space: sub\ncidr: 10.9.0.0/16\n"),
+        ("east/sub/a.yaml", "app: deep\nweb: api\n"),
+    ]);
+    let (sub, _) = dropped.registry.spaces().find(|(_, state)| state.spec.name.value == "sub").unwrap();
+    assert!(dropped.registry.app_named(sub, &label_of("deep")).is_some());
+    dropped.remove("east/sub/space.yaml");
+    assert!(dropped.faults()[0].contains("the document of the space sub is gone"), "{:?}", dropped.faults());
+    assert!(dropped.registry.app_named(sub, &label_of("deep")).is_some(), "its last good version stays");
+    dropped.remove("east/sub/a.yaml");
+    assert_eq!(dropped.faults(), [""; 0]);
+    assert!(dropped.registry.space(sub).is_none());
+}
+
+#[test]
+fn a_file_that_no_space_covers_is_a_fault() {
+    let mut dropped = Dropped { registry: Registry::new(TOMBSTONE), elapsed: Duration::ZERO, batches: 0 };
+    dropped.write(&[("east/space.yaml", "space: east\ncidr: 10.8.0.0/16\n"), ("shop.yaml", "app: shop\nweb: api\n")]);
+    assert_eq!(dropped.faults().len(), 1);
+    assert!(dropped.faults()[0].starts_with("shop.yaml:1:6: no space covers this file"), "{:?}", dropped.faults());
+    dropped.write(&[("space.yaml", "space: acme\ncidr: 10.0.0.0/16\n")]);
+    assert_eq!(dropped.faults(), [""; 0]);
+}
+
+#[test]
+fn spaces_that_overlap_or_have_one_name_cannot_both_be() {
+    let mut dropped = Dropped::new();
+    dropped.write(&[("a/space.yaml", "space: east\ncidr: 10.0.128.0/20\n"), ("a/shop.yaml", "app: shop\nweb: api\n")]);
+    assert_eq!(dropped.faults().len(), 1, "{:?}", dropped.faults());
+    assert!(
+        dropped.faults()[0].starts_with("a/space.yaml:2:7: cidr: 10.0.128.0/20 overlaps 10.0.0.0/16 of the space acme")
+    );
+    assert_eq!(dropped.app("shop"), None, "its files are in no space meanwhile");
+    dropped.write(&[("a/space.yaml", "space: acme\ncidr: 10.8.0.0/16\n")]);
+    assert!(dropped.faults()[0].contains("the space acme is declared twice"), "{:?}", dropped.faults());
+    dropped.write(&[("a/space.yaml", "space: east\ncidr: 10.8.0.0/16\n")]);
+    assert_eq!(dropped.faults(), [""; 0]);
+    // A space that comes to clash keeps its last good version.
+    dropped.write(&[("a/space.yaml", "space: east\ncidr: 10.8.0.0/16\npeers: [10.0.3.0/24]\nttl: 60\n")]);
+    assert!(dropped.faults()[0].contains("10.0.3.0/24 overlaps"), "{:?}", dropped.faults());
+    let (_, east) = dropped.registry.spaces().find(|(_, state)| state.spec.name.value == "east").unwrap();
+    assert_eq!(east.spec.ttl, 5);
+}
+
+#[test]
+fn routing_that_is_written_otherwise_later_is_not_what_says_so() {
+    let mut dropped = Dropped::new();
+    dropped.write(&[("shop.yaml", "app: shop\ninternal_routing: false\n")]);
+    dropped.write(&[("shop.yaml", "app: shop\ninternal_routing: true\n")]);
+    let state = dropped.app("shop").unwrap();
+    assert!(!state.internal_routing);
+    assert_eq!(state.internal_routing_source, None);
+    assert!(dropped.faults()[0].contains("created with `internal_routing: false`"), "{:?}", dropped.faults());
+}
+
+#[test]
+fn an_app_has_a_thousand_components_and_remembers_as_many() {
+    let mut dropped = Dropped::new();
+    let many: String = (0..1_005)
+        .map(|n| format!("- {{component: c{n}, number: 1, address: 10.0.{}.{}}}\n", n / 250, n % 250 + 1))
+        .collect();
+    dropped.write(&[("all.yaml", &format!("app: shop\ninstances:\n{many}"))]);
+    assert_eq!(dropped.app("shop").unwrap().components.len(), 1_000);
+    assert_eq!(dropped.faults().len(), 1);
+    assert!(dropped.faults()[0].contains("5 registrations, as that of c"), "{:?}", dropped.faults());
+    for n in 0..50 {
+        dropped.write(&[("all.yaml", &instance("shop", &format!("later{n}"), 1, "10.0.0.1"))]);
+    }
+    assert_eq!(dropped.faults(), [""; 0]);
+    let remembered = dropped.app("shop").unwrap().components;
+    assert_eq!(remembered.len(), 1_000);
+    assert!(remembered.contains_key(&label_of("later49")));
+}
+
+#[test]
+fn churn_leaves_nothing_behind() {
+    let mut dropped = Dropped::new();
+    for round in 0..20 {
+        let app = format!("app-{round}");
+        let files = [
+            (format!("{app}.yaml"), format!("name: {app}\nservices: [{{name: web}}]\nlan: [172.20.{round}.0/24]\n")),
+            (format!("{app}-1.yaml"), format!("{}lease: 10s\n", instance(&app, "web", 1, "10.0.0.1"))),
+            (format!("{app}-2.yaml"), instance(&format!("only-{round}"), "web", 1, "10.0.0.1")),
+        ];
+        dropped.write(&files.iter().map(|(file, content)| (file.as_str(), content.as_str())).collect::<Vec<_>>());
+        assert_eq!(dropped.faults().len(), 1, "two apps register one address");
+        dropped.batch(&files.iter().map(|(file, _)| (file.as_str(), None)).collect::<Vec<_>>());
+        assert_eq!(dropped.faults(), [""; 0]);
+    }
+    assert!(dropped.registry.deadline().is_some(), "tombstones and remembered numbers");
+    dropped.at(2 * TOMBSTONE.as_secs());
+    let registry = &dropped.registry;
+    assert_eq!(registry.deadline(), None);
+    assert_eq!((registry.apps.len(), registry.app_ids.len(), registry.files.len()), (0, 0, 1));
+    assert_eq!((registry.tombstones.len(), registry.faults.len()), (0, 0));
+    assert_eq!(
+        (registry.names.iter().count(), registry.lans.iter().count(), registry.addresses.iter().count()),
+        (0, 0, 0)
+    );
+}
