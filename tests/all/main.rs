@@ -7,6 +7,7 @@
 )]
 
 mod arrows;
+mod attacks;
 mod cli;
 mod compiling;
 mod differential;
@@ -18,5 +19,6 @@ mod reload;
 mod scenario;
 mod scenarios;
 mod sockets;
+mod tls;
 mod types;
 mod world;

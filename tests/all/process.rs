@@ -56,6 +56,20 @@ impl Server {
         server
     }
 
+    /// The process, for `/proc`.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks the process to end and waits until it has; gives what it has written.
+    pub(crate) fn end(mut self) -> String {
+        let told = Command::new("sh").arg("-c").arg(format!("kill -s TERM {}", self.child.id())).status();
+        assert!(told.is_ok_and(|status| status.success()));
+        let ended = poll(PATIENCE, || self.child.try_wait().unwrap());
+        assert!(ended.is_some_and(|status| status.success()), "{ended:?}:\n{}", self.log());
+        self.log()
+    }
+
     /// What the process has written.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.log.path()).unwrap_or_default()
