@@ -16,6 +16,7 @@ mod resolve;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod upstreams;
 
 use std::error::Error;
 use std::io::Write;

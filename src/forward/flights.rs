@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 use tokio_rustls::rustls::ClientConfig;
@@ -42,9 +42,12 @@ impl<T: 'static> Queue<T> {
     pub async fn run(self, deliver: impl Fn(T, &Outcome) + 'static) {
         let Self { shared, mut receiver, tls } = self;
         let exchange = Rc::new(Exchange::new(&shared.config.routes, tls, Arc::clone(&shared.clock)));
-        let tower = Rc::new(Tower { shared, exchange, table: RefCell::default(), deliver });
+        let tower = Rc::new(Tower { shared, exchange, table: RefCell::default(), landed: Notify::new(), deliver });
         while let Some(waiting) = receiver.recv().await {
             tower.take(waiting);
+        }
+        while !tower.table.borrow().flights.is_empty() {
+            tower.landed.notified().await;
         }
     }
 }
@@ -54,6 +57,7 @@ struct Tower<T, D> {
     shared: Arc<Shared>,
     exchange: Rc<Exchange>,
     table: RefCell<Table<T>>,
+    landed: Notify,
     deliver: D,
 }
 
@@ -150,6 +154,7 @@ impl<T: 'static, D: Fn(T, &Outcome) + 'static> Tower<T, D> {
         for waiting in self.land(&question) {
             self.deliver(waiting, &outcome);
         }
+        self.landed.notify_one();
     }
 
     /// Gives whoever waits what has run out.
