@@ -100,7 +100,7 @@ impl Cache {
 
     fn part(&self, key: &[u8]) -> MutexGuard<'_, Part> {
         let place = usize::try_from(hash(0, key) >> 32).unwrap_or(0) % PARTS;
-        let part = self.parts.get(place).or(self.parts.first());
+        let part = self.parts.get(place).or_else(|| self.parts.first());
         // A panic leaves a part as it was before or after a step: each is one that could be.
         part.expect("there are parts").lock().unwrap_or_else(PoisonError::into_inner)
     }

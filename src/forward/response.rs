@@ -418,10 +418,10 @@ pub(super) mod tests {
             let question_end = octets.len();
             octets[7] = 3;
             octets.extend(tail);
-            if let Some(reading) = Reading::of(&octets, question_end) {
-                if let Some(body) = Body::of(&wire("www.example"), &reading.records) {
-                    prop_assert_eq!(usize::from(body.counts[0]), 3);
-                }
+            if let Some(reading) = Reading::of(&octets, question_end)
+                && let Some(body) = Body::of(&wire("www.example"), &reading.records)
+            {
+                prop_assert_eq!(usize::from(body.counts[0]), 3);
             }
         }
     }

@@ -39,7 +39,7 @@ pub(super) struct Connection<S> {
     input: Input,
     output: Output,
     /// Where responses come from that wait for an upstream; made for the first of them.
-    later: Option<(mpsc::Sender<Box<[u8]>>, mpsc::Receiver<Box<[u8]>>)>,
+    later: Option<Later>,
     /// When we were told to stop.
     stopped: Option<Instant>,
 }
@@ -89,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let mut later = self.later.take();
             let late = async {
                 match &mut later {
-                    Some((_, receiver)) => receiver.recv().await,
+                    Some(later) => later.receiver.recv().await,
                     None => std::future::pending().await,
                 }
             };
@@ -153,8 +153,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let mut said = self.shared.desk.answer(snapshot, counters, asked, response);
             if let Said::Later(wanted) = said {
                 let places = self.shared.limits.in_flight.max(1);
-                let (sender, _) = self.later.get_or_insert_with(|| mpsc::channel(places));
-                let reply = Reply::Stream(sender.clone());
+                let later = self.later.get_or_insert_with(|| Later::new(places));
+                let reply = Reply::Stream(later.sender.clone());
                 said = self.shared.desk.pass_on(wanted, reply, (snapshot, counters), asked, response);
             }
             match said {
@@ -262,6 +262,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             (None, Some(begun)) => (begun + limits.frame, Ending::CutOff(Limit::Frame)),
             (None, None) => (self.place.last_used() + limits.idle, Ending::Idle(Limit::Idle)),
         }
+    }
+}
+
+/// Where responses come from that wait for an upstream.
+#[derive(Debug)]
+struct Later {
+    sender: mpsc::Sender<Box<[u8]>>,
+    receiver: mpsc::Receiver<Box<[u8]>>,
+}
+
+impl Later {
+    /// Makes one with so many places: no more queries are in flight, so that each response has one.
+    fn new(places: usize) -> Self {
+        let (sender, receiver) = mpsc::channel(places);
+        Self { sender, receiver }
     }
 }
 

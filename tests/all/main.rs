@@ -13,6 +13,7 @@ mod compiling;
 mod differential;
 mod examples;
 mod explain;
+mod forward;
 mod message;
 mod process;
 mod reload;
