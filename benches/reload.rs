@@ -11,7 +11,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -35,10 +35,10 @@ fn main() {
         fs::write(file, registration(app, 0)).expect("it can be written");
     }
     let begun = Instant::now();
-    let server = Server::start(directory.path());
+    let mut server = Server::start(directory.path());
     let socket = server.socket();
     while !holds(&ask(&socket, apps - 1, 0, Duration::from_millis(100)), address(apps - 1, 1, 0)) {
-        assert!(begun.elapsed() < Duration::from_secs(120), "the server does not come up");
+        server.assert_up(begun.elapsed());
         thread::sleep(Duration::from_millis(2));
     }
     println!("{apps} apps: first right answer after {:.2?}, PSS {:.1} MiB", begun.elapsed(), server.pss_mib());
@@ -213,6 +213,8 @@ fn argument(flag: &str) -> Option<u32> {
 struct Server {
     child: Child,
     address: SocketAddr,
+    /// What it says: shown when it does not come up.
+    log: tempfile::NamedTempFile,
 }
 
 /// What threads have spent.
@@ -225,17 +227,27 @@ struct Cpu {
 
 impl Server {
     fn start(directory: &Path) -> Self {
-        let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+        // Of TCP, which others on the machine are likelier to hold; the server needs both.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
         let address = port.expect("loopback has a free port");
+        let log = tempfile::NamedTempFile::new().expect("a file of our own can be made");
         let child = Command::new(env!("CARGO_BIN_EXE_spacedns"))
             .arg("serve")
             .arg(directory)
             .args(["--listen", &address.to_string()])
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log.reopen().expect("it is there"))
             .spawn()
             .expect("the server can be started");
-        Self { child, address }
+        Self { child, address, log }
+    }
+
+    fn assert_up(&mut self, waited: Duration) {
+        let ended = self.child.try_wait().expect("it is a child of ours");
+        if ended.is_some() || waited > Duration::from_secs(120) {
+            let log = fs::read_to_string(self.log.path()).unwrap_or_default();
+            panic!("the server does not come up ({ended:?}):\n{log}");
+        }
     }
 
     fn socket(&self) -> UdpSocket {

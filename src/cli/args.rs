@@ -14,6 +14,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::config::Period;
 use super::export::Export;
+use super::identity::Words;
 use super::limits::{LimitSetting, LimitTable};
 use super::resolve::Resolve;
 use super::upstreams::Zone;
@@ -38,7 +39,7 @@ pub(crate) struct LowArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve DNS from a spec directory, and follow its changes
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// List every fault and warning of a spec directory; exit 1 when there are faults
     Check(Check),
     /// Resolve a name as a caller would, and say step by step why; exit 1 when there is no answer
@@ -91,6 +92,19 @@ pub(crate) struct Serve {
     /// Trust the certificates in this PEM file to sign those of tls:// upstreams [default: /etc/ssl/certs/ca-certificates.crt]
     #[arg(long, value_name = "FILE", env = "SPACEDNS_UPSTREAM_CA")]
     pub(crate) upstream_ca: Option<PathBuf>,
+    /// Tell this name of the server to those who ask by NSID (RFC 5001) [default: none]
+    #[arg(long, value_name = "TEXT", env = "SPACEDNS_NODE_ID")]
+    pub(crate) node_id: Option<Words>,
+    /// Tell this to those who ask for CH TXT version.bind or version.server [default: none, REFUSED]
+    #[arg(long, value_name = "TEXT", env = "SPACEDNS_VERSION_TEXT")]
+    pub(crate) version_text: Option<Words>,
+    /// Tell this to those who ask for CH TXT id.server or hostname.bind [default: none, REFUSED]
+    #[arg(long, value_name = "TEXT", env = "SPACEDNS_IDENTITY")]
+    pub(crate) identity: Option<Words>,
+    /// Make server cookies with the secret in this file, 32 hexadecimal digits; a second line holds the secret before it
+    /// [default: one that is made at the start]
+    #[arg(long, value_name = "FILE", env = "SPACEDNS_COOKIE_SECRET")]
+    pub(crate) cookie_secret: Option<PathBuf>,
     /// Set a limit on what clients may take, as in idle=30s; may be repeated; the names are in the README
     #[arg(long, value_name = "NAME=VALUE", env = "SPACEDNS_LIMIT", value_delimiter = ',')]
     pub(crate) limit: Option<Vec<LimitSetting>>,
@@ -135,6 +149,14 @@ pub(crate) struct ConfigFile {
     pub(crate) allow_private: Option<Vec<Zone>>,
     /// As `--upstream-ca`; relative to the working directory.
     pub(crate) upstream_ca: Option<PathBuf>,
+    /// As `--node-id`.
+    pub(crate) node_id: Option<Words>,
+    /// As `--version-text`.
+    pub(crate) version_text: Option<Words>,
+    /// As `--identity`.
+    pub(crate) identity: Option<Words>,
+    /// As `--cookie-secret`; relative to the working directory.
+    pub(crate) cookie_secret: Option<PathBuf>,
     /// As `--limit`, each under its name; a flag replaces one limit, and the others stay.
     pub(crate) limits: Option<LimitTable>,
     /// As `--workers`.

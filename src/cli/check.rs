@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::FAILURE;
 use super::args::Check;
 use super::config::HiArgs;
 use super::log::Escaped;
+use super::{FAILURE, count};
 use crate::registry::FileFault;
 use crate::spec::Fault;
 use crate::watch::{FileReport, FileState, Survey};
@@ -84,7 +84,6 @@ impl Findings {
         if self.faults() + self.warnings() > 0 {
             writeln!(out)?;
         }
-        let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
         writeln!(
             out,
             "{}: {}, {}: {}, {}",

@@ -13,7 +13,9 @@ use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
 use super::args::{Command, ConfigFile, Level, LowArgs};
+use super::identity::Words;
 use super::upstreams::Zone;
+use crate::engine::Settings;
 use crate::forward::Setting;
 use crate::serve::Limits;
 
@@ -42,6 +44,10 @@ pub(crate) struct HiArgs {
     pub(crate) allow_private: Vec<Zone>,
     /// What signs the certificates of upstreams over TLS.
     pub(crate) upstream_ca: PathBuf,
+    /// What the server says of itself.
+    pub(crate) settings: Settings,
+    /// Where the secret of server cookies is; one is made when there is none.
+    pub(crate) cookie_secret: Option<PathBuf>,
     /// How many threads answer over UDP.
     pub(crate) workers: NonZeroUsize,
     /// What is logged.
@@ -97,7 +103,7 @@ impl HiArgs {
             None => ConfigFile::default(),
         };
         let (directory, serve) = match &low.command {
-            Command::Serve(serve) => (&serve.directory, Some(serve)),
+            Command::Serve(serve) => (&serve.directory, Some(&**serve)),
             Command::Check(check) => (&check.directory, None),
             Command::Resolve(resolve) => (&resolve.directory, None),
             Command::Export(export) => (&export.directory, None),
@@ -115,6 +121,7 @@ impl HiArgs {
             _ if serve.is_none() => None,
             _ => return Err(ConfigError::NoCertificate),
         };
+        let words = |words: Option<Words>| words.map(|Words(text)| text);
         let mut limits = Limits::default();
         for limit in file.limits.iter().flat_map(|table| &table.0) {
             limit.apply(&mut limits);
@@ -141,6 +148,13 @@ impl HiArgs {
             upstream_ca: (serve.and_then(|serve| serve.upstream_ca.clone()))
                 .or(file.upstream_ca)
                 .unwrap_or_else(|| PathBuf::from(AUTHORITIES)),
+            settings: Settings {
+                node_id: words(serve.and_then(|serve| serve.node_id.clone()).or(file.node_id)),
+                version: words(serve.and_then(|serve| serve.version_text.clone()).or(file.version_text)),
+                identity: words(serve.and_then(|serve| serve.identity.clone()).or(file.identity)),
+                keepalive: None,
+            },
+            cookie_secret: serve.and_then(|serve| serve.cookie_secret.clone()).or(file.cookie_secret),
             workers: serve.and_then(|serve| serve.workers).or(file.workers).unwrap_or_else(cores),
             log: low.log.or_else(|| file.log.map(|Level(level)| level)).unwrap_or(LevelFilter::INFO),
         })

@@ -9,6 +9,7 @@ mod check;
 mod clock;
 mod config;
 mod export;
+mod identity;
 mod limits;
 mod log;
 mod panics;
@@ -61,10 +62,17 @@ fn tell_faults(args: &HiArgs, survey: &Survey) {
     if files + between > 0 {
         let dir = args.dir.display();
         let why = format!(
-            "{dir}: {files} files and {between} names or addresses are at fault and not used; see: spacedns check {dir}"
+            "{dir}: there are faults ({}, {} between files), and what they are about is not used; see: spacedns check {dir}",
+            count(files, "file"),
+            count(between, "fault"),
         );
         let _ = writeln!(std::io::stderr(), "spacedns: {}", log::Escaped(&why));
     }
+}
+
+/// So many of something, in words.
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Says on standard error why there is no more to come.

@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
 use super::config::HiArgs;
-use super::{clock, log, panics, upstreams};
+use super::{clock, identity, log, panics, upstreams};
 use crate::publish::Publisher;
 use crate::zone::Snapshot;
 use crate::{control, serve, watch};
@@ -29,6 +29,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let root = std::path::absolute(&args.dir)?;
     let credentials = args.certificate.map(|files| serve::Credentials::load(&files.certificate, &files.key));
     let credentials = credentials.transpose()?;
+    let secrets = identity::secrets(args.cookie_secret.as_deref())?;
     let sockets = serve::bind(&args.listen, args.workers)?.with_tls(&args.tls_listen)?.with_quic(&args.quic_listen)?;
     let ours = [sockets.addresses(), sockets.tls_addresses(), sockets.quic_addresses()].concat();
     let forward = upstreams::config(&args.upstream, &args.allow_private, &args.upstream_ca, &ours)?;
@@ -49,7 +50,14 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     info!("reading {}", root.display());
 
     let publisher = Publisher::new(Snapshot::starting());
-    let config = serve::Config { trust_subnet_from: args.trust_subnet_from, limits: args.limits, credentials, forward };
+    let config = serve::Config {
+        trust_subnet_from: args.trust_subnet_from,
+        limits: args.limits,
+        credentials,
+        settings: args.settings,
+        secrets: Some(secrets),
+        forward,
+    };
     let running = serve::start(sockets, config, publisher.subscribe())?;
     let (control, inbox) = control::channel();
     let owner = watch::start(root, args.tombstone, publisher, (control.clone(), inbox), clock::start())?;

@@ -135,8 +135,12 @@ fn compile_app(
     if old == new.as_ref() {
         return false;
     }
+    // An entry of a name is a place among the app's owners: where these stay, so does it.
+    let renamed = old.map(|app| (app.space, &app.owners)) != new.as_ref().map(|app| (app.space, &app.owners));
     for app in old.into_iter().chain(new.as_ref()) {
-        names.extend(app.owners.iter().map(|owner| (app.space, owner.name.clone())));
+        if renamed {
+            names.extend(app.owners.iter().map(|owner| (app.space, owner.name.clone())));
+        }
         for instance in app.components.iter().flat_map(|component| &component.instances) {
             addresses.extend(instance.v4.iter().map(|address| IpAddr::V4(*address)));
             addresses.extend(instance.v6.iter().map(|address| IpAddr::V6(*address)));
@@ -181,8 +185,8 @@ fn compile_address(registry: &Registry, address: IpAddr, next: &mut Snapshot) ->
 fn compile_ranges(registry: &Registry) -> Ranges {
     let mut rules = Vec::new();
     for (network, app) in registry.lans() {
-        if let Some(state) = registry.app(app) {
-            rules.push(Rule { network, rank: 0, view: View { space: state.space, lan: Lan::App(app) } });
+        if let Some(space) = registry.space_of(app) {
+            rules.push(Rule { network, rank: 0, view: View { space, lan: Lan::App(app) } });
         }
     }
     for (space, state) in registry.spaces() {

@@ -28,17 +28,17 @@ impl Compiler {
         previous: &Snapshot,
         next: &mut Snapshot,
     ) -> bool {
-        let mut pending = names.clone();
+        let mut above = BTreeSet::new();
         for key in names {
             let was_owner = matches!(previous.name_entry(key.0, key.1.wire()), Some(NameEntry::Owner { .. }));
             let is_owner = owner(registry, next, key).is_some();
             if was_owner != is_owner {
-                self.ancestors.count(key, is_owner, &mut pending);
+                self.ancestors.count(key, is_owner, &mut above);
             }
         }
         let mut changed = false;
-        for key in pending {
-            changed |= self.settle(registry, &key, previous, next);
+        for key in names.union(&above) {
+            changed |= self.settle(registry, key, previous, next);
         }
         changed
     }
@@ -91,23 +91,23 @@ impl Compiler {
 }
 
 impl Ancestors {
-    /// Counts an owner among those below each of its ancestors, or no longer; what gains its first or loses its last is pending.
-    fn count(&mut self, key: &(SpaceId, Name), is_owner: bool, pending: &mut BTreeSet<(SpaceId, Name)>) {
+    /// Counts an owner among those below each of its ancestors, or no longer; notes what gains its first or loses its last.
+    fn count(&mut self, key: &(SpaceId, Name), is_owner: bool, above: &mut BTreeSet<(SpaceId, Name)>) {
         let ancestors = std::iter::successors(key.1.parent(), Name::parent).take_while(|name| !name.is_root());
         for ancestor in ancestors {
             let ancestor = (key.0, ancestor);
-            let below = self.below.entry(ancestor.clone()).or_default();
-            if is_owner {
-                *below += 1;
-                if *below == 1 {
-                    pending.insert(ancestor);
+            match self.below.get_mut(&ancestor) {
+                Some(below) if is_owner => *below += 1,
+                None if is_owner => {
+                    self.below.insert(ancestor.clone(), 1);
+                    above.insert(ancestor);
                 }
-            } else {
-                *below = below.saturating_sub(1);
-                if *below == 0 {
+                Some(below) if *below > 1 => *below -= 1,
+                Some(_) => {
                     self.below.remove(&ancestor);
-                    pending.insert(ancestor);
+                    above.insert(ancestor);
                 }
+                None => {}
             }
         }
     }

@@ -14,7 +14,7 @@ mod tests;
 
 use std::net::IpAddr;
 
-use crate::wire::{Edns, Fault, Keepalive, OptResponse, Query, Rcode, Subnet, Unreadable, Writer};
+use crate::wire::{Edns, Extras, Fault, Keepalive, OptResponse, Query, Rcode, Subnet, Unreadable, Writer};
 use crate::zone::Snapshot;
 pub use cookie::Secrets;
 use cookie::Standing;
@@ -131,7 +131,8 @@ pub fn reject(ask: &Ask<'_>, unreadable: Unreadable, response: &mut [u8]) -> Ver
                 Standing::Absent | Standing::Valid => Rcode::NOERROR,
                 Standing::Invalid => Rcode::BADCOOKIE,
             };
-            let opt = OptResponse { cookie: Some(cookie), ..OptResponse::default() };
+            let extras = Extras { cookie: Some(cookie), ..Extras::default() };
+            let opt = OptResponse { extras: Some(&extras), ..OptResponse::default() };
             Writer::bare(response, header, rcode, Some(&opt))
         }
     };

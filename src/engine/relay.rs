@@ -3,7 +3,7 @@
 use super::{Ask, Caller, Recursion, Verdict, Who, lookup, sections};
 use crate::name::NameBuffer;
 use crate::record::Rtype;
-use crate::wire::{Explanation, Flags, Full, Query, Rcode, Relay, Writer};
+use crate::wire::{Explanation, Flags, Full, OptResponse, Query, Rcode, Relay, Writer};
 use crate::zone::{Found, Snapshot};
 
 /// What another server said, or why there is nothing to say.
@@ -24,7 +24,13 @@ pub struct Relayed<'a> {
 #[must_use]
 pub fn relay(ask: &Ask<'_>, message: &[u8], query: &Query, relayed: &Relayed<'_>, response: &mut [u8]) -> Verdict {
     let caller = Caller::of(ask, query);
-    let opt = query.edns.as_ref().map(|edns| sections::opt(edns, ask, caller.subnet, relayed.explanation));
+    let extras = query.edns.as_ref().filter(|edns| edns.asks_extras()).map(|edns| sections::extras(edns, ask));
+    let opt = query.edns.as_ref().map(|edns| OptResponse {
+        dnssec_ok: edns.dnssec_ok,
+        subnet: caller.subnet,
+        explanation: relayed.explanation,
+        extras: extras.as_ref(),
+    });
     let Ok(mut writer) = Writer::new(response, sections::limit(ask, query), message, query, opt.as_ref()) else {
         return Verdict::Drop;
     };

@@ -11,7 +11,7 @@ use super::lookup::{Answer, Authority, Outcome, Refusal};
 use super::{Ask, Caller, Recursion, Text, Transport, Verdict, Who};
 use crate::record::{Rtype, Ttl};
 use crate::wire::{
-    Edns, Explanation, Fault, Flags, Full, InfoCode, OptResponse, Owner, Query, Rcode, Section, Subnet,
+    Edns, Explanation, Extras, Fault, Flags, Full, InfoCode, OptResponse, Owner, Query, Rcode, Section,
     UDP_RESPONSE_MAX, UDP_RESPONSE_MIN, Writer,
 };
 use crate::zone::{AddressSet, App, Component, Fit, Hosts, Instance, NameServer, Space, SrvSet, Why, bucket_of};
@@ -26,11 +26,15 @@ pub(super) fn write(
     response: &mut [u8],
 ) -> Verdict {
     let Head { rcode, flags, explanation } = head(outcome, ask);
+    // Options of a query at fault may not have been read to their end, nor its version's be known (RFC 6891 §6.1.3).
+    let is_read = !matches!(outcome, Outcome::Fault(_));
+    let extras = query.edns.as_ref().filter(|edns| is_read && edns.asks_extras()).map(|edns| extras(edns, ask));
     // RFC 6891 §7: OPT only for those who sent one. RFC 8914 §2: so for the explanation in it.
-    let opt = query.edns.as_ref().map(|edns| match outcome {
-        // Options of a query at fault may not have been read to their end, nor its version's be known (RFC 6891 §6.1.3).
-        Outcome::Fault(_) => OptResponse { dnssec_ok: edns.dnssec_ok, ..OptResponse::default() },
-        _ => opt(edns, ask, caller.subnet, explanation),
+    let opt = query.edns.as_ref().map(|edns| OptResponse {
+        dnssec_ok: edns.dnssec_ok,
+        subnet: if is_read { caller.subnet } else { None },
+        explanation,
+        extras: extras.as_ref(),
     });
     let Ok(mut writer) = Writer::new(response, limit(ask, query), message, query, opt.as_ref()) else {
         return Verdict::Drop;
@@ -50,24 +54,16 @@ pub(super) fn write(
     Verdict::Send(writer.finish(query.header.flags.response().with(flags), rcode, opt.as_ref()))
 }
 
-/// What OPT says to a client whose own could be read.
-pub(super) fn opt<'o>(
-    edns: &Edns,
-    ask: &Ask<'o>,
-    subnet: Option<Subnet>,
-    explanation: Option<Explanation<'o>>,
-) -> OptResponse<'o> {
+/// What a client gets that asks for more than most.
+pub(super) fn extras<'o>(edns: &Edns, ask: &Ask<'o>) -> Extras<'o> {
     let cookie = match (edns.cookie, ask.secrets) {
         (Some(cookie), Some(secrets)) => Some(secrets.renew(&cookie, ask.source, ask.now).0),
         _ => None,
     };
-    OptResponse {
-        dnssec_ok: edns.dnssec_ok,
-        subnet,
+    Extras {
         cookie,
         node_id: ask.settings.node_id.as_ref().filter(|_| edns.asks_node_id).map(Text::octets),
         keepalive: ask.settings.keepalive.filter(|_| edns.keepalive.is_some() && ask.transport.is_kept()),
-        explanation,
         // RFC 7830 §4, §6: for those who pad, and only where a padded length hides anything.
         block: BLOCK.filter(|_| edns.is_padded && ask.transport.is_encrypted()),
     }

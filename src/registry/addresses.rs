@@ -31,6 +31,9 @@ pub(super) struct Claim {
     pub(super) sharing: Sharing,
 }
 
+/// One of an app's claims, which are in order. A list: a tree has room for eleven, and most apps have one or two.
+type Claimed = ((Label, u32), Claim);
+
 /// Whether a registration agrees to share its addresses with other apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sharing {
@@ -49,7 +52,7 @@ pub(super) struct Settled {
 /// Every address claimed, and by whom.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    claims: HashMap<AppId, BTreeMap<(Label, u32), Claim>>,
+    claims: HashMap<AppId, Box<[Claimed]>>,
     claimants: HashMap<IpAddr, Vec<Identity>>,
     /// Who lost an address, which one, and to whom.
     displaced: HashMap<Identity, (IpAddr, Identity)>,
@@ -69,10 +72,11 @@ impl Addresses {
         changed: &mut BTreeSet<IpAddr>,
     ) -> Vec<(Label, u32)> {
         let old = self.claims.remove(&app).unwrap_or_default();
-        for ((component, number), claim) in &old {
-            if new.get(&(component.clone(), *number)) == Some(claim) {
+        for (instance, claim) in &old {
+            if new.get(instance) == Some(claim) {
                 continue;
             }
+            let (component, number) = instance;
             let identity = (app, component.clone(), *number);
             changed.extend(&claim.addresses);
             for address in &claim.addresses {
@@ -84,22 +88,22 @@ impl Addresses {
                 }
             }
         }
-        for ((component, number), claim) in &new {
-            if old.get(&(component.clone(), *number)) == Some(claim) {
+        for (instance, claim) in &new {
+            if claim_in(&old, instance) == Some(claim) {
                 continue;
             }
+            let (component, number) = instance;
             changed.extend(&claim.addresses);
             for address in &claim.addresses {
-                self.claimants.entry(*address).or_default().push((app, component.clone(), *number));
+                let claimants = self.claimants.entry(*address).or_insert_with(|| Vec::with_capacity(1));
+                claimants.push((app, component.clone(), *number));
             }
         }
-        let over: Vec<(Label, u32)> = old.into_keys().filter(|instance| !new.contains_key(instance)).collect();
-        let over = over
-            .into_iter()
-            .filter(|(label, number)| self.displaced.remove(&(app, label.clone(), *number)).is_some())
-            .collect();
+        let over = old.into_iter().map(|(instance, _)| instance).filter(|instance| !new.contains_key(instance));
+        let over = over.filter(|(label, number)| self.displaced.remove(&(app, label.clone(), *number)).is_some());
+        let over = over.collect();
         if !new.is_empty() {
-            self.claims.insert(app, new);
+            self.claims.insert(app, new.into_iter().collect());
         }
         over
     }
@@ -108,8 +112,10 @@ impl Addresses {
     /// who is displaced still: by whom, or from where, may read otherwise now.
     pub(super) fn settle(&mut self, changed: &BTreeSet<IpAddr>) -> Vec<Settled> {
         let mut reached: BTreeMap<Identity, Claim> = BTreeMap::new();
-        let mut pending: Vec<IpAddr> = changed.iter().copied().collect();
-        let mut seen: BTreeSet<IpAddr> = changed.clone();
+        // Nearly every address has one claimant, and nothing hangs together with it.
+        let mut pending: Vec<IpAddr> =
+            changed.iter().copied().filter(|address| !self.is_uncontested(*address)).collect();
+        let mut seen: BTreeSet<IpAddr> = pending.iter().copied().collect();
         while let Some(address) = pending.pop() {
             for identity in self.claimants.get(&address).into_iter().flatten() {
                 let Some(claim) = self.claim_of(identity) else { continue };
@@ -166,7 +172,23 @@ impl Addresses {
         claimants.filter(|identity| !self.displaced.contains_key(*identity)).cloned().collect()
     }
 
-    fn claim_of(&self, identity: &Identity) -> Option<&Claim> {
-        self.claims.get(&identity.0)?.get(&(identity.1.clone(), identity.2))
+    /// Whether an address has one claimant, who has it and shares none of its others.
+    fn is_uncontested(&self, address: IpAddr) -> bool {
+        let claimants = |address: &IpAddr| self.claimants.get(address).map_or(&[][..], Vec::as_slice);
+        let [identity] = claimants(&address) else { return false };
+        let alone = |claim: &Claim| claim.addresses.iter().all(|address| claimants(address).len() == 1);
+        self.claim_of(identity).is_some_and(alone) && !self.displaced.contains_key(identity)
     }
+
+    fn claim_of(&self, (app, component, number): &Identity) -> Option<&Claim> {
+        let claims = self.claims.get(app)?;
+        let index = claims.binary_search_by(|((label, other), _)| label.cmp(component).then(other.cmp(number))).ok()?;
+        claims.get(index).map(|(_, claim)| claim)
+    }
+}
+
+/// What an instance claims, of claims in order.
+fn claim_in<'c>(claims: &'c [Claimed], instance: &(Label, u32)) -> Option<&'c Claim> {
+    let index = claims.binary_search_by(|(other, _)| other.cmp(instance)).ok()?;
+    claims.get(index).map(|(_, claim)| claim)
 }

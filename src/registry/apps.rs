@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::addresses::{Claim, Sharing};
 use super::claims::Moved;
 use super::deadlines::Deadline;
+use super::few::Few;
 use super::gather::{Gathered, wanted_lans};
 use super::names::{names_of, owner_called, report_misplaced_names};
 use super::state::{AppState, ComponentState, InstanceState, OwnerState, Standing};
@@ -27,17 +28,18 @@ const DECLARED_MAX: u32 = 10_000;
 impl Registry {
     /// An app from its documents and claims, and what is wrong with it.
     pub(super) fn resolve(&self, id: AppId, entry: &AppEntry) -> (AppState, Findings) {
-        let (gathered, space) = (self.gather(entry), self.space(entry.space));
-        self.assemble(id, entry, gathered, space)
+        let (mut gathered, space) = (self.gather(entry), self.space(entry.space));
+        let state = self.assemble(id, entry, &mut gathered, space);
+        (state, gathered.findings)
     }
 
     /// Looks at an app again after one of its documents changed, and lets its claims follow.
     pub(super) fn settle_app(&mut self, id: AppId, moved: &mut Moved) {
         let Some(entry) = self.apps.get(&id) else { return };
-        let gathered = self.gather(entry);
+        let mut gathered = self.gather(entry);
         let space = self.space(entry.space);
         let lans = wanted_lans(&gathered);
-        let declared_by = self.spec_in_force(entry).map(|contribution| Arc::clone(&contribution.file));
+        let declared_by = gathered.in_force.map(|contribution| Arc::clone(&contribution.file));
         let is_declared = gathered.declared.is_some();
         let routed = is_declared.then(|| {
             let said = gathered.internal_routing.as_ref().map(|(value, _)| *value);
@@ -46,8 +48,9 @@ impl Registry {
         // A topology does not say whether its app is routed, and so does not settle it either (design §2.4).
         let created_routed = if gathered.is_created { routed } else { entry.created_routed.filter(|_| is_declared) };
         let wanted = if routed == Some(true) { names_of(entry, &gathered, space) } else { Vec::new() };
-        let (state, findings) = self.assemble(id, entry, gathered, space);
-        let claims = self.address_claims(entry, &state);
+        let state = self.assemble(id, entry, &mut gathered, space);
+        let findings = std::mem::take(&mut gathered.findings);
+        let claims = address_claims(gathered, &state);
         let (space, old) = (entry.space, entry.wanted.clone());
         let (old_lans, contributions) = (entry.lans.clone(), entry.contributions.is_empty());
         for owner in &old {
@@ -73,7 +76,7 @@ impl Registry {
             moved.lans.insert(*network);
         }
         for (label, number) in self.addresses.claim(id, claims, &mut moved.addresses) {
-            self.faults.remove(&Concern::Address(id, label, number));
+            self.forget_findings(&Concern::Address(id, label, number));
         }
         self.replace_findings(Concern::App(id), findings);
         let Some(entry) = self.apps.get_mut(&id) else { return };
@@ -111,11 +114,11 @@ impl Registry {
         &self,
         id: AppId,
         entry: &AppEntry,
-        mut gathered: Gathered<'_>,
+        gathered: &mut Gathered<'_>,
         space: Option<&SpaceState>,
-    ) -> (AppState, Findings) {
-        let internal_routing = internal_routing(entry, &mut gathered, space);
-        let mut components = components_of(&mut gathered);
+    ) -> AppState {
+        let internal_routing = internal_routing(entry, gathered, space);
+        let mut components = components_of(gathered);
         let has_lists = gathered.has_lists();
         let mut untaken = Vec::new();
         for ((label, number), registered) in &gathered.instances {
@@ -125,7 +128,7 @@ impl Registry {
             }
             let component = components
                 .entry((*label).clone())
-                .or_insert_with(|| ComponentState::undeclared(&gathered, label, has_lists));
+                .or_insert_with(|| ComponentState::undeclared(gathered, label, has_lists));
             if component.instances.len() >= INSTANCES_MAX {
                 gathered.findings.faults.push(registered.source.fault(
                     "number",
@@ -160,8 +163,8 @@ impl Registry {
         for (label, numbers) in &entry.numbers {
             let component = components
                 .entry(label.clone())
-                .or_insert_with(|| ComponentState::undeclared(&gathered, label, has_lists));
-            for number in numbers {
+                .or_insert_with(|| ComponentState::undeclared(gathered, label, has_lists));
+            for number in numbers.iter() {
                 component.instances.entry(*number).or_insert_with(InstanceState::unregistered);
             }
         }
@@ -173,7 +176,7 @@ impl Registry {
                 component.instances.entry(number).or_insert_with(InstanceState::unregistered);
             }
         }
-        let web = web_component(&mut gathered, &components);
+        let web = web_component(gathered, &components);
         let audience = match &gathered.discovery {
             Some((audience, _)) => *audience,
             None if has_lists => Audience::App,
@@ -181,9 +184,9 @@ impl Registry {
         };
         let holds = |owner: &&OwnerState| self.names.holder(&(entry.space, owner.name.clone())) == Some(id);
         if let Some(space) = space.filter(|_| internal_routing) {
-            report_misplaced_names(entry, &mut gathered, space);
+            report_misplaced_names(entry, gathered, space);
         }
-        let state = AppState {
+        AppState {
             id,
             space: entry.space,
             label: entry.label.clone(),
@@ -200,29 +203,26 @@ impl Registry {
             web,
             owners: entry.wanted.iter().filter(holds).cloned().collect(),
             components,
-        };
-        (state, gathered.findings)
-    }
-
-    /// What an app's registrations in force claim.
-    fn address_claims(&self, entry: &AppEntry, state: &AppState) -> BTreeMap<(Label, u32), Claim> {
-        if state.archived.is_some() {
-            return BTreeMap::new();
         }
-        let gathered = self.gather(entry);
-        let in_force = gathered.instances.into_iter().filter(|(_, registered)| registered.standing().is_there());
-        in_force
-            .filter(|((label, number), _)| {
-                state.components.get(*label).is_some_and(|found| found.instances.contains_key(number))
-            })
-            .map(|((label, number), registered)| {
-                let sharing = if registered.spec.shared_address { Sharing::Shared } else { Sharing::Sole };
-                let claim =
-                    Claim { addresses: registered.spec.addresses.clone(), newness: registered.newness, sharing };
-                ((label.clone(), number), claim)
-            })
-            .collect()
     }
+}
+
+/// What an app's registrations in force claim.
+fn address_claims(gathered: Gathered<'_>, state: &AppState) -> BTreeMap<(Label, u32), Claim> {
+    if state.archived.is_some() {
+        return BTreeMap::new();
+    }
+    let in_force = gathered.instances.into_iter().filter(|(_, registered)| registered.standing().is_there());
+    in_force
+        .filter(|((label, number), _)| {
+            state.components.get(*label).is_some_and(|found| found.instances.contains_key(number))
+        })
+        .map(|((label, number), registered)| {
+            let sharing = if registered.spec.shared_address { Sharing::Shared } else { Sharing::Sole };
+            let claim = Claim { addresses: registered.spec.addresses.clone(), newness: registered.newness, sharing };
+            ((label.clone(), number), claim)
+        })
+        .collect()
 }
 
 impl AppEntry {
@@ -235,21 +235,25 @@ impl AppEntry {
             if registered.peek().is_none() {
                 continue;
             }
-            let numbers = self.numbers.entry(label.clone()).or_default();
-            numbers.extend(registered);
-            while numbers.len() > NUMBERS_MAX {
-                numbers.pop_first();
+            let place = self.numbers.binary_search_by(|(known, _)| known.cmp(label)).unwrap_or_else(|place| {
+                self.numbers.reserve_exact(1);
+                self.numbers.insert(place, (label.clone(), Few::new()));
+                place
+            });
+            if let Some((_, numbers)) = self.numbers.get_mut(place) {
+                registered.for_each(|number| numbers.insert(number));
+                numbers.keep_last(NUMBERS_MAX);
             }
         }
         // Of components that come under ever new names, those that are gone are forgotten again.
-        let is_gone = |label: &&Label| {
-            let component = state.components.get(*label);
+        let is_gone = |(label, _): &(Label, Few<u32>)| {
+            let component = state.components.get(label);
             component.is_none_or(|component| component.instances.values().all(|instance| instance.source.is_none()))
         };
         while self.numbers.len() > COMPONENTS_MAX
-            && let Some(gone) = self.numbers.keys().find(is_gone).cloned()
+            && let Some(gone) = self.numbers.iter().position(is_gone)
         {
-            self.numbers.remove(&gone);
+            self.numbers.remove(gone);
         }
     }
 }

@@ -7,24 +7,36 @@ use std::time::Duration;
 use super::deadlines::Deadline;
 use super::spaces::Cover;
 use super::{
-    AppEntry, AppId, Concern, Contribution, File, FileContent, Findings, Registry, Source, SpaceId, Touched, topology,
+    AppEntry, AppId, Concern, Contribution, Entry, File, FileContent, Findings, Registry, Source, SpaceId, Touched,
+    topology,
 };
 use crate::name::{Label, Name};
 use crate::spec::{AppSpec, Document, Place, TopologyApp};
 
 impl Registry {
-    /// Replaces a file's documents; says whether a space document was or is among them.
-    pub(super) fn replace(&mut self, file: Arc<str>, content: Option<FileContent>, touched: &mut Touched) -> bool {
-        let mut with_space = false;
+    /// Whether a space document is among a file's documents, or is to be.
+    pub(super) fn concerns_spaces(&self, file: &Arc<str>, content: Option<&FileContent>) -> bool {
+        self.files.get(file).is_some_and(|old| has_space(&old.documents))
+            || content.is_some_and(|new| has_space(&new.documents))
+    }
+
+    /// Replaces a file's documents.
+    pub(super) fn replace(
+        &mut self,
+        file: Arc<str>,
+        content: Option<FileContent>,
+        entry: Entry,
+        touched: &mut Touched,
+    ) {
         if let Some(old) = self.files.remove(&file) {
-            with_space |= has_space(&old.documents);
             self.contribute(&file, &old.documents, Direction::Leave, touched);
             self.deadlines.withdraw(old.deadline, Deadline::Lease(Arc::clone(&file)));
         }
-        self.faults.remove(&Concern::File(Arc::clone(&file)));
+        self.forget_findings(&Concern::File(Arc::clone(&file)));
         if let Some(FileContent { documents, modified }) = content {
-            with_space |= has_space(&documents);
-            self.contribute(&file, &documents, Direction::Join, touched);
+            if entry == Entry::Now {
+                self.contribute(&file, &documents, Direction::Join, touched);
+            }
             let new = File {
                 documents,
                 modified,
@@ -36,7 +48,6 @@ impl Registry {
             self.files.insert(Arc::clone(&file), new);
             self.arm(&file);
         }
-        with_space
     }
 
     /// Enters a file's documents with the apps they are about, or takes them out.
@@ -44,7 +55,7 @@ impl Registry {
         let mut findings = Findings::default();
         for (index, document) in documents.iter().enumerate() {
             let (named, topology): (Option<&AppSpec>, &[TopologyApp]) = match document {
-                Document::Space(_) => continue,
+                Document::Space(_) | Document::BrokenSpace => continue,
                 Document::App(app) => (Some(app), &[]),
                 Document::Topology(apps) => (None, apps),
             };
@@ -82,7 +93,7 @@ impl Registry {
             }
         }
         if direction == Direction::Join && !findings.faults.is_empty() {
-            self.faults.insert(Concern::File(Arc::clone(file)), findings);
+            self.replace_findings(Concern::File(Arc::clone(file)), findings);
         }
     }
 
@@ -106,7 +117,7 @@ impl Registry {
                 let id = *self.app_ids.entry((space, label.clone())).or_insert_with(|| {
                     self.free_ids.pop_first().unwrap_or_else(|| AppId::try_from(self.apps.len()).unwrap_or(AppId::MAX))
                 });
-                let entry = self.apps.entry(id).or_insert_with(|| AppEntry::new(space, label));
+                let entry = self.apps.entry(id).or_insert_with(|| Box::new(AppEntry::new(space, label)));
                 entry.contributions.insert(contribution);
                 touched.apps.insert(id);
                 self.deadlines.withdraw(entry.forget_at.take(), Deadline::Forget(id));
@@ -122,9 +133,9 @@ impl Registry {
         by_path.sort_by_key(|(file, _)| *file);
         for (file, content) in &by_path {
             self.contribute(file, &content.documents, Direction::Leave, touched);
-            self.faults.remove(&Concern::File(Arc::clone(file)));
+            self.forget_findings(&Concern::File(Arc::clone(file)));
         }
-        let findings = self.spaces.settle(&files);
+        let findings = self.spaces.settle(&files, self.batch);
         self.replace_findings(Concern::Spaces, findings);
         for (file, content) in by_path {
             self.contribute(file, &content.documents, Direction::Join, touched);
@@ -198,7 +209,7 @@ enum Direction {
 }
 
 fn has_space(documents: &[Document]) -> bool {
-    documents.iter().any(|document| matches!(document, Document::Space(_)))
+    documents.iter().any(|document| matches!(document, Document::Space(_) | Document::BrokenSpace))
 }
 
 fn leases(documents: &[Document]) -> impl Iterator<Item = Duration> + '_ {
@@ -207,7 +218,7 @@ fn leases(documents: &[Document]) -> impl Iterator<Item = Duration> + '_ {
         .flat_map(|document| match document {
             Document::App(app) => app.instances.as_slice(),
             // A dyno of a topology has no lease: it is there until the file says otherwise.
-            Document::Space(_) | Document::Topology(_) => &[],
+            Document::Space(_) | Document::BrokenSpace | Document::Topology(_) => &[],
         })
         .filter_map(|instance| instance.value.lease)
 }

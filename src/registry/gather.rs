@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::addresses::Newness;
 use super::state::Standing;
-use super::{AppEntry, Contribution, FileFault, Findings, Registry, Source, SpaceState};
+use super::{AppEntry, Contribution, File, FileFault, Findings, Registry, Source, SpaceState};
 use crate::name::{Label, Name};
 use crate::spec::{
     AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, DomainSpec, InstanceSpec, Role, State, TopologyApp,
@@ -21,6 +21,8 @@ pub(super) type Said<T> = (T, Source);
 /// The first to say each thing, over all documents of an app.
 #[derive(Default)]
 pub(super) struct Gathered<'a> {
+    /// The app spec that declares it, if one does.
+    pub(super) in_force: Option<&'a Contribution>,
     pub(super) declared: Option<Source>,
     /// Whether a document declares it that could have said `internal_routing`, as a topology cannot.
     pub(super) is_created: bool,
@@ -47,25 +49,30 @@ pub(super) struct Registered<'a> {
 
 impl Registry {
     /// The app spec that declares an app: the one that did, else the first by path.
-    pub(super) fn spec_in_force<'a>(&self, entry: &'a AppEntry) -> Option<&'a Contribution> {
-        let mut specs = entry.contributions.iter().filter(
-            |contribution| matches!(self.document(contribution), Some(Document::App(app)) if app.role == Role::Spec),
-        );
-        let served = specs.clone().find(|contribution| entry.declared_by.as_ref() == Some(&contribution.file));
-        served.or_else(|| specs.next())
-    }
-
-    fn document(&self, contribution: &Contribution) -> Option<&Document> {
-        self.files.get(&contribution.file)?.documents.get(contribution.document)
+    fn spec_in_force<'a>(&self, entry: &'a AppEntry) -> Option<&'a Contribution> {
+        let mut first = None;
+        for contribution in entry.contributions.iter() {
+            let document =
+                self.files.get(&contribution.file).and_then(|file| file.documents.get(contribution.document));
+            if !matches!(document, Some(Document::App(app)) if app.role == Role::Spec) {
+                continue;
+            }
+            if entry.declared_by.as_ref() == Some(&contribution.file) {
+                return Some(contribution);
+            }
+            first = first.or(Some(contribution));
+        }
+        first
     }
 
     /// Collects what an app's documents say, the spec in force first.
     pub(super) fn gather<'a>(&'a self, entry: &'a AppEntry) -> Gathered<'a> {
-        let mut gathered = Gathered::default();
         let in_force = self.spec_in_force(entry);
+        let mut gathered = Gathered { in_force, ..Gathered::default() };
         let rest = entry.contributions.iter().filter(|contribution| Some(*contribution) != in_force);
         for contribution in in_force.into_iter().chain(rest) {
-            match self.document(contribution) {
+            let Some(file) = self.files.get(&contribution.file) else { continue };
+            match file.documents.get(contribution.document) {
                 Some(Document::App(app)) if app.role == Role::Spec && Some(contribution) != in_force => {
                     let source = Source { file: Arc::clone(&contribution.file), place: app.app.place };
                     let holding = gathered.declared.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -78,17 +85,17 @@ impl Registry {
                 Some(Document::App(app)) => {
                     gathered.declare(contribution, app);
                     for (index, instance) in app.instances.iter().enumerate() {
-                        self.register(&mut gathered, entry, contribution, index, instance);
+                        self.register(&mut gathered, entry, (contribution, file), index, instance);
                     }
                 }
                 Some(Document::Topology(apps)) => {
                     let Some(app) = apps.get(contribution.part) else { continue };
                     gathered.declare_topology(contribution, app);
                     for (index, instance) in app.instances.iter().enumerate() {
-                        self.register(&mut gathered, entry, contribution, index, instance);
+                        self.register(&mut gathered, entry, (contribution, file), index, instance);
                     }
                 }
-                Some(Document::Space(_)) | None => {}
+                Some(Document::Space(_) | Document::BrokenSpace) | None => {}
             }
         }
         gathered
@@ -99,7 +106,7 @@ impl Registry {
         &'a self,
         gathered: &mut Gathered<'a>,
         entry: &AppEntry,
-        contribution: &Contribution,
+        (contribution, file): (&Contribution, &File),
         index: usize,
         instance: &'a At<InstanceSpec>,
     ) {
@@ -109,7 +116,6 @@ impl Registry {
             gathered.findings.faults.push(fault);
             return;
         }
-        let Some(file) = self.files.get(&contribution.file) else { return };
         let newness = Newness {
             batch: file.seen,
             modified: file.modified,

@@ -16,6 +16,7 @@ mod addresses;
 mod apps;
 mod claims;
 mod deadlines;
+mod few;
 mod files;
 mod gather;
 mod names;
@@ -42,6 +43,7 @@ use crate::spec::{Document, Fault, Place};
 use addresses::Addresses;
 use claims::Claims;
 use deadlines::{Deadline, Deadlines};
+use few::Few;
 use spaces::Spaces;
 
 /// A space's number; stable while the space exists.
@@ -141,7 +143,8 @@ pub struct Registry {
     now: Now,
     files: HashMap<Arc<str>, File>,
     spaces: Spaces,
-    apps: BTreeMap<AppId, AppEntry>,
+    /// Boxed: a tree that was filled in order has half its places free.
+    apps: BTreeMap<AppId, Box<AppEntry>>,
     app_ids: HashMap<(SpaceId, Label), AppId>,
     free_ids: BTreeSet<AppId>,
     names: Claims<(SpaceId, Name)>,
@@ -151,6 +154,8 @@ pub struct Registry {
     deadlines: Deadlines,
     /// Only what has any; by what it concerns.
     faults: BTreeMap<Concern, Findings>,
+    /// Counts changes of `faults`.
+    fault_changes: u64,
 }
 
 #[derive(Debug)]
@@ -173,15 +178,15 @@ struct AppEntry {
     space: SpaceId,
     label: Label,
     /// Who says something of it, by path and place in the file.
-    contributions: BTreeSet<Contribution>,
+    contributions: Few<Contribution>,
     /// Whether it was created internally routed; `None` while nothing declares it.
     created_routed: Option<bool>,
     /// The file of the app spec being served.
     declared_by: Option<Arc<str>>,
     /// Whether anything ever declared it.
     ever_declared: bool,
-    /// The numbers once registered, by component.
-    numbers: BTreeMap<Label, BTreeSet<u32>>,
+    /// The numbers once registered, by component and in its order.
+    numbers: Vec<(Label, Few<u32>)>,
     /// When `numbers` are forgotten, because nothing names the app any more.
     forget_at: Option<Duration>,
     /// The names that it wants.
@@ -196,6 +201,13 @@ struct Contribution {
     file: Arc<str>,
     document: usize,
     part: usize,
+}
+
+/// When a file's documents are entered with the apps they are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Now,
+    Later,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,7 +227,7 @@ enum Concern {
     Address(AppId, Label, u32),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Findings {
     faults: Vec<FileFault>,
     warnings: Vec<FileFault>,
@@ -245,6 +257,7 @@ impl Registry {
             tombstones: BTreeMap::new(),
             deadlines: Deadlines::new(),
             faults: BTreeMap::new(),
+            fault_changes: 0,
         }
     }
 
@@ -264,10 +277,13 @@ impl Registry {
                 content => _ = changed.insert(file, content),
             }
         }
-        let mut spaces_changed =
-            self.batch == 1 || (self.spaces.has_retained() && changed.values().any(Option::is_none));
+        let spaces_changed = self.batch == 1
+            || (self.spaces.has_retained() && changed.values().any(Option::is_none))
+            || changed.iter().any(|(file, content)| self.concerns_spaces(file, content.as_ref()));
+        // Where spaces change, settling them enters every file anew: to enter these before would be for nothing.
+        let entry = if spaces_changed { Entry::Later } else { Entry::Now };
         for (file, content) in changed {
-            spaces_changed |= self.replace(file, content, &mut touched);
+            self.replace(file, content, entry, &mut touched);
         }
         if spaces_changed {
             self.settle_spaces(&mut touched);
@@ -312,6 +328,12 @@ impl Registry {
         sorted(self.faults.values().flat_map(|findings| &findings.faults))
     }
 
+    /// How often [`faults`](Self::faults) and [`warnings`](Self::warnings) may have changed: where this has not, they have not.
+    #[must_use]
+    pub const fn fault_changes(&self) -> u64 {
+        self.fault_changes
+    }
+
     /// Every warning that needs more than one file to see, by file and place.
     #[must_use]
     pub fn warnings(&self) -> Vec<FileFault> {
@@ -350,6 +372,12 @@ impl Registry {
     #[must_use]
     pub fn app_named(&self, space: SpaceId, label: &Label) -> Option<AppId> {
         self.app_ids.get(&(space, label.clone())).copied()
+    }
+
+    /// The space that an app is in, without resolving the app.
+    #[must_use]
+    pub fn space_of(&self, id: AppId) -> Option<SpaceId> {
+        Some(self.apps.get(&id)?.space)
     }
 
     /// An app as it is now, resolved from its documents and claims.
@@ -413,21 +441,28 @@ impl Registry {
         touched.addresses.extend(moved.addresses);
         self.settle_displaced(settled, touched);
         let gone: Vec<AppId> =
-            touched.apps.iter().copied().filter(|id| self.apps.get(id).is_some_and(AppEntry::is_gone)).collect();
+            touched.apps.iter().copied().filter(|id| self.apps.get(id).is_some_and(|entry| entry.is_gone())).collect();
         for id in gone {
             if let Some(entry) = self.apps.remove(&id) {
                 self.app_ids.remove(&(entry.space, entry.label));
                 self.free_ids.insert(id);
-                self.faults.remove(&Concern::App(id));
+                self.forget_findings(&Concern::App(id));
             }
         }
     }
 
     fn replace_findings(&mut self, concern: Concern, findings: Findings) {
         if findings.faults.is_empty() && findings.warnings.is_empty() {
-            self.faults.remove(&concern);
-        } else {
+            self.forget_findings(&concern);
+        } else if self.faults.get(&concern) != Some(&findings) {
             self.faults.insert(concern, findings);
+            self.fault_changes += 1;
+        }
+    }
+
+    fn forget_findings(&mut self, concern: &Concern) {
+        if self.faults.remove(concern).is_some() {
+            self.fault_changes += 1;
         }
     }
 }
@@ -437,11 +472,11 @@ impl AppEntry {
         Self {
             space,
             label,
-            contributions: BTreeSet::new(),
+            contributions: Few::new(),
             created_routed: None,
             declared_by: None,
             ever_declared: false,
-            numbers: BTreeMap::new(),
+            numbers: Vec::new(),
             forget_at: None,
             wanted: Vec::new(),
             lans: Vec::new(),

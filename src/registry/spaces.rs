@@ -121,8 +121,8 @@ impl Spaces {
         }
     }
 
-    /// Decides anew, from every file's documents.
-    pub(super) fn settle(&mut self, files: &HashMap<Arc<str>, File>) -> Findings {
+    /// Decides anew, from every file's documents, those of `batch` among them.
+    pub(super) fn settle(&mut self, files: &HashMap<Arc<str>, File>, batch: u64) -> Findings {
         let mut findings = Findings::default();
         let mut candidates = self.candidates(files, &mut findings);
         let declared = candidates.len();
@@ -135,7 +135,13 @@ impl Spaces {
             (rank, state.source.clone())
         });
         let mut accepted: Vec<SpaceState> = Vec::new();
-        let mut directories = BTreeMap::new();
+        // A directory whose space document was never good is a space of which nothing is known.
+        let broken = files.iter().filter(|(_, content)| content.documents.contains(&Document::BrokenSpace));
+        let mut directories: BTreeMap<Arc<str>, Option<SpaceId>> = broken
+            .map(|(file, _)| directory_of(file))
+            .filter(|directory| !self.is_served(directory, files, batch))
+            .map(|directory| (directory, None))
+            .collect();
         for state in candidates {
             let clash = accepted.iter().find_map(|other| Some((state.clash(other)?, other.source.clone())));
             let Some((clash, other)) = clash else {
@@ -153,6 +159,7 @@ impl Spaces {
             let last_good = self.served_in(&state.directory);
             match last_good.filter(|last| accepted.iter().all(|other| last.clash(other).is_none())) {
                 Some(last) => accepted.push(last.clone()),
+                None if self.is_served(&state.directory, files, batch) => {}
                 None => _ = directories.insert(state.directory, None),
             }
         }
@@ -163,6 +170,15 @@ impl Spaces {
         findings
     }
 
+    /// Whether apps below a directory were served before `batch`. Then they still are, in the space that they were in, when a
+    /// space document comes that cannot be accepted: no mistake takes them down.
+    fn is_served(&self, directory: &str, files: &HashMap<Arc<str>, File>, batch: u64) -> bool {
+        files.iter().any(|(file, content)| {
+            let is_below = ancestors(file).any(|above| above == directory);
+            is_below && content.seen < batch && has_apps(content) && matches!(self.cover(file), Cover::Space(_))
+        })
+    }
+
     /// The space documents of every directory, one each.
     fn candidates(&self, files: &HashMap<Arc<str>, File>, findings: &mut Findings) -> Vec<SpaceState> {
         let mut found: BTreeMap<Source, SpaceState> = BTreeMap::new();
@@ -170,7 +186,7 @@ impl Spaces {
             for document in &content.documents {
                 if let Document::Space(spec) = document {
                     let source = Source { file: Arc::clone(file), place: spec.name.place };
-                    let directory = ancestors(file).next().unwrap_or_default().into();
+                    let directory = directory_of(file);
                     found.insert(source.clone(), SpaceState { spec: spec.clone(), source: Some(source), directory });
                 }
             }
@@ -217,8 +233,7 @@ impl Spaces {
                     **directory == *state.directory
                         || candidates.iter().any(|candidate| *candidate.directory == **directory)
                 });
-                nearest == Some(&*state.directory)
-                    && content.documents.iter().any(|document| !matches!(document, Document::Space(_)))
+                nearest == Some(&*state.directory) && has_apps(content)
             });
             if is_lived_in {
                 findings.faults.push(source.fault(
@@ -254,6 +269,14 @@ impl Spaces {
     fn served_in(&self, directory: &str) -> Option<&SpaceState> {
         self.served.values().find(|state| state.source.is_some() && *state.directory == *directory)
     }
+}
+
+fn has_apps(content: &File) -> bool {
+    content.documents.iter().any(|document| matches!(document, Document::App(_) | Document::Topology(_)))
+}
+
+fn directory_of(file: &str) -> Arc<str> {
+    ancestors(file).next().unwrap_or_default().into()
 }
 
 /// The directories above a file, nearest first, down to the spec directory itself, which is the empty path.

@@ -146,6 +146,17 @@ fn a_lease_runs_out_is_renewed_and_has_one_deadline() {
 }
 
 #[test]
+fn a_renewal_that_is_told_before_time_passes_saves_the_lease() {
+    let mut dropped = Dropped::new();
+    let leased = format!("{}lease: 30s\n", instance("shop", "web", 1, "10.0.0.1"));
+    dropped.write(&[("web.1.yaml", &leased)]);
+    dropped.elapsed = Duration::from_secs(35);
+    assert!(dropped.write(&[("web.1.yaml", &leased)]).is_empty());
+    assert!(dropped.at(35).is_empty());
+    assert_eq!(dropped.registry.deadline(), Some(Duration::from_secs(65)));
+}
+
+#[test]
 fn leases_of_one_file_run_out_one_by_one() {
     let mut dropped = Dropped::new();
     dropped.write(&[(

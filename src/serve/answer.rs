@@ -3,12 +3,15 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
+use super::Config;
 use super::batch::Origin;
-use crate::engine::{self, Ask, Recursion, Settings, Transport, Trust, Verdict};
+use crate::engine::{self, Ask, Recursion, Secrets, Settings, Transport, Trust, Verdict};
 use crate::forward::{self, Answered, Foreign, Forwarder, Outcome, Wanted};
 use crate::observe::{Carrier, Class, Counters, Event};
 use crate::publish::Snapshot;
@@ -25,6 +28,10 @@ pub(super) struct Desk {
     respond: Respond,
     /// What the server says of itself.
     settings: Settings,
+    /// What server cookies are made with.
+    secrets: Option<Secrets>,
+    /// Seconds since 1970, cut to 32 bits. Cookies need no finer time, and reading a clock for each query would cost more than they.
+    now: AtomicU32,
     /// Whether there are upstreams.
     recursion: Recursion,
     /// Asks them. Whoever writes what they said has none: they would keep each other from ending.
@@ -64,10 +71,24 @@ pub(super) enum Reply {
 }
 
 impl Desk {
-    /// Makes a desk that believes `trusted` and answers by `respond`.
-    pub(super) fn new(trusted: Vec<IpNet>, respond: Respond) -> Self {
-        let (settings, recursion, forwarder) = (Settings::new(), Recursion::Unavailable, None);
-        Self { trusted, respond, settings, recursion, forwarder }
+    /// Makes a desk that answers by `respond`, of the configuration as it says.
+    pub(super) fn new(config: &Config, respond: Respond) -> Self {
+        // RFC 7828 §3.4: what a client is told is what it gets.
+        let keepalive = u16::try_from(config.limits.idle.as_millis() / 100).unwrap_or(u16::MAX);
+        let settings = Settings { keepalive: Some(keepalive), ..config.settings.clone() };
+        let (trusted, secrets) = (config.trust_subnet_from.clone(), config.secrets);
+        let (now, recursion, forwarder) = (AtomicU32::new(0), Recursion::Unavailable, None);
+        let desk = Self { trusted, respond, settings, secrets, now, recursion, forwarder };
+        desk.tick();
+        desk
+    }
+
+    /// Looks at the clock. Called every second by one thread for all.
+    #[allow(clippy::disallowed_methods, reason = "`serve` reads the clock: it decides no DNS meaning by it")]
+    pub(super) fn tick(&self) {
+        // A clock before 1970 is wrong, and makes cookies that are stale at once: clients get new ones.
+        let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        self.now.store(u32::try_from(seconds & u64::from(u32::MAX)).unwrap_or_default(), Ordering::Relaxed);
     }
 
     /// The same, with upstreams behind it.
@@ -201,8 +222,8 @@ impl Desk {
             turn: asked.turn,
             recursion: self.recursion,
             settings: &self.settings,
-            secrets: None,
-            now: 0,
+            secrets: self.secrets.as_ref(),
+            now: self.now.load(Ordering::Relaxed),
         }
     }
 
@@ -360,7 +381,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_panic_is_answered_servfail_with_the_question_and_counted() {
-        let (desk, counters) = (Desk::new(Vec::new(), stand_in), Counters::default());
+        let (desk, counters) = (Desk::new(&Config::default(), stand_in), Counters::default());
         let query = query(0x1234, "panic.Example");
         let response = ask(&desk, &counters, &query).unwrap();
         assert_eq!(response[..HEADER], [0x12, 0x34, QR | RD, SERVFAIL, 0, 1, 0, 0, 0, 0, 0, 0]);
@@ -373,7 +394,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_panic_over_a_question_that_cannot_be_read_is_answered_without_it() {
-        let desk = Desk::new(Vec::new(), |_, _, _, _| panic!("on anything"));
+        let desk = Desk::new(&Config::default(), |_, _, _, _| panic!("on anything"));
         let counters = Counters::default();
         let query = query(7, "shop");
         for length in HEADER..query.len() {
@@ -390,7 +411,7 @@ pub(super) mod tests {
     fn services_that_answer_anything_are_not_answered_but_servers_are() {
         assert!([0, 7, 13, 17, 19, 37].into_iter().all(is_silent));
         assert!(![53, 123, 1024, 5353, 65_535].into_iter().any(is_silent));
-        let (desk, counters) = (Desk::new(Vec::new(), stand_in), Counters::default());
+        let (desk, counters) = (Desk::new(&Config::default(), stand_in), Counters::default());
         for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Quic] {
             let query = query(1, "shop");
             let asked = |port| Asked { source: (SOURCE, port).into(), transport, turn: 0, query: &query };
@@ -403,7 +424,8 @@ pub(super) mod tests {
 
     #[test]
     fn only_those_who_are_named_are_trusted() {
-        let desk = Desk::new(vec!["127.0.0.0/30".parse().unwrap(), "fd00::/8".parse().unwrap()], stand_in);
+        let trust_subnet_from = vec!["127.0.0.0/30".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let desk = Desk::new(&Config { trust_subnet_from, ..Config::default() }, stand_in);
         let counters = Counters::default();
         let trusted = |source: &str| {
             let response = ask_from(&desk, &counters, source.parse().unwrap(), &query(1, "shop")).unwrap();
@@ -418,7 +440,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_said_is_counted_by_carrier_and_class() {
-        let (desk, counters) = (Desk::new(Vec::new(), stand_in), Counters::default());
+        let (desk, counters) = (Desk::new(&Config::default(), stand_in), Counters::default());
         ask(&desk, &counters, &query(1, "shop"));
         ask(&desk, &counters, &query(1, "cut"));
         ask_from(&desk, &counters, "::1".parse().unwrap(), &query(1, "shop")[..HEADER]);

@@ -69,6 +69,8 @@ struct Worker {
 impl Worker {
     fn deliver(&mut self, desk: &Desk, counters: &Counters, ticket: Ticket, outcome: &Outcome) {
         let Self { reader, response } = self;
+        // Nobody else looks at the clock for this desk.
+        desk.tick();
         let said = desk.finish(reader.current(), counters, &ticket, outcome, response);
         reader.rest();
         let Said::Response(length) = said else { return };

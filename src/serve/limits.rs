@@ -11,7 +11,7 @@ use crate::observe::Limit;
 /// What clients may take. Connections are counted apart for plain TCP and for TLS with QUIC, which have a thread each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections in all, 1,024 by default; the longest idle goes first. One that is idle holds 8 KiB at most, and some 50 KiB
+    /// Connections in all, 1,024 by default; the longest idle goes first. One that is idle holds 8 KiB at most, and some 12 KiB
     /// with TLS; one that sends and does not take holds a message and [`unsent`](Self::unsent), with room to grow a megabyte, for
     /// seconds.
     pub connections: usize,

@@ -57,6 +57,10 @@ pub struct Config {
     pub credentials: Option<Credentials>,
     /// How foreign names are forwarded; without, they are refused.
     pub forward: Option<forward::Config>,
+    /// What the server says of itself; the keepalive is that of the limits.
+    pub settings: engine::Settings,
+    /// What server cookies are made with; without, there are none.
+    pub secrets: Option<engine::Secrets>,
 }
 
 /// Serves `sockets` from what `subscriber` sees, on threads of its own.
@@ -69,8 +73,8 @@ pub fn start(sockets: Sockets, config: Config, subscriber: Subscriber) -> io::Re
 
 fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond: Respond) -> io::Result<Running> {
     let mut running = Running::new();
-    let desk = || Desk::new(config.trust_subnet_from.clone(), respond);
-    let desk = match config.forward {
+    let desk = || Desk::new(&config, respond);
+    let desk = match config.forward.clone() {
         Some(forward) => {
             let (forwarder, queue) = forward::new(forward, clock())?;
             running.spawn_forwarding(queue, desk().with_upstreams(None), (&config.limits, &subscriber))?;

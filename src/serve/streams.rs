@@ -101,19 +101,23 @@ impl Runtime {
             for listener in tcp {
                 accepting.push(spawn_local(accept(listener, Gate::Open, Rc::clone(&shared))));
             }
-            for listener in tls {
-                let gate = encryption.as_ref().map_or(Gate::Open, |encryption| Gate::Tls(encryption.acceptor.clone()));
-                accepting.push(spawn_local(accept(listener, gate, Rc::clone(&shared))));
-            }
             for endpoint in quic {
                 accepting.push(spawn_local(quic::accept(endpoint, Rc::clone(&shared))));
             }
-            if let Some(encryption) = encryption {
+            if let Some(encryption) = &encryption {
+                for listener in tls {
+                    let gate = Gate::Tls(encryption.acceptor.clone());
+                    accepting.push(spawn_local(accept(listener, gate, Rc::clone(&shared))));
+                }
                 accepting.push(spawn_local(certificate::follow(
-                    encryption.credentials,
+                    encryption.credentials.clone(),
                     Arc::clone(&shared.counters),
                     stop.clone(),
                 )));
+            }
+            if encryption.is_none() {
+                // The thread that is always there keeps time for all.
+                spawn_local(keep_time(Rc::clone(&shared)));
             }
             // An error means that whoever could stop us is gone without doing so: that is a stop.
             let _ = stop.wait_for(|stop| *stop).await;
@@ -191,6 +195,13 @@ enum Gate {
     Open,
     /// A TLS handshake.
     Tls(TlsAcceptor),
+}
+
+async fn keep_time(shared: Rc<Shared>) {
+    loop {
+        sleep(TICK).await;
+        shared.desk.tick();
+    }
 }
 
 async fn accept(listener: TcpListener, gate: Gate, shared: Rc<Shared>) {
@@ -283,6 +294,9 @@ const FREE_FAILURES: u32 = 64;
 
 /// The longest pause: a listener that can accept again does so within this.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How often the clock is looked at.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Threads for reading certificates: one.
 const BLOCKING_THREADS: usize = 1;

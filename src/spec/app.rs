@@ -185,6 +185,10 @@ fn domain<'n>(node: &'n Node<'n>, report: &mut Report<'n>) -> Option<At<DomainSp
         return None;
     }
     let wildcard = is_starred || wildcard.is_some_and(|at| at.value);
+    if wildcard && let Err(Refusal { fault, remedy }) = names::wildcard_parent(&domain.to_string()) {
+        report.fault(node.place, fault, remedy);
+        return None;
+    }
     let value = DomainSpec { domain, wildcard, itself: !is_starred, cname: cname.map(|at| at.value) };
     Some(At { value, place: node.place })
 }
@@ -192,7 +196,7 @@ fn domain<'n>(node: &'n Node<'n>, report: &mut Report<'n>) -> Option<At<DomainSp
 /// A domain without its `*.`, and whether it had one.
 fn domain_name(written: &str) -> Result<(Name, bool), Refusal> {
     let bare = written.strip_prefix("*.");
-    let name = names::host(bare.unwrap_or(written))?;
+    let name = if let Some(parent) = bare { names::wildcard_parent(parent)? } else { names::host(written)? };
     if bare.unwrap_or(written).trim_end_matches('.').parse::<IpAddr>().is_ok() {
         return Err(Refusal::new(format!("{} is an address", quote(written)), "give a name, as `api.example.com`"));
     }

@@ -34,7 +34,9 @@ fn read_json(text: &str, size: usize, stem: &str) -> Reading {
         return refuse(Place::START, "the file is empty", "write a document, or remove the file");
     }
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
-        return refuse(json_place(text, &error), json_fault(&error), "correct it there, or just before");
+        let refused = refuse(json_place(text, &error), json_fault(&error), "correct it there, or just before");
+        let documents = if looks_like_a_space(text) { vec![Document::BrokenSpace] } else { Vec::new() };
+        return Reading { documents, ..refused };
     }
     read_by_tree(text, size, stem)
 }
@@ -57,6 +59,9 @@ fn read_text(text: &str, size: usize, stem: &str) -> Reading {
         return refuse(Place::START, "the file is empty", "write a document, or remove the file");
     }
     let mut documents = Vec::with_capacity(nodes.len());
+    if report.fault_count() > 0 && looks_like_a_space(text) {
+        documents.push(Document::BrokenSpace);
+    }
     for node in &nodes {
         if report.is_full() {
             break;
@@ -74,7 +79,16 @@ fn read_text(text: &str, size: usize, stem: &str) -> Reading {
 }
 
 fn is_spec(document: &Document) -> bool {
-    matches!(document, Document::Space(_) | Document::App(AppSpec { role: Role::Spec, .. }))
+    let is_space = matches!(document, Document::Space(_) | Document::BrokenSpace);
+    is_space || matches!(document, Document::App(AppSpec { role: Role::Spec, .. }))
+}
+
+/// Whether a text that cannot be parsed was to be a space: the key stands where a key of a document does.
+fn looks_like_a_space(text: &str) -> bool {
+    text.lines().any(|line| {
+        let key = line.trim_start_matches('\u{feff}').trim_start_matches('{').trim_start();
+        line.starts_with("space:") || key.starts_with("\"space\":") || key.starts_with("\"space\" :")
+    })
 }
 
 /// Tells the kind of a document by its keys, never by its place.
@@ -82,7 +96,7 @@ fn read_document<'n>(node: &'n Node<'n>, stem: &str, report: &mut Report<'n>) ->
     let mut keys = Keys::of(node, "the document", report)?;
     let present: Vec<_> = KIND_KEYS.iter().copied().filter(|key| keys.has(key)).collect();
     match *present.as_slice() {
-        ["space"] => space::read(keys, report).map(Document::Space),
+        ["space"] => Some(space::read(keys, report).map_or(Document::BrokenSpace, Document::Space)),
         ["name"] => app::read_spec(keys, stem, report).map(Document::App),
         ["spec"] => {
             let spec = keys.read("spec", report, |node, report| {
@@ -106,7 +120,7 @@ fn read_document<'n>(node: &'n Node<'n>, stem: &str, report: &mut Report<'n>) ->
         [..] => {
             let both: Vec<_> = present.iter().map(|key| format!("`{key}` at {}", keys.place_of(key))).collect();
             report.fault(keys.place, format!("the document is of two kinds: it has {}", both.join(" and ")), KINDS);
-            None
+            present.contains(&"space").then_some(Document::BrokenSpace)
         }
     }
 }
@@ -211,6 +225,26 @@ mod tests {
             reading.documents.as_slice(),
             [Document::Space(_), Document::App(_), Document::App(_), Document::App(_), Document::Topology(_)]
         ));
+    }
+
+    #[test]
+    fn a_space_at_fault_is_a_space_still() {
+        for text in [
+            "space: acme\ncidr: 10.0.0.0/16\nttl: 0\n",
+            "space: [\n",
+            "space: acme\n  cidr: 10.0.0.0/16\n",
+            "space: acme\nname: shop\n",
+            "space: acme\ncidr: 10.0.0.0/16\n---\nname: Shop\n",
+            "---\nname: shop\n---\nspace: acme\n\tcidr: x\n",
+        ] {
+            let reading = yaml(text);
+            assert!(!reading.faults.is_empty(), "{text}");
+            assert_eq!(reading.remains(), [Document::BrokenSpace], "{text}");
+        }
+        assert_eq!(json("{\n  \"space\": \"acme\",\n}").remains(), [Document::BrokenSpace]);
+        for text in ["name: Shop\n", "name: [\nspaces: 1\n", "name: shop\nservices:\n  space: [\n"] {
+            assert_eq!(yaml(text).remains(), [], "{text}");
+        }
     }
 
     #[test]

@@ -104,8 +104,8 @@ pub enum Format {
     Json,
 }
 
-/// All that reading one file gives. With any fault the documents are not to be used (design §2: the file is the unit
-/// of acceptance).
+/// All that reading one file gives. With any fault the documents are not to be used as they are (design §2: the file is the
+/// unit of acceptance): see [`remains`](Self::remains).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reading {
     /// The documents, in the order of the file.
@@ -116,11 +116,25 @@ pub struct Reading {
     pub warnings: Vec<Fault>,
 }
 
+impl Reading {
+    /// What there is to know of a file at fault of which no version was ever good: whether it is to be a space.
+    ///
+    /// The default space exists only when there is no space document at all (design §2.1), not even a broken one: otherwise one
+    /// mistake at a cold start would serve every app with the addresses of no router, to callers of no `cidr`.
+    #[must_use]
+    pub fn remains(&self) -> Vec<Document> {
+        let is_space = |document: &Document| matches!(document, Document::Space(_) | Document::BrokenSpace);
+        if self.documents.iter().any(is_space) { vec![Document::BrokenSpace] } else { Vec::new() }
+    }
+}
+
 /// One document of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     /// A space (design §2.1).
     Space(SpaceSpec),
+    /// A space document with faults, in a file that has them: its directory is a space, and nothing else is known of it.
+    BrokenSpace,
     /// An app spec, settings of an app, or registrations (design §2.2, §2.3).
     App(AppSpec),
     /// What `heroku spaces:topology --json` prints (design §2.4).

@@ -4,7 +4,7 @@
 //! label as Heroku's own newer parser does. Host names are letters, digits and hyphens (RFC 1123 §2.1): a client that
 //! builds a URL of one must be able to.
 
-use crate::name::{Label, Name};
+use crate::name::{Label, NAME_MAX, Name};
 
 use super::reader::Refusal;
 use super::report::quote;
@@ -15,6 +15,12 @@ const NAME_LENGTH_MAX: usize = 32;
 const LABEL_LENGTH_MAX: usize = 63;
 /// The most octets of a port's name: the `_` before it in an SRV owner takes one (RFC 2782).
 const PORT_NAME_MAX: usize = 62;
+/// The most octets of a label on the wire: its length and itself.
+const LABEL_OCTETS: usize = 1 + LABEL_LENGTH_MAX;
+/// The octets of `_65535._tcp.` on the wire; a number and its dot have one less.
+const PORT_OCTETS: usize = 12;
+/// The octets of `*.` on the wire.
+const STAR_OCTETS: usize = 2;
 /// Labels that mean something to every resolver: special-use names (RFC 6761, 6762, 7686), and the two that clients
 /// trust to find their proxy and their tunnel by.
 const RESERVED: [&str; 6] = ["localhost", "wpad", "isatap", "local", "invalid", "onion"];
@@ -113,6 +119,45 @@ pub(super) fn suffix(written: &str) -> Result<Name, Refusal> {
         ));
     }
     bare.parse().or_else(|error: crate::name::NameError| refuse(&error.to_string()))
+}
+
+/// Reads a discovery domain: below it, `_65535._tcp.<process>.<app>.` must fit.
+///
+/// # Errors
+/// When it is no suffix, or too long.
+pub(super) fn discovery_domain(written: &str) -> Result<Name, Refusal> {
+    suffix_below(written, PORT_OCTETS + 2 * LABEL_OCTETS)
+}
+
+/// Reads the suffix of app hostnames: an app's label must fit before it.
+///
+/// # Errors
+/// When it is no suffix, or too long.
+pub(super) fn app_domain(written: &str) -> Result<Name, Refusal> {
+    suffix_below(written, LABEL_OCTETS)
+}
+
+/// Reads a host name below which everything is meant: a `*` must fit before it.
+///
+/// # Errors
+/// When it is no host name, or too long.
+pub(super) fn wildcard_parent(written: &str) -> Result<Name, Refusal> {
+    host(written).and_then(|name| with_room(name, written, STAR_OCTETS))
+}
+
+fn suffix_below(written: &str, room: usize) -> Result<Name, Refusal> {
+    suffix(written).and_then(|name| with_room(name, written, room))
+}
+
+/// Refuses a name that has not so many octets left before it (RFC 1035 §2.3.4).
+fn with_room(name: Name, written: &str, room: usize) -> Result<Name, Refusal> {
+    let most = NAME_MAX - room;
+    if name.wire().len() <= most {
+        return Ok(name);
+    }
+    // In text there is one octet less at each end: the first length, and the root.
+    let fault = format!("{} is too long: the names before it would not fit", quote(written));
+    Err(Refusal::new(fault, format!("take one of {} characters at most", most - 2)))
 }
 
 /// Reads what a topology lists as a domain: a host name of two labels or more, or `*.` before one.
@@ -254,6 +299,20 @@ mod tests {
         for bad in ["", "-web", "web_", "we.b", &"x".repeat(64)] {
             assert!(process(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_suffix_leaves_room_for_the_names_before_it() {
+        let of =
+            |length: usize| format!("{}.{}", ["a"; 10].join("."), "b".repeat(63)) + &".cc".repeat((length - 83) / 3);
+        assert_eq!((of(113).len(), of(116).len()), (113, 116));
+        assert!(discovery_domain(&of(113)).is_ok());
+        assert!(fault(discovery_domain(&of(116))).ends_with("take one of 113 characters at most"));
+        assert!(app_domain(&of(188)).is_ok() && app_domain(&of(191)).is_err());
+        assert!(wildcard_parent(&of(251)).is_ok() && host(&of(251)).is_ok());
+        assert!(wildcard_parent(&format!("{}.{}", of(251), "")).is_ok());
+        let longest = format!("a{}", of(251)).replacen("aa.", "aaa.", 1);
+        assert!(host(&longest).is_ok() && wildcard_parent(&longest).is_err());
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub(super) fn read<'n>(mut keys: Keys<'n>, report: &mut Report<'n>) -> Option<Sp
     let internal_routing = keys.read("internal_routing", report, boolean).is_some_and(|at| at.value);
     let app_domains = app_domains(&mut keys, place, report);
     let discovery_domains = discovery_domains(&mut keys, place, report);
+    check_apart(&app_domains, &discovery_domains, report);
     let peers = keys.read("peers", report, |node, report| Some(each(node, report, peer))).unwrap_or_default();
     warn_of_inner_peers(&cidrs, &peers, report);
     let ttl = keys.read("ttl", report, |node, report| whole(node, 1..=TTL_MAX, report)).map(|at| at.value);
@@ -179,11 +180,11 @@ fn app_domains<'n>(keys: &mut Keys<'n>, place: Place, report: &mut Report<'n>) -
 
 fn app_domain<'n>(node: &'n Node<'n>, report: &mut Report<'n>) -> Option<At<AppDomain>> {
     if let Content::Scalar(_) = &node.content {
-        let At { value: name, place } = checked(node, report, names::suffix)?;
+        let At { value: name, place } = checked(node, report, names::app_domain)?;
         return Some(At { value: AppDomain { name, own: Own::Overlay }, place });
     }
     let mut keys = Keys::of(node, "an app domain", report)?;
-    let name = keys.read("name", report, |node, report| checked(node, report, names::suffix));
+    let name = keys.read("name", report, |node, report| checked(node, report, names::app_domain));
     if !keys.has("name") {
         keys.missing("name", "give the suffix, as `name: apps.acme.internal`", report);
     }
@@ -197,7 +198,7 @@ fn app_domain<'n>(node: &'n Node<'n>, report: &mut Report<'n>) -> Option<At<AppD
 
 fn discovery_domains<'n>(keys: &mut Keys<'n>, place: Place, report: &mut Report<'n>) -> Vec<At<Name>> {
     let domains = keys.read("discovery_domain", report, |node, report| {
-        Some(each(node, report, |node, report| checked(node, report, names::suffix)))
+        Some(each(node, report, |node, report| checked(node, report, names::discovery_domain)))
     });
     let mut kept: Vec<At<Name>> = Vec::new();
     for domain in domains.unwrap_or_default() {
@@ -215,6 +216,19 @@ fn discovery_domains<'n>(keys: &mut Keys<'n>, place: Place, report: &mut Report<
         kept.extend(known_name(DISCOVERY_DOMAIN_DEFAULT, place));
     }
     kept
+}
+
+/// In a discovery domain every name is a discovery name: an app domain there would have no hostname.
+fn check_apart(app_domains: &[At<AppDomain>], discovery_domains: &[At<Name>], report: &mut Report<'_>) {
+    report.within(Step::Key("app_domains"), |report| {
+        for domain in app_domains {
+            let name = &domain.value.name;
+            if let Some(discovery) = discovery_domains.iter().find(|discovery| name.is_within(&discovery.value)) {
+                let fault = format!("`{name}` lies in the discovery domain `{}`", discovery.value);
+                report.fault(domain.place, fault, "give app hostnames a suffix of their own");
+            }
+        }
+    });
 }
 
 fn peer<'n>(node: &'n Node<'n>, report: &mut Report<'n>) -> Option<At<Peer>> {

@@ -5,6 +5,7 @@
 //! changed, and every scan asks again.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tracing::{info, warn};
 
-use super::scan::{DirectoryId, absolute, below};
+use super::scan::{DirectoryId, absolute, below, is_passed_over};
 use crate::control::{Control, Mark};
 
 /// The watches of one directory and what is below it.
@@ -65,7 +66,8 @@ impl Watches {
         if self.watcher.is_none() {
             let control = self.control.clone();
             let config = Config::default().with_follow_symlinks(false);
-            match RecommendedWatcher::new(move |event| pass_on(event, &control), config) {
+            let root = self.root.clone();
+            match RecommendedWatcher::new(move |event| pass_on(event, &root, &control), config) {
                 Ok(watcher) => self.watcher = Some(watcher),
                 Err(error) => self.failure = Some(error.to_string()),
             }
@@ -125,15 +127,22 @@ impl Watches {
     }
 }
 
-fn pass_on(event: notify::Result<Event>, control: &Control) {
+fn pass_on(event: notify::Result<Event>, root: &Path, control: &Control) {
     let Ok(event) = event else { return control.rescan() };
     if event.need_rescan() {
         return control.rescan();
     }
     let Some(mark) = mark_of(event.kind) else { return };
-    for path in &event.paths {
+    for path in event.paths.iter().filter(|path| *path == root || !is_of_no_concern(path)) {
         control.mark(path, mark);
     }
+}
+
+/// Whether a path is one that is passed over, as what careful writers rename into place is until then: nobody need wake
+/// for it. A name that begins with `..` may be what the links of a mount lead through.
+fn is_of_no_concern(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str);
+    name.is_some_and(|name| is_passed_over(name) && !name.starts_with(".."))
 }
 
 /// What an event says; `None` of what reading does (our own reads must cause no work) and of what another event says too.
@@ -175,6 +184,15 @@ mod tests {
         assert!(watches.has(""));
         watches.end("", &BTreeMap::new());
         assert!(!watches.has(""), "what is gone is forgotten");
+    }
+
+    #[test]
+    fn what_is_passed_over_wakes_nobody() {
+        for (name, expected) in
+            [(".shop.json.new", true), ("shop.json~", true), ("..data", false), ("shop.json", false)]
+        {
+            assert_eq!(is_of_no_concern(&Path::new("/zones").join(name)), expected, "{name}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use super::read::{self, Contents, unreadable, whole};
+use super::read::{self, Ahead, Contents, read_ahead, unreadable, whole};
 use super::report::{FileReport, FileState};
 use super::scan::{DirectoryId, Identity, Scan, Seen, Sight, Way, below, format_of, is_below, look};
 use crate::control::Mark;
@@ -31,7 +31,8 @@ pub(crate) struct Files {
     root: PathBuf,
     /// The directory whose contents are used; `None` before the first scan.
     root_id: Option<DirectoryId>,
-    entries: BTreeMap<Arc<str>, Entry>,
+    /// Boxed: a tree that was filled in order has half its places free.
+    entries: BTreeMap<Arc<str>, Box<Entry>>,
     /// Directories that cannot be read.
     unread: BTreeMap<Arc<str>, Fault>,
     /// Which files are to be looked at, and when.
@@ -45,6 +46,8 @@ struct Entry {
     /// What the report is about; `None` when the file could not be read.
     identity: Option<Identity>,
     good: Option<Good>,
+    /// What the registry was told of a file that was never good.
+    remains: Vec<Document>,
     report: FileReport,
 }
 
@@ -244,10 +247,16 @@ impl Files {
             .collect();
         let mut root_stands = None;
         let mut changes = Vec::new();
-        for file in due {
+        let root = self.root.clone();
+        let looked = due.chunks(AHEAD_MAX).flat_map(|due| {
+            let ahead = read_ahead(&root, due).into_iter().chain(std::iter::repeat_with(|| None));
+            due.iter().cloned().zip(ahead).collect::<Vec<_>>()
+        });
+        for (file, ahead) in looked {
             let Some(wait) = self.waits.remove(&file) else { continue };
-            let content = match look(&self.root, &file) {
-                Sight::File(seen) => self.arrive(&file, seen, &wait, now).map(Some),
+            let (sight, ahead) = ahead.map_or_else(|| (look(&self.root, &file), None), Ahead::into_parts);
+            let content = match sight {
+                Sight::File(seen) => self.arrive(&file, (seen, ahead), &wait, now).map(Some),
                 Sight::Gone => {
                     let root = || self.root_id.is_some() && DirectoryId::at(&self.root).ok() == self.root_id;
                     let stands = *root_stands.get_or_insert_with(root);
@@ -262,7 +271,13 @@ impl Files {
     }
 
     /// A file that is there: read it, or wait on.
-    fn arrive(&mut self, file: &Arc<str>, seen: Seen, wait: &Wait, now: Now) -> Option<FileContent> {
+    fn arrive(
+        &mut self,
+        file: &Arc<str>,
+        (seen, ahead): (Seen, Option<(Contents, Reading)>),
+        wait: &Wait,
+        now: Now,
+    ) -> Option<FileContent> {
         let entry = self.entries.get(file);
         let known = entry.is_some_and(|entry| entry.identity == Some(seen.identity));
         let again = now.monotonic < wait.since + QUIET_MAX;
@@ -275,7 +290,11 @@ impl Files {
             }
             _ => {}
         }
-        let (octets, identity) = match read::read(&self.root, file, &seen) {
+        let (contents, reading) = ahead.map_or_else(
+            || (read::read(&self.root, file, &seen), None),
+            |(contents, reading)| (contents, Some(reading)),
+        );
+        let (octets, identity) = match contents {
             Contents::Octets(octets, identity) => (octets, identity),
             Contents::Changing => return self.wait_quiet(file, now.monotonic, seen.identity, now),
             Contents::Gone => {
@@ -294,11 +313,16 @@ impl Files {
             let fault = whole("is empty, which is not taken for a removal", "write a document into it, or remove it");
             return self.refuse(file, Some(identity), vec![fault]);
         }
-        let reading = read::parse(&self.root, file, seen.way, &octets);
+        let reading = reading.unwrap_or_else(|| read::parse(&self.root, file, seen.way, &octets));
         if reading.faults.is_empty() {
             self.accept(file, identity, octets, reading)
         } else {
-            self.refuse(file, Some(identity), reading.faults)
+            let documents = reading.remains();
+            self.reject(file, Some(identity), reading.faults, reading.warnings);
+            let entry =
+                self.entries.get_mut(file).filter(|entry| entry.good.is_none() && entry.remains != documents)?;
+            entry.remains.clone_from(&documents);
+            Some(FileContent { documents, modified: identity.modified })
         }
     }
 
@@ -333,27 +357,33 @@ impl Files {
             .and_then(|entry| entry.good.as_ref())
             .is_some_and(|before| before.modified == good.modified && before.octets == good.octets);
         tell(file, before.map(|entry| &entry.report), &report);
-        self.entries.insert(Arc::clone(file), Entry { identity: Some(identity), good: Some(good), report });
+        let entry = Entry { identity: Some(identity), good: Some(good), remains: Vec::new(), report };
+        self.entries.insert(Arc::clone(file), Box::new(entry));
         (!same).then_some(FileContent { documents, modified: identity.modified })
     }
 
-    /// A file that cannot be used: what it was before stays.
+    /// A file that cannot be read at all.
     fn refuse<T>(&mut self, file: &Arc<str>, identity: Option<Identity>, faults: Vec<Fault>) -> Option<T> {
-        let before = self.entries.remove(file);
-        let (good, last) = before.map_or((None, None), |entry| (entry.good, Some(entry.report)));
-        let state = if good.is_some() { FileState::Stale } else { FileState::Rejected };
-        let report = FileReport { state, faults, warnings: Vec::new() };
-        tell(file, last.as_ref(), &report);
-        self.entries.insert(Arc::clone(file), Entry { identity, good, report });
+        self.reject(file, identity, faults, Vec::new());
         None
+    }
+
+    /// A file that cannot be used: what it was before stays.
+    fn reject(&mut self, file: &Arc<str>, identity: Option<Identity>, faults: Vec<Fault>, warnings: Vec<Fault>) {
+        let before = self.entries.remove(file);
+        let (good, remains, last) =
+            before.map_or((None, Vec::new(), None), |entry| (entry.good, entry.remains, Some(entry.report)));
+        let state = if good.is_some() { FileState::Stale } else { FileState::Rejected };
+        let report = FileReport { state, faults, warnings };
+        tell(file, last.as_ref(), &report);
+        self.entries.insert(Arc::clone(file), Box::new(Entry { identity, good, remains, report }));
     }
 
     /// A file that is not there; true when it counts as removed.
     fn miss(&mut self, file: &Arc<str>, wait: &Wait, root_stands: bool, now: Now) -> bool {
         let Some(entry) = self.entries.get(file) else { return false };
         let Some(good) = &entry.good else {
-            self.entries.remove(file);
-            return false;
+            return self.entries.remove(file).is_some_and(|entry| !entry.remains.is_empty());
         };
         if wait.why != Why::Missing {
             let wait = Wait::until(now, good.removal, Why::Missing);
@@ -383,8 +413,8 @@ impl Wait {
 /// Whether a removal of the document may be an editor's delete-and-create: specs are edited, registrations are not.
 fn is_spec(document: &Document) -> bool {
     match document {
-        Document::Space(_) => true,
-        Document::App(app) => app.role == Role::Spec,
+        Document::Space(_) | Document::BrokenSpace => true,
+        Document::App(app) => app.role == Role::Spec || app.instances.is_empty(),
         Document::Topology(_) => false,
     }
 }
@@ -435,6 +465,9 @@ const REMOVAL: Duration = Duration::from_secs(1);
 
 /// How long a registration must be missing: what a tool needs between its delete and its create.
 const REGISTRATION_REMOVAL: Duration = Duration::from_millis(5);
+
+/// How many files are read ahead of their turn: enough to keep threads busy, few enough to hold.
+const AHEAD_MAX: usize = 4096;
 
 /// How many faults of one file are logged.
 const FAULTS_LOGGED: usize = 5;

@@ -40,6 +40,8 @@ pub(crate) struct Owner {
     unpublished: Option<Snapshot>,
     /// What was said of faults between files.
     told: BTreeSet<FileFault>,
+    /// How often these had changed then.
+    told_changes: u64,
 }
 
 impl Owner {
@@ -65,6 +67,7 @@ impl Owner {
             ready_by: None,
             unpublished: None,
             told: BTreeSet::new(),
+            told_changes: 0,
         }
     }
 
@@ -176,16 +179,17 @@ impl Owner {
     fn rebuild(&mut self) {
         let now = (self.clock)();
         let mut contents = self.unpublished.take();
-        if self.registry.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
-            let touched = self.registry.advance(now);
-            contents = self.compile(&touched, contents);
-        }
         let changes = self.files.due(now);
         let changed: Vec<Arc<str>> = changes.iter().map(|change| Arc::clone(&change.file)).collect();
         if !changes.is_empty() {
             let touched = self.registry.apply(changes, now);
             contents = self.compile(&touched, contents);
             self.tell_conflicts();
+        }
+        // After the files: a lease that was renewed while this thread was held up has not run out.
+        if self.registry.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
+            let touched = self.registry.advance(now);
+            contents = self.compile(&touched, contents);
         }
         let starting = self.publisher.current().readiness == Readiness::Starting;
         if starting && self.ready_by.is_none_or(|by| now.monotonic < by && self.files.is_settling()) {
@@ -217,6 +221,10 @@ impl Owner {
 
     /// Says once of each fault between files that it is there.
     fn tell_conflicts(&mut self) {
+        let changes = self.registry.fault_changes();
+        if std::mem::replace(&mut self.told_changes, changes) == changes {
+            return;
+        }
         let faults: BTreeSet<FileFault> = self.registry.faults().into_iter().collect();
         for FileFault { file, fault } in faults.difference(&self.told) {
             warn!("{file}:{fault}");

@@ -10,8 +10,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::catch_unwind;
 use std::path::Path;
+use std::sync::Arc;
+use std::thread;
 
-use super::scan::{Identity, Seen, Way, absolute, format_of};
+use super::scan::{Identity, Seen, Sight, Way, absolute, format_of, look};
 use crate::spec::{self, Fault, Place, REGISTRATION_MAX, Reading};
 
 /// What became of reading a file.
@@ -26,6 +28,59 @@ pub(crate) enum Contents {
     /// It is not to be read, or cannot be.
     Fault(Fault),
 }
+
+/// A file that was looked at, read and parsed before anybody decided whether to take it.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    sight: Sight,
+    read: Option<(Contents, Reading)>,
+}
+
+impl Ahead {
+    fn new(root: &Path, relative: &str) -> Self {
+        let sight = look(root, relative);
+        let Sight::File(seen) = &sight else { return Self { sight, read: None } };
+        let contents = read(root, relative, seen);
+        let reading = match &contents {
+            Contents::Octets(octets, _) => parse(root, relative, seen.way, octets),
+            _ => Reading::default(),
+        };
+        Self { read: Some((contents, reading)), sight }
+    }
+
+    /// What is there, and what was read of it if it is a file.
+    pub(crate) fn into_parts(self) -> (Sight, Option<(Contents, Reading)>) {
+        (self.sight, self.read)
+    }
+}
+
+/// Reads files on several threads, in the order given: all of them, or none where they are few, as in most changes.
+pub(crate) fn read_ahead(root: &Path, files: &[Arc<str>]) -> Vec<Option<Ahead>> {
+    if files.len() < AHEAD_MIN {
+        return Vec::new();
+    }
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let share = files.len().div_ceil(threads);
+    let read = |files: &[Arc<str>]| files.iter().map(|file| Some(Ahead::new(root, file))).collect::<Vec<_>>();
+    thread::scope(|scope| {
+        let started: Vec<_> = files
+            .chunks(share)
+            .map(|files| (files.len(), thread::Builder::new().spawn_scoped(scope, move || read(files))))
+            .collect();
+        let shares = started.into_iter().map(|(count, thread)| {
+            // Of a share without a thread nothing is ahead: each is read when its turn comes.
+            let read = thread.ok().and_then(|thread| thread.join().ok());
+            read.unwrap_or_else(|| std::iter::repeat_with(|| None).take(count).collect())
+        });
+        shares.flatten().collect()
+    })
+}
+
+/// From how many files on a thread is worth its start.
+const AHEAD_MIN: usize = 256;
+
+/// Reading is half in the kernel, where more threads than these wait for each other.
+const THREADS_MAX: usize = 8;
 
 /// Reads the file at `relative`, which was just seen.
 pub(crate) fn read(root: &Path, relative: &str, seen: &Seen) -> Contents {

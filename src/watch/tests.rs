@@ -94,6 +94,7 @@ fn told(change: &FileChange) -> String {
         Document::App(app) => String::from_utf8_lossy(app.app.value.octets()).into_owned(),
         Document::Space(space) => space.name.value.clone(),
         Document::Topology(_) => "topology".to_owned(),
+        Document::BrokenSpace => "broken space".to_owned(),
     });
     format!("{} {}", change.file, apps.collect::<Vec<_>>().join(","))
 }
@@ -106,6 +107,23 @@ fn registration(address: u32) -> String {
 }
 
 const NOTHING: [&str; 0] = [];
+
+#[test]
+fn many_files_are_taken_as_one_is() {
+    let mut bench = Bench::new();
+    for number in 0..600 {
+        bench.write(&format!("{number:03}.json"), &registration(number));
+    }
+    bench.write("300.json", "{");
+    bench.scan();
+    fs::remove_file(bench.path("301.json")).unwrap();
+    let expected: Vec<String> =
+        (0..600).filter(|number| ![300, 301].contains(number)).map(|number| format!("{number:03}.json shop")).collect();
+    assert_eq!(bench.due(), expected);
+    assert_eq!(bench.good("599.json"), registration(599));
+    assert_eq!(bench.report("300.json").state, FileState::Rejected);
+    assert!(!bench.files.reports().contains_key("301.json"));
+}
 
 #[test]
 fn files_count_by_their_names_at_any_depth() {
@@ -161,6 +179,17 @@ fn a_broken_edit_keeps_the_last_good_version_and_shows_its_fault() {
     bench.write_and_mark("shop.yaml", SHOP, Mark::Placed);
     assert_eq!(bench.due(), ["shop.yaml shop"]);
     assert_eq!(bench.report("shop.yaml").state, FileState::Ok);
+}
+
+#[test]
+fn a_file_at_fault_shows_its_warnings_too() {
+    let mut bench = Bench::new();
+    bench.write("shop.yaml", "name: Shop\ninternl_routing: true\n");
+    bench.scan();
+    assert_eq!(bench.due(), NOTHING);
+    let report = bench.report("shop.yaml");
+    assert_eq!((report.faults.len(), report.warnings.len()), (1, 1));
+    assert_eq!(report.warnings[0].place.line, 2);
 }
 
 #[test]
@@ -232,6 +261,42 @@ fn a_removed_registration_leaves_at_once_and_a_removed_spec_after_a_second() {
     assert_eq!(bench.after(994), NOTHING);
     assert_eq!(bench.after(1), ["shop.yaml gone"]);
     assert!(bench.files.reports().is_empty());
+}
+
+#[test]
+fn settings_of_an_app_are_edited_like_a_spec_and_registrations_beside_them_are_not() {
+    let both = "app: shop\nweb: api\ninstances: [{component: api, number: 1, address: 10.0.0.1}]\n";
+    let mut bench = Bench::with(&[("settings.yaml", "app: shop\nweb: api\n"), ("both.yaml", both)]);
+    for file in ["settings.yaml", "both.yaml"] {
+        fs::remove_file(bench.path(file)).unwrap();
+        bench.mark(file, Mark::Removed);
+    }
+    assert_eq!(bench.due(), NOTHING);
+    assert_eq!(bench.after(5), ["both.yaml gone"]);
+    assert_eq!(bench.after(994), NOTHING);
+    assert_eq!(bench.after(1), ["settings.yaml gone"]);
+}
+
+#[test]
+fn a_broken_space_that_never_was_good_is_told_once_until_it_is_good_or_gone() {
+    let mut bench = Bench::new();
+    bench.write("space.yaml", "space: acme\ncidr: x\n");
+    bench.write("other.yaml", "space: a\n");
+    bench.scan();
+    assert_eq!(bench.due(), ["other.yaml broken space", "space.yaml broken space"]);
+    bench.write_and_mark("space.yaml", "space: acme\ncidr: y\n", Mark::Placed);
+    assert_eq!(bench.due(), NOTHING);
+    bench.write_and_mark("space.yaml", "space: acme\ncidr: 10.0.0.0/8\n", Mark::Placed);
+    assert_eq!(bench.due(), ["space.yaml acme"]);
+    bench.write_and_mark("space.yaml", "space: acme\ncidr: y\n", Mark::Placed);
+    assert_eq!(bench.due(), NOTHING);
+    bench.write_and_mark("other.yaml", "name: Shop\n", Mark::Placed);
+    assert_eq!(bench.due(), ["other.yaml "]);
+    bench.write_and_mark("other.yaml", "space: a\n", Mark::Placed);
+    assert_eq!(bench.due(), ["other.yaml broken space"]);
+    fs::remove_file(bench.path("other.yaml")).unwrap();
+    bench.mark("other.yaml", Mark::Removed);
+    assert_eq!(bench.due(), ["other.yaml gone"]);
 }
 
 #[test]

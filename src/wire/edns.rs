@@ -93,6 +93,12 @@ impl Edns {
         }
     }
 
+    /// Whether the client asks for any of what [`Extras`] hold.
+    #[must_use]
+    pub const fn asks_extras(&self) -> bool {
+        self.cookie.is_some() || self.asks_node_id || self.keepalive.is_some() || self.is_padded
+    }
+
     pub(super) fn read_options(&mut self, rdata: &[u8]) -> Result<(), Fault> {
         let mut rest = rdata;
         while !rest.is_empty() {
@@ -210,14 +216,21 @@ pub struct OptResponse<'a> {
     pub dnssec_ok: bool,
     /// The subnet that is echoed.
     pub subnet: Option<Subnet>,
+    /// Why the response is what it is.
+    pub explanation: Option<Explanation<'a>>,
+    /// What few clients ask for.
+    pub extras: Option<&'a Extras<'a>>,
+}
+
+/// Options that few clients ask for: kept apart, so that a response to the others carries nothing of them about.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extras<'a> {
     /// The client's cookie and ours.
     pub cookie: Option<[u8; 24]>,
     /// Which server this is.
     pub node_id: Option<&'a [u8]>,
     /// How long the connection is kept when it is idle, in units of 100 ms.
     pub keepalive: Option<u16>,
-    /// Why the response is what it is.
-    pub explanation: Option<Explanation<'a>>,
     /// What the response's length is made a multiple of, as far as its limit lets it.
     pub block: Option<NonZeroUsize>,
 }
@@ -263,20 +276,57 @@ impl OptResponse<'_> {
             Some(subnet) => subnet.echo_length(),
             None => 0,
         };
-        let cookie = if self.cookie.is_some() { OPTION_HEAD + COOKIE_LENGTH } else { 0 };
-        let node_id = match self.node_id {
-            Some(node_id) => OPTION_HEAD + node_id.len(),
+        let extras = match self.extras {
+            Some(extras) => extras.length(),
             None => 0,
         };
-        let keepalive = if self.keepalive.is_some() { OPTION_HEAD + 2 } else { 0 };
         let explanation = if self.explanation.is_some() { EXPLANATION_HEAD } else { 0 };
-        OPT_HEAD + subnet + cookie + node_id + keepalive + explanation
+        OPT_HEAD + subnet + extras + explanation
     }
 
     /// Writes it to the head of `room`, which begins `before` octets into the response, and returns how many octets that took; 0 if it
     /// does not fit.
     pub(super) fn write(&self, rcode: super::Rcode, before: usize, room: &mut [u8]) -> usize {
         let Some((head, options)) = room.split_first_chunk_mut::<OPT_HEAD>() else { return 0 };
+        let mut length = 0;
+        if let Some(extras) = self.extras {
+            length += extras.write(options);
+        }
+        if let Some(subnet) = self.subnet {
+            let (octets, echoed) = subnet.echo();
+            length += copy(octets.get(..echoed).unwrap_or_default(), options.get_mut(length..).unwrap_or_default());
+        }
+        if let Some(explanation) = self.explanation {
+            length += explanation.write(options.get_mut(length..).unwrap_or_default());
+        }
+        // Last, when the length is known.
+        if let Some(block) = self.extras.and_then(|extras| extras.block) {
+            length += pad(block, before + OPT_HEAD + length, options.get_mut(length..).unwrap_or_default());
+        }
+        let [size_high, size_low] = UDP_RESPONSE_MAX.to_be_bytes();
+        // RFC 6891 §6.1.3: the upper eight bits of the rcode, version 0, DO copied (RFC 3225 §3), every other flag 0.
+        let extended = (rcode.0 >> 4).to_be_bytes()[1];
+        let flags = if self.dnssec_ok { 0x80 } else { 0 };
+        let [.., length_high, length_low] = length.to_be_bytes();
+        *head = [0, 0, 41, size_high, size_low, extended, 0, flags, 0, length_high, length_low];
+        OPT_HEAD + length
+    }
+}
+
+impl Extras<'_> {
+    /// The octets of all but the padding, which takes what is left over.
+    const fn length(&self) -> usize {
+        let cookie = if self.cookie.is_some() { OPTION_HEAD + COOKIE_LENGTH } else { 0 };
+        let node_id = match self.node_id {
+            Some(node_id) => OPTION_HEAD + node_id.len(),
+            None => 0,
+        };
+        let keepalive = if self.keepalive.is_some() { OPTION_HEAD + 2 } else { 0 };
+        cookie + node_id + keepalive
+    }
+
+    /// Writes all but the padding to the head of `options`, and returns how many octets that took.
+    fn write(&self, options: &mut [u8]) -> usize {
         let mut length = 0;
         if let Some(cookie) = &self.cookie {
             length += put_option(OPTION_COOKIE, cookie, options);
@@ -288,24 +338,7 @@ impl OptResponse<'_> {
             let room = options.get_mut(length..).unwrap_or_default();
             length += put_option(OPTION_KEEPALIVE, &keepalive.to_be_bytes(), room);
         }
-        if let Some(subnet) = self.subnet {
-            let (octets, echoed) = subnet.echo();
-            length += copy(octets.get(..echoed).unwrap_or_default(), options.get_mut(length..).unwrap_or_default());
-        }
-        if let Some(explanation) = self.explanation {
-            length += explanation.write(options.get_mut(length..).unwrap_or_default());
-        }
-        // Last, when the length is known.
-        if let Some(block) = self.block {
-            length += pad(block, before + OPT_HEAD + length, options.get_mut(length..).unwrap_or_default());
-        }
-        let [size_high, size_low] = UDP_RESPONSE_MAX.to_be_bytes();
-        // RFC 6891 §6.1.3: the upper eight bits of the rcode, version 0, DO copied (RFC 3225 §3), every other flag 0.
-        let extended = (rcode.0 >> 4).to_be_bytes()[1];
-        let flags = if self.dnssec_ok { 0x80 } else { 0 };
-        let [.., length_high, length_low] = length.to_be_bytes();
-        *head = [0, 0, 41, size_high, size_low, extended, 0, flags, 0, length_high, length_low];
-        OPT_HEAD + length
+        length
     }
 }
 

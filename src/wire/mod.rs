@@ -10,7 +10,7 @@ mod header;
 mod query;
 mod writer;
 
-pub use edns::{Cookie, Edns, Explanation, InfoCode, Keepalive, OptResponse, ServerCookie, Subnet};
+pub use edns::{Cookie, Edns, Explanation, Extras, InfoCode, Keepalive, OptResponse, ServerCookie, Subnet};
 pub use header::{Admission, Flags, HEADER_LENGTH, Header, Opcode, Rcode, admit};
 pub use query::{Class, Fault, Query, Unreadable};
 pub use writer::{Age, Full, Owner, Relay, Section, Writer};

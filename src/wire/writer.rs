@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::edns::OptResponse;
-use super::header::{Flags, HEADER_LENGTH, Header, Rcode};
+use super::header::{Flags, HEADER_LENGTH, Header, Opcode, Rcode};
 use super::query::{Class, Query};
 use crate::name::NameBuffer;
 use crate::record::{Rtype, Ttl};
@@ -352,7 +352,11 @@ impl<'r> Writer<'r> {
         opt: Option<&OptResponse<'_>>,
     ) -> Result<usize, Full> {
         let (place, room) = response.split_first_chunk_mut::<HEADER_LENGTH>().ok_or(Full)?;
-        let flags = header.flags.response().with_rcode(rcode);
+        let mut flags = header.flags.response().with_rcode(rcode);
+        if header.flags.opcode() != Opcode::QUERY {
+            // What CD means is for standard queries alone (RFC 4035 §3.2.2).
+            flags = flags.only(Flags(!Flags::CD.0));
+        }
         let additionals = u16::from(opt.is_some());
         *place = Header { id: header.id, flags, additionals, ..Header::default() }.octets();
         match opt {

@@ -73,10 +73,12 @@ fn the_transcript_of_the_readme_runs_as_typed() {
     }
 }
 
-/// The commands of the README's `console` blocks but the one that starts the server, each with the lines below it.
+/// The commands of the `console` blocks of the README's transcript, each with the lines below it.
 fn transcript(readme: &str) -> Vec<(String, String)> {
     let mut commands: Vec<(String, String)> = Vec::new();
-    for block in readme.split("```console\n").skip(1) {
+    let section = readme.split("\n## A transcript\n").nth(1).expect("the README has a transcript");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    for block in section.split("```console\n").skip(1) {
         let block = block.split("```").next().unwrap_or_default();
         for line in block.lines() {
             match (line.strip_prefix("$ "), commands.last_mut()) {
@@ -86,7 +88,6 @@ fn transcript(readme: &str) -> Vec<(String, String)> {
             }
         }
     }
-    commands.retain(|(command, _)| !command.starts_with("cargo"));
     commands
 }
 

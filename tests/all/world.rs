@@ -1,6 +1,6 @@
 //! A server without a process: files go through `spec`, `registry` and `compile`, queries through `engine`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub(crate) struct World {
     files: BTreeMap<String, Arc<str>>,
     /// Faults and warnings of the files alone.
     faults: BTreeMap<String, Vec<Fault>>,
+    /// The files of which some version was good.
+    good: BTreeSet<String>,
     warnings: BTreeMap<String, Vec<Fault>>,
     pub(crate) registry: Registry,
     compiler: Compiler,
@@ -55,6 +57,7 @@ impl World {
         Self {
             files: BTreeMap::new(),
             faults: BTreeMap::new(),
+            good: BTreeSet::new(),
             warnings: BTreeMap::new(),
             registry: Registry::new(TOMBSTONE),
             compiler: Compiler::new(),
@@ -143,15 +146,25 @@ impl World {
         self.faults.remove(path);
         self.warnings.remove(path);
         let file: Arc<str> = path.as_str().into();
-        let Some(content) = content else { return Some(FileChange { file, content: None }) };
+        let Some(content) = content else {
+            self.good.remove(path);
+            return Some(FileChange { file, content: None });
+        };
         let format = if path.ends_with(".json") { Format::Json } else { Format::Yaml };
         let reading = spec::read(content.as_bytes(), format, stem_of(path));
+        let remains = reading.remains();
         self.warnings.insert(path.clone(), reading.warnings);
-        if !reading.faults.is_empty() {
+        let documents = if reading.faults.is_empty() {
+            self.good.insert(path.clone());
+            reading.documents
+        } else {
             self.faults.insert(path.clone(), reading.faults);
-            return None;
-        }
-        Some(FileChange { file, content: Some(FileContent { documents: reading.documents, modified }) })
+            if self.good.contains(path) {
+                return None;
+            }
+            remains
+        };
+        Some(FileChange { file, content: Some(FileContent { documents, modified }) })
     }
 
     fn compile(&mut self, touched: &Touched) {

@@ -4,6 +4,7 @@ mod allocation;
 mod answers;
 mod edns;
 mod header;
+mod hostile;
 mod message;
 mod options;
 mod properties;

@@ -1,0 +1,4 @@
+//! See `spacedns_fuzz::files::run_registration`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| spacedns_fuzz::files::run_registration(input));
