@@ -8,7 +8,7 @@
 //!
 //! A [`Forwarder`] is shared by every worker. It answers from the cache where it can; else the worker hands the question on
 //! with a ticket of its own, and goes on. One thread runs the other end, [`Queue::run`]: equal questions fly once, and when one lands,
-//! each ticket is delivered with the [`Outcome`], from which [`Forwarder::write`] makes the response. So nothing that an upstream
+//! each ticket is delivered with the [`Outcome`], from which [`write()`] makes the response. So nothing that an upstream
 //! does can hold up a worker, and nothing that is ours waits here.
 //!
 //! What is kept is one upstream's word. Whether a name in it is ours differs by caller and changes under way, so it is looked at on writing:
