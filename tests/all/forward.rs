@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::message::{EXTENDED_ERROR, Query, Response, wire_name};
 use crate::process::{PATIENCE, SPACEDNS, Server, ask, drop_file, poll};
-use crate::tls::Encrypted;
+use crate::tls::{Encrypted, ask_quic, framed, read_frame, run};
 
 /// What an upstream says to a query: datagrams, or frames where it came over TCP.
 type Script = dyn Fn(&Asked<'_>) -> Vec<Vec<u8>> + Send + Sync;
@@ -545,6 +545,60 @@ fn a_slow_forward_is_overtaken_on_the_same_connection() {
         })
         .collect();
     assert_eq!(ids, [2, 1]);
+}
+
+#[test]
+fn over_tls_and_quic_a_slow_forward_is_overtaken_too() {
+    let upstream = Upstream::start(|asked| {
+        std::thread::sleep(Duration::from_millis(100));
+        vec![asked.answer([192, 0, 2, 1], 600)]
+    });
+    let encrypted = Encrypted::start_after(&format!("export SPACEDNS_UPSTREAM={}", upstream.address), &[]);
+    let octets = |id, name: &str| Query { id, ..Query::new(name, 1) }.octets();
+    let mut stream = encrypted.connect();
+    stream.write_all(&[framed(&octets(1, "www.example")), framed(&octets(2, "shop.herokuapp.com"))].concat()).unwrap();
+    let ids: Vec<u16> = (0..2)
+        .map(|_| {
+            let response = Response::read(&read_frame(&mut stream).unwrap()).unwrap();
+            assert_eq!(response.answer.len(), 1);
+            response.id
+        })
+        .collect();
+    assert_eq!(ids, [2, 1]);
+    run(async {
+        let endpoint = encrypted.endpoint();
+        let connection = encrypted.connect_quic(&endpoint).await;
+        // More than hold a response at once.
+        let mut slow = tokio::task::JoinSet::new();
+        for number in 0..8 {
+            let (connection, query) = (connection.clone(), octets(0, &format!("n{number}.example")));
+            slow.spawn(async move { ask_quic(&connection, &query).await });
+        }
+        let owned = ask_quic(&connection, &octets(0, "shop.herokuapp.com")).await;
+        assert_eq!(Response::read(&owned).unwrap().answer.len(), 1);
+        assert!(upstream.packets() < 9, "it did not wait for the eight");
+        while let Some(response) = slow.join_next().await {
+            assert_eq!(Response::read(&response.unwrap()).unwrap().answer[0].rdata, "192.0.2.1");
+        }
+    });
+}
+
+#[test]
+fn a_late_response_leaves_from_the_address_that_was_asked() {
+    let upstream = Upstream::start(|asked| vec![asked.answer([192, 0, 2, 1], 600)]);
+    let directory = tempfile::tempdir().unwrap();
+    drop_file(directory.path(), "shop.yaml", APP);
+    let server = Server::start(|port| {
+        let mut command = Command::new(SPACEDNS);
+        command.arg("serve").arg(directory.path()).args(["--listen", &format!("0.0.0.0:{port}")]);
+        command.arg(format!("--upstream={}", upstream.address));
+        command
+    });
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    // Connected, so that it takes responses from there and nowhere else.
+    socket.connect((Ipv4Addr::new(127, 0, 0, 5), server.address.port())).unwrap();
+    let response = ask(&socket, &Query::new("www.example", 1).octets(), PATIENCE).unwrap();
+    assert_eq!(lines(&Response::read(&response).unwrap()), ["www.example. 600 A 192.0.2.1"]);
 }
 
 #[test]
