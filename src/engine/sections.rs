@@ -232,12 +232,21 @@ fn write_srv(writer: &mut Writer<'_>, space: &Space, set: &SrvSet<'_>) -> Result
     let targets =
         || set.port.targets.iter().filter_map(|target| Some((target, instances.get(usize::from(target.instance))?)));
     let mut first = None;
+    // The targets differ in their first label, so the rest of the name is put together once and copied from then on.
+    let mut rest = None;
     for (target, instance) in targets() {
         let rdata = writer.record(Section::Answer, Owner::Question, Rtype::SRV, space.ttl, |writer| {
             let [high, low] = target.port.to_be_bytes();
             writer.put(&[0, 0, 0, 1, high, low])?;
             // RFC 2782: the target is not compressed.
-            put_instance_name(writer, space, set.app, set.component, instance)
+            writer.put_number_label(instance.number)?;
+            match &rest {
+                Some(rest) => writer.put_again(Range::clone(rest)),
+                None => {
+                    rest = Some(put_component_name(writer, space, set.app, set.component)?);
+                    Ok(())
+                }
+            }
         })?;
         first.get_or_insert(rdata);
     }
@@ -279,14 +288,11 @@ fn write_hosts(
     v4: &[Ipv4Addr],
     v6: &[Ipv6Addr],
 ) -> Result<(), Full> {
-    let mut write = |rtype, octets: &[u8]| {
-        writer.record(Section::Additional, Owner::Earlier(name.clone()), rtype, ttl, |writer| writer.put(octets))
-    };
     for address in v4 {
-        write(Rtype::A, &address.octets())?;
+        writer.additional_address(name, Rtype::A, ttl, address.octets())?;
     }
     for address in v6 {
-        write(Rtype::AAAA, &address.octets())?;
+        writer.additional_address(name, Rtype::AAAA, ttl, address.octets())?;
     }
     Ok(())
 }
@@ -325,9 +331,21 @@ fn put_instance_name(
     instance: &Instance,
 ) -> Result<(), Full> {
     writer.put_number_label(instance.number)?;
+    put_component_name(writer, space, app, component).map(|_| ())
+}
+
+/// Writes `<component>.<app>.<canonical discovery domain>`, and returns where.
+fn put_component_name(
+    writer: &mut Writer<'_>,
+    space: &Space,
+    app: &App,
+    component: &Component,
+) -> Result<Range<usize>, Full> {
+    let start = writer.position();
     writer.put_label(component.label.octets())?;
     writer.put_label(app.label.octets())?;
-    writer.put(space.discovery.first().map_or(&[0], |domain| domain.wire()))
+    writer.put(space.discovery.first().map_or(&[0], |domain| domain.wire()))?;
+    Ok(start..writer.position())
 }
 
 /// The multiple that responses are padded to (RFC 8467 §4.1).

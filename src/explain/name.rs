@@ -48,9 +48,13 @@ impl Inquiry<'_> {
         let name = self.name;
         let service = || place.above_zone(1);
         let part = match (place.owned.node, place.owned.types) {
-            (Node::EmptyNonTerminal, Types::NotDelegation) => {
+            (Node::EmptyNonTerminal, _) if self.name.labels().next() != Some(b"_tcp") => {
                 return self.name_is("stands above a zone of ours, and is never asked upstream", None);
             }
+            (Node::Missing(Missing::SpecialUse), _) => {
+                return self.name_is("is a special-use name, and is never asked upstream", None);
+            }
+            (Node::Localhost, _) => return self.name_is("is whoever asks", None),
             (Node::Host(host), _) if matches!(host.why, Why::AmbiguousCaller) => {
                 let apps: Vec<String> = self
                     .registry

@@ -78,7 +78,8 @@ fn star() -> Option<Label> {
 /// Whether an app may hold a name: not in a discovery domain, not the apex of a zone of ours, not a reverse name.
 fn is_placed(name: &Name, space: &SpaceState) -> bool {
     let is_apex = space.spec.app_domains.iter().any(|domain| domain.value.name == *name);
-    let is_reverse = name.labels().last() == Some(b"arpa");
+    let tree = |root: &str| root.parse::<Name>().is_ok_and(|root| name.is_within(&root));
+    let is_reverse = tree("in-addr.arpa") || tree("ip6.arpa");
     !is_apex && !is_reverse && !space.is_discovery(name) && name.label_count() > 1
 }
 
@@ -89,7 +90,7 @@ pub(super) fn report_misplaced_names(entry: &AppEntry, gathered: &mut Gathered<'
             source.fault(
                 "",
                 format!(
-                    "no app can hold {name}: it is a zone of the space {}, or lies in its discovery domain or under `arpa`",
+                    "no app can hold {name}: it is a zone of the space {}, or lies in its discovery domain or among reverse names",
                     space.spec.name.value
                 ),
                 "choose another name".to_owned(),

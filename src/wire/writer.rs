@@ -134,12 +134,7 @@ impl<'r> Writer<'r> {
     /// This is the path of almost every response: all that comes before the address is laid out once, and each record is two straight
     /// copies (of 12 and 4 octets for A) into a chunk whose length the compiler knows.
     pub fn addresses<const N: usize>(&mut self, rtype: Rtype, ttl: Ttl, addresses: impl Iterator<Item = [u8; N]>) {
-        let [type_high, type_low] = rtype.0.to_be_bytes();
-        let [a, b, c, d] = ttl.seconds().to_be_bytes();
-        let [.., length_high, length_low] = N.to_be_bytes();
-        let [to_high, to_low] = pointer_to(HEADER_LENGTH);
-        let template: [u8; RECORD_HEAD] =
-            [to_high, to_low, type_high, type_low, 0, 1, a, b, c, d, length_high, length_low];
+        let template = record_head(HEADER_LENGTH, rtype, ttl, N);
         let room = self.response.get_mut(self.at..self.records_end).unwrap_or_default();
         let mut count = 0;
         for (record, address) in room.chunks_exact_mut(RECORD_HEAD + N).zip(addresses) {
@@ -183,10 +178,13 @@ impl<'r> Writer<'r> {
         ttl: Ttl,
         rdata: impl FnOnce(&mut Self) -> Result<(), Full>,
     ) -> Result<Range<usize>, Full> {
-        self.owner(owner)?;
-        let [type_high, type_low] = rtype.0.to_be_bytes();
-        let [a, b, c, d] = ttl.seconds().to_be_bytes();
-        self.put(&[type_high, type_low, 0, 1, a, b, c, d, 0, 0])?;
+        let head = record_head(HEADER_LENGTH, rtype, ttl, 0);
+        if owner == Owner::Question {
+            self.put(&head)?;
+        } else {
+            self.owner(owner)?;
+            self.put(head.split_at(2).1)?;
+        }
         let start = self.at;
         rdata(self)?;
         let [.., length_high, length_low] = (self.at - start).to_be_bytes();
@@ -217,16 +215,14 @@ impl<'r> Writer<'r> {
             }
             Owner::Earlier(name) if name.start < POINTER_END => self.put(&pointer_to(name.start)),
             // RFC 1035 §4.1.4: a pointer has fourteen bits, and a stream's response may be longer.
-            Owner::Earlier(name) => {
-                let end = self.at + name.len();
-                if end > self.records_end || name.end > self.at {
-                    return Err(Full);
-                }
-                self.response.copy_within(name, self.at);
-                self.at = end;
-                Ok(())
-            }
+            Owner::Earlier(name) => self.put_again(name),
         }
+    }
+
+    /// Where the next octet goes.
+    #[must_use]
+    pub const fn position(&self) -> usize {
+        self.at
     }
 
     /// Writes plain octets.
@@ -237,6 +233,46 @@ impl<'r> Writer<'r> {
         let room = self.response.get_mut(self.at..self.records_end).ok_or(Full)?;
         room.get_mut(..octets.len()).ok_or(Full)?.copy_from_slice(octets);
         self.at += octets.len();
+        Ok(())
+    }
+
+    /// Writes octets that were written before once more.
+    ///
+    /// # Errors
+    /// When they do not fit, or were not all written.
+    pub fn put_again(&mut self, octets: Range<usize>) -> Result<(), Full> {
+        let end = self.at + octets.len();
+        if end > self.records_end || octets.end > self.at {
+            return Err(Full);
+        }
+        self.response.copy_within(octets, self.at);
+        self.at = end;
+        Ok(())
+    }
+
+    /// Writes an address of `name`, which was written here, as an additional record. An SRV set has one for each of its records, so
+    /// this is laid out like [`addresses`](Self::addresses).
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn additional_address<const N: usize>(
+        &mut self,
+        name: &Range<usize>,
+        rtype: Rtype,
+        ttl: Ttl,
+        address: [u8; N],
+    ) -> Result<(), Full> {
+        if name.start >= POINTER_END {
+            let owner = Owner::Earlier(name.clone());
+            return self.record(Section::Additional, owner, rtype, ttl, |writer| writer.put(&address)).map(|_| ());
+        }
+        let room = self.response.get_mut(self.at..self.records_end).ok_or(Full)?;
+        let (head, rest) = room.split_first_chunk_mut::<RECORD_HEAD>().ok_or(Full)?;
+        let (rdata, _) = rest.split_first_chunk_mut::<N>().ok_or(Full)?;
+        *head = record_head(name.start, rtype, ttl, N);
+        *rdata = address;
+        self.at += RECORD_HEAD + N;
+        self.additionals += 1;
         Ok(())
     }
 
@@ -255,10 +291,11 @@ impl<'r> Writer<'r> {
     /// # Errors
     /// When it does not fit.
     pub fn put_number_label(&mut self, number: u32) -> Result<(), Full> {
-        let mut digits = [0; 10];
-        let mut first = digits.len();
+        // Ten digits at most, and the length octet before them.
+        let mut label = [0; 11];
+        let mut first = label.len();
         let mut rest = number;
-        for (index, digit) in digits.iter_mut().enumerate().rev() {
+        for (index, digit) in label.iter_mut().enumerate().skip(1).rev() {
             *digit = b'0' + (rest % 10).to_le_bytes()[0];
             first = index;
             rest /= 10;
@@ -266,7 +303,12 @@ impl<'r> Writer<'r> {
                 break;
             }
         }
-        self.put_label(digits.get(first..).unwrap_or_default())
+        let length = (label.len() - first).to_le_bytes()[0];
+        let label = label.get_mut(first - 1..).ok_or(Full)?;
+        if let Some(place) = label.first_mut() {
+            *place = length;
+        }
+        self.put(label)
     }
 
     /// Writes a name, its end as a pointer where the question's name ends the same way. Only for types whose data may be compressed
@@ -388,6 +430,15 @@ fn suffix_of(qname: &NameBuffer, wire: &[u8]) -> Option<usize> {
     // A suffix by octets is one by labels only where a label starts.
     let is_label = (0..qname.label_count()).any(|index| qname.offset(index) == offset);
     (is_label && qname.wire().get(offset..)? == wire).then_some(offset)
+}
+
+/// What comes before a record's data: a pointer to the owner at `owner`, the type, class IN, the TTL and the length.
+const fn record_head(owner: usize, rtype: Rtype, ttl: Ttl, length: usize) -> [u8; RECORD_HEAD] {
+    let [to_high, to_low] = pointer_to(owner);
+    let [type_high, type_low] = rtype.0.to_be_bytes();
+    let [a, b, c, d] = ttl.seconds().to_be_bytes();
+    let [.., length_high, length_low] = length.to_be_bytes();
+    [to_high, to_low, type_high, type_low, 0, 1, a, b, c, d, length_high, length_low]
 }
 
 /// A compression pointer (RFC 1035 §4.1.4).

@@ -19,6 +19,7 @@ use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion,
 };
 
+use crate::compliance;
 use crate::message::Query;
 use crate::process::{PATIENCE, SPACEDNS, Server, drop_file, is_installed, poll};
 
@@ -195,6 +196,34 @@ fn over_tls_and_quic_a_response_is_that_of_tcp_octet_for_octet() {
             assert_eq!(read_frame(&mut stream).unwrap(), expected, "TLS: {query:?}");
             assert_eq!(ask_quic(&connection, &query).await, expected, "QUIC: {query:?}");
         }
+    });
+}
+
+#[test]
+fn the_compliance_list_holds_over_tls() {
+    let encrypted = Encrypted::start(&[]);
+    compliance::run(&mut |query| {
+        let mut stream = encrypted.connect();
+        stream.write_all(&framed(query)).unwrap();
+        read_frame(&mut stream).ok()
+    });
+}
+
+#[test]
+fn the_compliance_list_holds_over_quic() {
+    let encrypted = Encrypted::start(&[]);
+    compliance::run(&mut |query| {
+        // RFC 9250 §4.2.1: the ID is 0 on the stream, so the list's own is put back.
+        let mut sent = query.to_vec();
+        sent[..2].fill(0);
+        let mut response = run(async {
+            let endpoint = encrypted.endpoint();
+            let connection = encrypted.connect_quic(&endpoint).await;
+            ask_quic(&connection, &sent).await
+        });
+        assert_eq!(response[..2], [0, 0]);
+        response[..2].copy_from_slice(&query[..2]);
+        Some(response)
     });
 }
 
