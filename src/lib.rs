@@ -21,7 +21,8 @@
 //!
 //! - [`watch`]: one task owns the state; it sees files change and rebuilds. [`control`]: messages to that task.
 //! - [`publish`]: the one mutable cell between it and whoever answers.
-//! - [`serve`]: UDP and TCP. [`observe`]: counters. [`cli`]: the command.
+//! - [`serve`]: UDP, TCP, TLS and QUIC. [`forward`]: what upstreams say of names that are not ours. [`observe`]: counters.
+//!   [`cli`]: the command.
 //!
 //! Arrows between modules never turn back; a test reads every path in the source and holds it to a table.
 pub mod cli;
@@ -29,6 +30,7 @@ pub mod compile;
 pub mod control;
 pub mod engine;
 pub mod explain;
+pub mod forward;
 pub mod name;
 pub mod observe;
 pub mod publish;

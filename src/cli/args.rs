@@ -17,6 +17,8 @@ use super::export::Export;
 use super::identity::Words;
 use super::limits::{LimitSetting, LimitTable};
 use super::resolve::Resolve;
+use super::upstreams::Zone;
+use crate::forward::Setting;
 
 /// A private DNS server for internally routed apps: app specs and registrations in, answers out.
 #[derive(Debug, Parser)]
@@ -37,7 +39,7 @@ pub(crate) struct LowArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve DNS from a spec directory, and follow its changes
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// List every fault and warning of a spec directory; exit 1 when there are faults
     Check(Check),
     /// Resolve a name as a caller would, and say step by step why; exit 1 when there is no answer
@@ -80,6 +82,16 @@ pub(crate) struct Serve {
     /// The key of the certificate, in PEM; read again when it changes
     #[arg(long, value_name = "FILE", env = "SPACEDNS_TLS_KEY")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Ask this server about names that are not ours: IP, IP:PORT, tls://IP#NAME, one of these after ZONE= for the names of one
+    /// zone, or resolv.conf for those of this host; may be repeated [default: none, foreign names are refused]
+    #[arg(long, value_name = "UPSTREAM", env = "SPACEDNS_UPSTREAM", value_delimiter = ',')]
+    pub(crate) upstream: Option<Vec<Setting>>,
+    /// Let upstreams answer names of this zone with loopback and link-local addresses; may be repeated [default: none]
+    #[arg(long, value_name = "ZONE", env = "SPACEDNS_ALLOW_PRIVATE", value_delimiter = ',')]
+    pub(crate) allow_private: Option<Vec<Zone>>,
+    /// Trust the certificates in this PEM file to sign those of tls:// upstreams [default: /etc/ssl/certs/ca-certificates.crt]
+    #[arg(long, value_name = "FILE", env = "SPACEDNS_UPSTREAM_CA")]
+    pub(crate) upstream_ca: Option<PathBuf>,
     /// Tell this name of the server to those who ask by NSID (RFC 5001) [default: none]
     #[arg(long, value_name = "TEXT", env = "SPACEDNS_NODE_ID")]
     pub(crate) node_id: Option<Words>,
@@ -131,6 +143,12 @@ pub(crate) struct ConfigFile {
     pub(crate) tls_certificate: Option<PathBuf>,
     /// As `--tls-key`; relative to the working directory.
     pub(crate) tls_key: Option<PathBuf>,
+    /// As `--upstream`.
+    pub(crate) upstream: Option<Vec<Setting>>,
+    /// As `--allow-private`.
+    pub(crate) allow_private: Option<Vec<Zone>>,
+    /// As `--upstream-ca`; relative to the working directory.
+    pub(crate) upstream_ca: Option<PathBuf>,
     /// As `--node-id`.
     pub(crate) node_id: Option<Words>,
     /// As `--version-text`.

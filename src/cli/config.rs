@@ -14,7 +14,9 @@ use tracing::level_filters::LevelFilter;
 
 use super::args::{Command, ConfigFile, Level, LowArgs};
 use super::identity::Words;
+use super::upstreams::Zone;
 use crate::engine::Settings;
+use crate::forward::Setting;
 use crate::serve::Limits;
 
 /// Every setting.
@@ -36,6 +38,12 @@ pub(crate) struct HiArgs {
     pub(crate) certificate: Option<CertificateFiles>,
     /// What clients may take.
     pub(crate) limits: Limits,
+    /// Who is asked about foreign names.
+    pub(crate) upstream: Vec<Setting>,
+    /// Zones whose upstreams may answer with loopback and link-local addresses.
+    pub(crate) allow_private: Vec<Zone>,
+    /// What signs the certificates of upstreams over TLS.
+    pub(crate) upstream_ca: PathBuf,
     /// What the server says of itself.
     pub(crate) settings: Settings,
     /// Where the secret of server cookies is; one is made when there is none.
@@ -95,7 +103,7 @@ impl HiArgs {
             None => ConfigFile::default(),
         };
         let (directory, serve) = match &low.command {
-            Command::Serve(serve) => (&serve.directory, Some(serve)),
+            Command::Serve(serve) => (&serve.directory, Some(&**serve)),
             Command::Check(check) => (&check.directory, None),
             Command::Resolve(resolve) => (&resolve.directory, None),
             Command::Export(export) => (&export.directory, None),
@@ -132,6 +140,14 @@ impl HiArgs {
             quic_listen,
             certificate,
             limits,
+            upstream: serve.and_then(|serve| serve.upstream.clone()).or(file.upstream).unwrap_or_default(),
+            allow_private: serve
+                .and_then(|serve| serve.allow_private.clone())
+                .or(file.allow_private)
+                .unwrap_or_default(),
+            upstream_ca: (serve.and_then(|serve| serve.upstream_ca.clone()))
+                .or(file.upstream_ca)
+                .unwrap_or_else(|| PathBuf::from(AUTHORITIES)),
             settings: Settings {
                 node_id: words(serve.and_then(|serve| serve.node_id.clone()).or(file.node_id)),
                 version: words(serve.and_then(|serve| serve.version_text.clone()).or(file.version_text)),
@@ -198,6 +214,9 @@ impl TryFrom<String> for Period {
 /// Where to answer when nobody says: a port that needs no rights, for this machine alone.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5300);
 
+/// Where Debian, Alpine and most others keep the certificates that they trust.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// How long removed hostnames are denied when nobody says.
 const TOMBSTONE: Duration = Duration::from_secs(3600);
 
@@ -224,6 +243,8 @@ mod tests {
         assert_eq!(args.tombstone, Duration::from_secs(3600));
         assert_eq!((args.tls_listen, args.quic_listen, args.certificate), (vec![], vec![], None));
         assert_eq!(args.limits, Limits::default());
+        assert_eq!((args.upstream, args.allow_private), (vec![], vec![]));
+        assert_eq!(args.upstream_ca, Path::new(AUTHORITIES));
         assert_eq!(args.workers, std::thread::available_parallelism().unwrap());
         assert_eq!(args.log, LevelFilter::INFO);
     }
@@ -235,13 +256,18 @@ mod tests {
              tombstone = \"90s\"\nworkers = 3\nlog = \"warn\"\n\
              tls-listen = [\"10.0.0.1:853\"]\nquic-listen = [\"10.0.0.2:853\"]\n\
              tls-certificate = \"c.pem\"\ntls-key = \"k.pem\"\n\
-             [limits]\nidle = \"30s\"\nconnections = 7\nunsent = \"64KiB\"\n",
+             upstream = [\"192.0.2.1\", \"corp.example=10.9.0.53\"]\nallow-private = [\"corp.example\"]\n\
+             upstream-ca = \"ca.pem\"\n[limits]\nidle = \"30s\"\nconnections = 7\nunsent = \"64KiB\"\n",
             &[],
         );
         assert_eq!(args.tls_listen, ["10.0.0.1:853".parse().unwrap()]);
         assert_eq!(args.quic_listen, ["10.0.0.2:853".parse().unwrap()]);
         let (certificate, key) = (PathBuf::from("c.pem"), PathBuf::from("k.pem"));
         assert_eq!(args.certificate, Some(CertificateFiles { certificate, key }));
+        let upstream = ["192.0.2.1", "corp.example=10.9.0.53"].map(|text| text.parse().unwrap());
+        assert_eq!(args.upstream, upstream);
+        assert_eq!(args.allow_private, ["corp.example".parse().unwrap()]);
+        assert_eq!(args.upstream_ca, Path::new("ca.pem"));
         let idle = Duration::from_secs(30);
         assert_eq!(args.limits, Limits { idle, connections: 7, unsent: 65_536, ..Limits::default() });
         assert_eq!(args.dir, Path::new("specs"));

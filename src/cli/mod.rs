@@ -17,6 +17,7 @@ mod resolve;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod upstreams;
 
 use std::error::Error;
 use std::io::Write;

@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
 use super::config::HiArgs;
-use super::{clock, identity, log, panics};
+use super::{clock, identity, log, panics, upstreams};
 use crate::publish::Publisher;
 use crate::zone::Snapshot;
 use crate::{control, serve, watch};
@@ -31,6 +31,8 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let credentials = credentials.transpose()?;
     let secrets = identity::secrets(args.cookie_secret.as_deref())?;
     let sockets = serve::bind(&args.listen, args.workers)?.with_tls(&args.tls_listen)?.with_quic(&args.quic_listen)?;
+    let ours = [sockets.addresses(), sockets.tls_addresses(), sockets.quic_addresses()].concat();
+    let forward = upstreams::config(&args.upstream, &args.allow_private, &args.upstream_ca, &ours)?;
     log::start(args.log);
     panics::log(clock::monotonic());
     // Before anything says that it is ready: a signal that nobody waits for would end the process.
@@ -41,6 +43,10 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
             info!("answering on {} over {transport}", list(&addresses));
         }
     }
+    for route in forward.iter().flat_map(|forward| forward.routes.all()) {
+        let servers: Vec<SocketAddr> = route.servers.iter().map(|server| server.address).collect();
+        info!("asking {} about foreign names below {}", list(&servers), route.zone);
+    }
     info!("reading {}", root.display());
 
     let publisher = Publisher::new(Snapshot::starting());
@@ -50,6 +56,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         credentials,
         settings: args.settings,
         secrets: Some(secrets),
+        forward,
     };
     let running = serve::start(sockets, config, publisher.subscribe())?;
     let (control, inbox) = control::channel();

@@ -125,7 +125,7 @@ fn find<'s>(snapshot: &'s Snapshot, view: View, query: &Query) -> Outcome<'s> {
 }
 
 /// Whether a name that is ours for these types is so for `qtype`.
-const fn is_ours(types: Types, qtype: Rtype) -> bool {
+pub(super) const fn is_ours(types: Types, qtype: Rtype) -> bool {
     match types {
         Types::All => true,
         Types::Address => {

@@ -6,6 +6,7 @@
 
 mod cookie;
 mod lookup;
+mod relay;
 mod sections;
 mod settings;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use crate::zone::Snapshot;
 pub use cookie::Secrets;
 use cookie::Standing;
 use lookup::{Outcome, Refusal};
+pub use relay::{Relayed, owns, relay};
 pub use settings::{Settings, TEXT_MAX, Text, TextError};
 
 /// Who asks, and over what; and what the server brings along to answer.

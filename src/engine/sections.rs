@@ -55,7 +55,7 @@ pub(super) fn write(
 }
 
 /// What a client gets that asks for more than most.
-fn extras<'o>(edns: &Edns, ask: &Ask<'o>) -> Extras<'o> {
+pub(super) fn extras<'o>(edns: &Edns, ask: &Ask<'o>) -> Extras<'o> {
     let cookie = match (edns.cookie, ask.secrets) {
         (Some(cookie), Some(secrets)) => Some(secrets.renew(&cookie, ask.source, ask.now).0),
         _ => None,
@@ -112,7 +112,7 @@ const NOT_AUTHORITATIVE: Explanation<'static> =
     Explanation { code: InfoCode::NOT_AUTHORITATIVE, text: &"not a name of ours, and no recursion" };
 
 /// The most octets that the response may have.
-fn limit(ask: &Ask<'_>, query: &Query) -> usize {
+pub(super) fn limit(ask: &Ask<'_>, query: &Query) -> usize {
     match ask.transport {
         Transport::Udp => {
             let offered = query.edns.map_or(UDP_RESPONSE_MIN, |edns| edns.udp_size);

@@ -98,11 +98,19 @@ pub enum Event {
     CertificateTaken,
     /// A certificate that had changed could not be used; the one before it stays.
     CertificateRefused,
+    /// A query that upstreams were to be asked about.
+    ForwardAsked,
+    /// A foreign query was answered by what an upstream said, now or before.
+    ForwardAnswered,
+    /// A foreign query was answered by what an upstream had said and had run out.
+    ForwardStale,
+    /// A foreign query was answered SERVFAIL: no upstream, or too many queries.
+    ForwardFailed,
 }
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Dropped,
         Self::Truncated,
         Self::Foreign,
@@ -117,6 +125,10 @@ impl Event {
         Self::HandshakeFailed,
         Self::CertificateTaken,
         Self::CertificateRefused,
+        Self::ForwardAsked,
+        Self::ForwardAnswered,
+        Self::ForwardStale,
+        Self::ForwardFailed,
     ];
 
     /// What it is called.
@@ -137,6 +149,10 @@ impl Event {
             Self::HandshakeFailed => "handshake-failed",
             Self::CertificateTaken => "certificate-taken",
             Self::CertificateRefused => "certificate-refused",
+            Self::ForwardAsked => "forward-asked",
+            Self::ForwardAnswered => "forward-answered",
+            Self::ForwardStale => "forward-stale",
+            Self::ForwardFailed => "forward-failed",
         }
     }
 }

@@ -1,14 +1,18 @@
 //! Answers one query, whatever carried it: asks the engine, catches its panics, counts.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use ipnet::IpNet;
+use tokio::sync::mpsc;
 
 use super::Config;
+use super::batch::Origin;
 use crate::engine::{self, Ask, Recursion, Secrets, Settings, Transport, Trust, Verdict};
+use crate::forward::{self, Answered, Foreign, Forwarder, Outcome, Wanted};
 use crate::observe::{Carrier, Class, Counters, Event};
 use crate::publish::Snapshot;
 
@@ -28,6 +32,42 @@ pub(super) struct Desk {
     secrets: Option<Secrets>,
     /// Seconds since 1970, cut to 32 bits. Cookies need no finer time, and reading a clock for each query would cost more than they.
     now: AtomicU32,
+    /// Whether there are upstreams.
+    recursion: Recursion,
+    /// Asks them. Whoever writes what they said has none: they would keep each other from ending.
+    forwarder: Option<Forwarder<Ticket>>,
+}
+
+/// What is said to a query.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// So many octets of the response buffer.
+    Response(usize),
+    /// Nothing yet: hand this to [`Desk::pass_on`].
+    Later(Wanted),
+    /// Nothing yet: the response goes where it was to be sent.
+    Awaited,
+    /// Nothing at all.
+    Nothing,
+}
+
+/// A query that waits for an upstream.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    query: Box<[u8]>,
+    source: SocketAddr,
+    transport: Transport,
+    turn: u16,
+    pub(super) reply: Reply,
+}
+
+/// Where a response goes that is made later.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// Out of this socket.
+    Datagram(Arc<UdpSocket>, Box<Origin>),
+    /// To the connection, which keeps a place for it.
+    Stream(mpsc::Sender<Box<[u8]>>),
 }
 
 impl Desk {
@@ -37,7 +77,8 @@ impl Desk {
         let keepalive = u16::try_from(config.limits.idle.as_millis() / 100).unwrap_or(u16::MAX);
         let settings = Settings { keepalive: Some(keepalive), ..config.settings.clone() };
         let (trusted, secrets) = (config.trust_subnet_from.clone(), config.secrets);
-        let desk = Self { trusted, respond, settings, secrets, now: AtomicU32::new(0) };
+        let (now, recursion, forwarder) = (AtomicU32::new(0), Recursion::Unavailable, None);
+        let desk = Self { trusted, respond, settings, secrets, now, recursion, forwarder };
         desk.tick();
         desk
     }
@@ -50,55 +91,140 @@ impl Desk {
         self.now.store(u32::try_from(seconds & u64::from(u32::MAX)).unwrap_or_default(), Ordering::Relaxed);
     }
 
-    /// Answers `query` into `response` and returns the length; `None` means that nothing is to be said.
+    /// The same, with upstreams behind it.
+    pub(super) fn with_upstreams(self, forwarder: Option<Forwarder<Ticket>>) -> Self {
+        Self { recursion: Recursion::Available, forwarder, ..self }
+    }
+
+    /// Answers a query into `response`, as far as that can be done at once.
     pub(super) fn answer(
         &self,
         snapshot: &Snapshot,
         counters: &Counters,
         asked: Asked<'_>,
         response: &mut [u8],
-    ) -> Option<usize> {
-        let Asked { source, transport, turn, query } = asked;
-        if is_silent(source.port()) {
+    ) -> Said {
+        if is_silent(asked.source.port()) {
             counters.event(Event::Dropped, 1);
-            return None;
+            return Said::Nothing;
         }
-        let source = source.ip().to_canonical();
-        let carrier = carrier_of(transport, source);
-        counters.query(carrier);
-        let ask = Ask {
-            source,
-            trust: self.trust(source),
-            transport,
-            turn,
-            recursion: Recursion::Unavailable,
-            settings: &self.settings,
-            secrets: self.secrets.as_ref(),
-            now: self.now.load(Ordering::Relaxed),
-        };
+        counters.query(asked.carrier());
+        let ask = self.ask(&asked);
         // A panic leaves nothing half done: the snapshot is never changed, and the response is written anew below.
-        let verdict = catch_unwind(AssertUnwindSafe(|| match (self.respond)(snapshot, &ask, query, response) {
+        let answered = catch_unwind(AssertUnwindSafe(|| match (self.respond)(snapshot, &ask, asked.query, response) {
             Verdict::Forward => {
                 counters.event(Event::Foreign, 1);
-                engine::refuse_foreign(&ask, query, response)
+                let foreign = Foreign { snapshot, ask: &ask, message: asked.query };
+                match self.forwarder.as_ref().map(|forwarder| forwarder.answer(&foreign, response)) {
+                    Some(Answered::Wanted(wanted)) => Err(wanted),
+                    Some(Answered::Written(verdict, source)) => {
+                        counters.event(event_of(source), 1);
+                        Ok(verdict)
+                    }
+                    Some(Answered::NoRoute) | None => Ok(engine::refuse_foreign(&ask, asked.query, response)),
+                }
             }
+            verdict => Ok(verdict),
+        }));
+        match answered {
+            Ok(Err(wanted)) => Said::Later(wanted),
+            Ok(Ok(verdict)) => self.say(counters, &asked, Ok(verdict), response),
+            Err(panic) => self.say(counters, &asked, Err(panic), response),
+        }
+    }
+
+    /// Has upstreams asked about a query, and the response sent to where `reply` says. What is returned is to be said at once.
+    pub(super) fn pass_on(
+        &self,
+        wanted: Wanted,
+        reply: Reply,
+        (snapshot, counters): (&Snapshot, &Counters),
+        asked: Asked<'_>,
+        response: &mut [u8],
+    ) -> Said {
+        let Asked { source, transport, turn, query } = asked;
+        let Some(forwarder) = &self.forwarder else { return Said::Nothing };
+        match forwarder.ask(wanted, Ticket { query: query.into(), source, transport, turn, reply }) {
+            Ok(()) => {
+                counters.event(Event::ForwardAsked, 1);
+                Said::Awaited
+            }
+            Err(_) => self.write(snapshot, counters, asked, &Outcome::Failed(forward::Failure::Busy), response),
+        }
+    }
+
+    /// Writes the response to a query that waited, by what came of asking, and of what is ours by now.
+    pub(super) fn finish(
+        &self,
+        snapshot: &Snapshot,
+        counters: &Counters,
+        ticket: &Ticket,
+        outcome: &Outcome,
+        response: &mut [u8],
+    ) -> Said {
+        let Ticket { query, source, transport, turn, .. } = ticket;
+        let asked = Asked { source: *source, transport: *transport, turn: *turn, query };
+        self.write(snapshot, counters, asked, outcome, response)
+    }
+
+    fn write(
+        &self,
+        snapshot: &Snapshot,
+        counters: &Counters,
+        asked: Asked<'_>,
+        outcome: &Outcome,
+        response: &mut [u8],
+    ) -> Said {
+        let ask = self.ask(&asked);
+        let written = catch_unwind(AssertUnwindSafe(|| match (self.respond)(snapshot, &ask, asked.query, response) {
+            Verdict::Forward => {
+                counters.event(event_of(outcome.source()), 1);
+                forward::write(&Foreign { snapshot, ask: &ask, message: asked.query }, outcome, response)
+            }
+            // It has become ours in the meantime.
             verdict => verdict,
         }));
+        self.say(counters, &asked, written, response)
+    }
+
+    /// Counts what is said.
+    fn say(
+        &self,
+        counters: &Counters,
+        asked: &Asked<'_>,
+        verdict: std::thread::Result<Verdict>,
+        response: &mut [u8],
+    ) -> Said {
         let length = match verdict {
             Ok(Verdict::Send(length)) => Some(length),
             Ok(Verdict::Drop | Verdict::Forward) => None,
             Err(_) => {
                 counters.event(Event::Panicked, 1);
-                write_failure(query, response)
+                write_failure(asked.query, response)
             }
         };
-        let Some([_, _, flags, rcode]) = length.and_then(|length| response.get(..length)?.first_chunk()) else {
+        let head = length.and_then(|length| Some((length, response.get(..length)?.first_chunk()?)));
+        let Some((length, [_, _, flags, rcode])) = head else {
             counters.event(Event::Dropped, 1);
-            return None;
+            return Said::Nothing;
         };
-        counters.response(carrier, Class::of(rcode & RCODE));
+        counters.response(asked.carrier(), Class::of(rcode & RCODE));
         counters.event(Event::Truncated, u64::from(flags & TC != 0));
-        length
+        Said::Response(length)
+    }
+
+    fn ask(&self, asked: &Asked<'_>) -> Ask<'_> {
+        let source = asked.source.ip().to_canonical();
+        Ask {
+            source,
+            trust: self.trust(source),
+            transport: asked.transport,
+            turn: asked.turn,
+            recursion: self.recursion,
+            settings: &self.settings,
+            secrets: self.secrets.as_ref(),
+            now: self.now.load(Ordering::Relaxed),
+        }
     }
 
     fn trust(&self, source: IpAddr) -> Trust {
@@ -117,6 +243,20 @@ pub(super) struct Asked<'a> {
     pub(super) turn: u16,
     /// Its octets.
     pub(super) query: &'a [u8],
+}
+
+impl Asked<'_> {
+    const fn carrier(&self) -> Carrier {
+        carrier_of(self.transport, self.source.ip().to_canonical())
+    }
+}
+
+const fn event_of(source: forward::Source) -> Event {
+    match source {
+        forward::Source::Kept => Event::ForwardAnswered,
+        forward::Source::Stale => Event::ForwardStale,
+        forward::Source::Failure => Event::ForwardFailed,
+    }
 }
 
 /// Whether queries from this port are never answered, whatever carries them. 0 is no port; the others are services that answer
@@ -232,7 +372,9 @@ pub(super) mod tests {
         let mut response = vec![0xaa; 512];
         let source = SocketAddr::new(source, 40_000);
         let asked = Asked { source, transport: Transport::Udp, turn: 0, query };
-        let length = desk.answer(&Snapshot::starting(), counters, asked, &mut response)?;
+        let Said::Response(length) = desk.answer(&Snapshot::starting(), counters, asked, &mut response) else {
+            return None;
+        };
         response.truncate(length);
         Some(response)
     }
@@ -273,7 +415,9 @@ pub(super) mod tests {
         for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Quic] {
             let query = query(1, "shop");
             let asked = |port| Asked { source: (SOURCE, port).into(), transport, turn: 0, query: &query };
-            let answered = |port| desk.answer(&Snapshot::starting(), &counters, asked(port), &mut [0; 512]).is_some();
+            let answered = |port| {
+                matches!(desk.answer(&Snapshot::starting(), &counters, asked(port), &mut [0; 512]), Said::Response(_))
+            };
             assert!(!answered(19) && answered(53), "{transport:?}");
         }
     }

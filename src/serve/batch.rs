@@ -206,6 +206,28 @@ impl Batch {
         self.queued += 1;
     }
 
+    /// Where the `index`th datagram came from, and to, for a response that is sent later: by [`send_later`].
+    pub(super) fn origin(&self, index: usize) -> Option<Origin> {
+        let header = self.incoming.get(..self.received)?.get(index)?;
+        let slot = slot_of(self.arena, index);
+        let mut origin = Origin {
+            // SAFETY: the slot is zeroed memory or what the kernel wrote, both values of `Source`, which is copied.
+            source: unsafe { (*slot).source },
+            source_length: header.msg_hdr.msg_namelen,
+            control: Control([0; CONTROL_MAX]),
+            control_length: 0,
+        };
+        if header.msg_hdr.msg_controllen > 0 {
+            // SAFETY: the kernel filled this header's control buffer to the length that it left in the header; nothing else refers
+            // to it. Its octets are copied.
+            unsafe {
+                origin.control_length = address_only(&header.msg_hdr);
+                origin.control.0 = (*slot).control.0;
+            }
+        }
+        Some(origin)
+    }
+
     /// Sends what was queued. What the kernel refuses is counted and given up, never waited for: its client asks again, and
     /// one address that nobody answers at could otherwise fill the send buffer and hold up every other.
     pub(super) fn send(&mut self, socket: &UdpSocket) -> Sent {
@@ -226,6 +248,45 @@ impl Batch {
         }
         self.queued = 0;
         sent
+    }
+}
+
+/// Where a datagram came from, and which address it came to.
+pub(super) struct Origin {
+    source: Source,
+    source_length: socklen_t,
+    /// Says which address the response leaves from.
+    control: Control,
+    control_length: usize,
+}
+
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Origin").finish_non_exhaustive()
+    }
+}
+
+/// Sends one response to where a datagram came from, from the address that it came to; never waits.
+///
+/// # Errors
+/// Whatever the system call reports.
+pub(super) fn send_later(socket: &UdpSocket, origin: &mut Origin, response: &mut [u8]) -> io::Result<()> {
+    let mut part = iovec { iov_base: response.as_mut_ptr().cast(), iov_len: response.len() };
+    // SAFETY: a header is integers and pointers: all zeros is a value of it.
+    let mut header = unsafe { MaybeUninit::<msghdr>::zeroed().assume_init() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_name = (&raw mut origin.source).cast();
+    header.msg_namelen = origin.source_length;
+    if origin.control_length > 0 {
+        header.msg_control = (&raw mut origin.control).cast();
+        header.msg_controllen = origin.control_length;
+    }
+    // SAFETY: the header points at one part, a name and a control buffer, which live to the end of this function, with lengths that
+    // are theirs; the kernel only reads them.
+    match unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT) } {
+        0.. => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -14,11 +14,13 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::Asked;
+use super::answer::{Asked, Reply, Said};
 use super::limits::Limits;
 use super::roster::Place;
 use super::streams::{QUIET, Shared, Worker, now};
@@ -36,6 +38,8 @@ pub(super) struct Connection<S> {
     shared: Rc<Shared>,
     input: Input,
     output: Output,
+    /// Where responses come from that wait for an upstream; made for the first of them.
+    later: Option<Later>,
     /// When we were told to stop.
     stopped: Option<Instant>,
 }
@@ -44,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Takes over a stream that was let in.
     pub(super) fn new(stream: S, transport: Transport, source: SocketAddr, place: Place, shared: Rc<Shared>) -> Self {
         let (input, output, place) = (Input::default(), Output::default(), Rc::new(place));
-        Self { stream, transport, source, place, shared, input, output, stopped: None }
+        Self { stream, transport, source, place, shared, input, output, later: None, stopped: None }
     }
 
     /// Answers until either side has had enough, and counts how it ended.
@@ -77,21 +81,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 tokio::task::yield_now().await;
                 continue;
             }
-            if !self.can_read() && self.output.is_empty() {
+            if !self.can_read() && self.output.is_empty() && self.output.awaited == 0 {
                 return Ending::Done;
             }
             let (deadline, ending) = self.patience();
-            tokio::select! {
+            // Taken out, because the other waits need all of the rest.
+            let mut later = self.later.take();
+            let late = async {
+                match &mut later {
+                    Some(later) => later.receiver.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let ended = tokio::select! {
                 // In this order, or a client that never pauses could neither be stopped nor told to go.
                 biased;
-                () = place.evicted() => return Ending::Done,
-                _ = stop.wait_for(|stop| *stop), if self.stopped.is_none() => self.stopped = Some(now()),
-                () = sleep_until(deadline) => return ending,
-                moved = poll_fn(|context| self.poll_move(context)) => {
-                    if moved.is_err() {
-                        return Ending::Gone;
-                    }
+                () = place.evicted() => Some(Ending::Done),
+                _ = stop.wait_for(|stop| *stop), if self.stopped.is_none() => {
+                    self.stopped = Some(now());
+                    None
                 }
+                () = sleep_until(deadline) => Some(ending),
+                response = late => {
+                    self.output.awaited = self.output.awaited.saturating_sub(1);
+                    self.output.push(&response.unwrap_or_default(), now());
+                    None
+                }
+                moved = poll_fn(|context| self.poll_move(context)) => moved.is_err().then_some(Ending::Gone),
+            };
+            self.later = later;
+            if let Some(ending) = ended {
+                return ending;
             }
         }
     }
@@ -129,9 +149,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.input.messages += 1;
             self.place.used(now);
             let asked = Asked { source: self.source, transport: self.transport, turn: 0, query };
-            match self.shared.desk.answer(snapshot, &self.shared.counters, asked, response) {
-                Some(length) => self.output.push(response.get(..length).unwrap_or_default(), now),
-                None => self.input.more = More::Refused,
+            let counters = &*self.shared.counters;
+            let mut said = self.shared.desk.answer(snapshot, counters, asked, response);
+            if let Said::Later(wanted) = said {
+                let places = self.shared.limits.in_flight.max(1);
+                let later = self.later.get_or_insert_with(|| Later::new(places));
+                let reply = Reply::Stream(later.sender.clone());
+                said = self.shared.desk.pass_on(wanted, reply, (snapshot, counters), asked, response);
+            }
+            match said {
+                Said::Awaited => self.output.awaited += 1,
+                Said::Response(length) => self.output.push(response.get(..length).unwrap_or_default(), now),
+                Said::Later(_) | Said::Nothing => self.input.more = More::Refused,
             }
             if self.input.messages >= self.shared.limits.queries {
                 self.shared.counters.limit(Limit::Queries, 1);
@@ -227,10 +256,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             };
         }
         match (self.stopped, self.input.begun) {
+            // Whoever waits for an upstream waits for us.
+            (_, None) if self.output.awaited > 0 => (self.place.last_used() + AWAITED, Ending::Idle(Limit::Idle)),
             (Some(stopped), _) => (stopped + QUIET, Ending::Done),
             (None, Some(begun)) => (begun + limits.frame, Ending::CutOff(Limit::Frame)),
             (None, None) => (self.place.last_used() + limits.idle, Ending::Idle(Limit::Idle)),
         }
+    }
+}
+
+/// Where responses come from that wait for an upstream.
+#[derive(Debug)]
+struct Later {
+    sender: mpsc::Sender<Box<[u8]>>,
+    receiver: mpsc::Receiver<Box<[u8]>>,
+}
+
+impl Later {
+    /// Makes one with so many places: no more queries are in flight, so that each response has one.
+    fn new(places: usize) -> Self {
+        let (sender, receiver) = mpsc::channel(places);
+        Self { sender, receiver }
     }
 }
 
@@ -316,6 +362,8 @@ struct Output {
     sent: usize,
     /// The responses that it does not have to the end, oldest first.
     responses: VecDeque<Unsent>,
+    /// How many more are on their way from an upstream.
+    awaited: usize,
     /// When the oldest response was made that is all in the stream and that the stream may still hold: TLS has a buffer.
     unflushed: Option<Instant>,
 }
@@ -338,7 +386,7 @@ impl Output {
         if self.unsent().len() >= limits.unsent {
             return Some(Limit::Unsent);
         }
-        (self.responses.len() >= limits.in_flight).then_some(Limit::InFlight)
+        (self.responses.len() + self.awaited >= limits.in_flight).then_some(Limit::InFlight)
     }
 
     fn is_empty(&self) -> bool {
@@ -384,6 +432,9 @@ impl Output {
     }
 }
 
+/// How long a response may take that waits for an upstream: longer than that takes.
+const AWAITED: Duration = Duration::from_secs(5);
+
 /// Octets of the length before each message (RFC 1035 §4.2.2).
 const LENGTH: usize = 2;
 
@@ -418,7 +469,7 @@ mod tests {
         let mut output = Output::default();
         let limits = Limits { in_flight: 2, unsent: 1_000, ..Limits::default() };
         let first = now();
-        let second = first + std::time::Duration::from_secs(1);
+        let second = first + Duration::from_secs(1);
         output.push(&[1; 20], first);
         assert!(output.has_room(&limits));
         output.push(&[2; 30], second);

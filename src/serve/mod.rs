@@ -15,6 +15,7 @@ mod batch;
 mod bind;
 mod certificate;
 mod connection;
+mod forwarding;
 mod limits;
 mod quic;
 mod roster;
@@ -33,9 +34,10 @@ use socket2::SockRef;
 use tokio::sync::watch;
 
 use crate::engine;
+use crate::forward::{self, Clock, Queue};
 use crate::observe::{Counters, Totals};
 use crate::publish::Subscriber;
-use answer::{Desk, Respond};
+use answer::{Desk, Respond, Ticket};
 
 use streams::Doors;
 use tls::Encryption;
@@ -53,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// By what TLS and QUIC show who we are; without, their sockets are closed.
     pub credentials: Option<Credentials>,
+    /// How foreign names are forwarded; without, they are refused.
+    pub forward: Option<forward::Config>,
     /// What the server says of itself; the keepalive is that of the limits.
     pub settings: engine::Settings,
     /// What server cookies are made with; without, there are none.
@@ -68,8 +72,16 @@ pub fn start(sockets: Sockets, config: Config, subscriber: Subscriber) -> io::Re
 }
 
 fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond: Respond) -> io::Result<Running> {
-    let desk = Arc::new(Desk::new(&config, respond));
     let mut running = Running::new();
+    let desk = || Desk::new(&config, respond);
+    let desk = match config.forward.clone() {
+        Some(forward) => {
+            let (forwarder, queue) = forward::new(forward, clock())?;
+            running.spawn_forwarding(queue, desk().with_upstreams(None), (&config.limits, &subscriber))?;
+            Arc::new(desk().with_upstreams(Some(forwarder)))
+        }
+        None => Arc::new(desk()),
+    };
     let mut plain = Doors::default();
     for listen in sockets.listens {
         plain.tcp.push(listen.tcp);
@@ -169,12 +181,31 @@ impl Running {
         self.spawn(name.to_owned(), move |counters| runtime.run(desk, reader, Arc::clone(counters), limits, stop))
     }
 
+    fn spawn_forwarding(
+        &mut self,
+        queue: Queue<Ticket>,
+        desk: Desk,
+        (limits, subscriber): (&Limits, &Subscriber),
+    ) -> io::Result<()> {
+        let runtime = forwarding::Runtime::new(queue)?;
+        let (drain, reader, stop) = (limits.drain, subscriber.reader(), self.stop_streams.subscribe());
+        self.spawn("forward".to_owned(), move |counters| {
+            runtime.run(desk, reader, Arc::clone(counters), drain, stop);
+        })
+    }
+
     fn spawn(&mut self, name: String, run: impl FnOnce(&Arc<Counters>) + Send + 'static) -> io::Result<()> {
         let counters = Arc::new(Counters::default());
         self.counters.push(Arc::clone(&counters));
         self.threads.push(Builder::new().name(name).spawn(move || run(&counters))?);
         Ok(())
     }
+}
+
+/// The clock of what upstreams said.
+fn clock() -> Clock {
+    let begun = streams::now();
+    Arc::new(move || streams::now().saturating_duration_since(begun))
 }
 
 impl Drop for Running {

@@ -20,11 +20,11 @@ use quinn::{
     Connecting, Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, ReadError, ReadExactError, RecvStream,
     SendStream, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::answer::{Asked, is_silent};
+use super::answer::{Asked, Reply, Said, is_silent};
 use super::limits::Limits;
 use super::roster::Place;
 use super::streams::{QUIET, Shared, Worker, now};
@@ -286,8 +286,18 @@ impl Talk {
         if !query.starts_with(&[0, 0]) {
             return Stream::Violation;
         }
-        let turn = self.answering.acquire().await;
-        let Some(framed) = self.answer(query) else { return Stream::Violation };
+        let mut turn = self.answering.acquire().await;
+        let framed = match self.answer(query) {
+            Answer::Now(framed) => framed,
+            Answer::Later(mut receiver) => {
+                // Whoever waits for an upstream holds no response, and must not keep others from theirs.
+                drop(turn);
+                let Some(response) = receiver.recv().await else { return Stream::Over };
+                turn = self.answering.acquire().await;
+                framed(&response)
+            }
+            Answer::None => return Stream::Violation,
+        };
         // The client wants no more of it, or is gone: that is its own affair.
         if send.write_all(&framed).await.is_err() || send.finish().is_err() {
             return Stream::Over;
@@ -298,18 +308,26 @@ impl Talk {
         Stream::Over
     }
 
-    fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
+    fn answer(&self, query: &[u8]) -> Answer {
         let mut worker = self.shared.worker.borrow_mut();
         let Worker { reader, response, turn, .. } = &mut *worker;
         *turn = turn.wrapping_add(1);
         let asked = Asked { source: self.source, transport: Transport::Quic, turn: *turn, query };
-        let length = self.shared.desk.answer(reader.current(), &self.shared.counters, asked, response);
-        let framed = length.and_then(|length| {
-            let prefix = u16::try_from(length).ok()?.to_be_bytes();
-            Some([&prefix[..], response.get(..length)?].concat())
-        });
+        let (snapshot, counters) = (reader.current(), &*self.shared.counters);
+        let mut said = self.shared.desk.answer(snapshot, counters, asked, response);
+        let mut later = None;
+        if let Said::Later(wanted) = said {
+            let (sender, receiver) = mpsc::channel(1);
+            said = self.shared.desk.pass_on(wanted, Reply::Stream(sender), (snapshot, counters), asked, response);
+            later = Some(receiver);
+        }
+        let answer = match (said, later) {
+            (Said::Response(length), _) => Answer::Now(framed(response.get(..length).unwrap_or_default())),
+            (Said::Awaited, Some(receiver)) => Answer::Later(receiver),
+            _ => Answer::None,
+        };
         reader.rest();
-        framed
+        answer
     }
 
     fn give_up(&self, send: &mut SendStream, receive: &mut RecvStream, limit: Limit) {
@@ -319,6 +337,22 @@ impl Talk {
         let _ = send.reset(EXCESSIVE_LOAD);
         let _ = receive.stop(EXCESSIVE_LOAD);
     }
+}
+
+/// What is said to a query.
+enum Answer {
+    /// This, with its length before it.
+    Now(Vec<u8>),
+    /// What comes from here.
+    Later(mpsc::Receiver<Box<[u8]>>),
+    /// Nothing.
+    None,
+}
+
+/// A message behind its length; no response is longer than that can say.
+fn framed(response: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(response.len()).unwrap_or_default();
+    [&length.to_be_bytes(), response].concat()
 }
 
 /// What came of reading a query.

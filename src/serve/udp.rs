@@ -5,18 +5,19 @@
 //! that nobody asks sleep.
 
 use std::net::UdpSocket;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::answer::{Asked, Desk};
+use super::answer::{Asked, Desk, Reply, Said};
 use super::batch::{BATCH, Batch, Wait};
 use crate::engine::Transport;
 use crate::observe::{Counters, Event};
 use crate::publish::Reader;
 
 /// Answers until `stop` is set and the socket shut down, then what is queued in the socket.
-pub(super) fn run(socket: &UdpSocket, desk: &Desk, mut reader: Reader, counters: &Counters, stop: &AtomicBool) {
+pub(super) fn run(socket: &Arc<UdpSocket>, desk: &Desk, mut reader: Reader, counters: &Counters, stop: &AtomicBool) {
     let mut batch = Batch::new();
     let mut failures = 0;
     let mut left = DRAIN_BATCHES;
@@ -27,7 +28,7 @@ pub(super) fn run(socket: &UdpSocket, desk: &Desk, mut reader: Reader, counters:
             Ok(0) if wait == Wait::Never => return,
             Ok(count) => {
                 failures = 0;
-                answer(&mut batch, count, desk, &mut reader, counters);
+                answer(socket, &mut batch, count, (desk, &mut reader, counters));
                 let failed = batch.send(socket).failed;
                 reader.rest();
                 counters.event(Event::SendFailed, failed.try_into().unwrap_or(u64::MAX));
@@ -42,12 +43,25 @@ pub(super) fn run(socket: &UdpSocket, desk: &Desk, mut reader: Reader, counters:
     }
 }
 
-fn answer(batch: &mut Batch, count: usize, desk: &Desk, reader: &mut Reader, counters: &Counters) {
+fn answer(
+    socket: &Arc<UdpSocket>,
+    batch: &mut Batch,
+    count: usize,
+    (desk, reader, counters): (&Desk, &mut Reader, &Counters),
+) {
     let snapshot = reader.current();
     for index in 0..count {
         let Some(message) = batch.message(index) else { continue };
         let asked = Asked { source: message.source, transport: Transport::Udp, turn: 0, query: message.query };
-        if let Some(length) = desk.answer(snapshot, counters, asked, message.response) {
+        let mut said = desk.answer(snapshot, counters, asked, message.response);
+        if let Said::Later(wanted) = said {
+            let Some(origin) = batch.origin(index) else { continue };
+            let reply = Reply::Datagram(Arc::clone(socket), Box::new(origin));
+            let Some(message) = batch.message(index) else { continue };
+            let asked = Asked { source: message.source, transport: Transport::Udp, turn: 0, query: message.query };
+            said = desk.pass_on(wanted, reply, (snapshot, counters), asked, message.response);
+        }
+        if let Said::Response(length) = said {
             batch.reply(index, length);
         }
     }

@@ -251,12 +251,22 @@ pub struct InfoCode(pub u16);
 impl InfoCode {
     /// The text says it.
     pub const OTHER: Self = Self(0);
+    /// The answer has run out, and there is no newer one to be had (RFC 8767).
+    pub const STALE: Self = Self(3);
     /// The server is not up yet.
     pub const NOT_READY: Self = Self(14);
+    /// Part of the answer was taken out by the server's own rules.
+    pub const BLOCKED: Self = Self(15);
     /// The client may not ask.
     pub const PROHIBITED: Self = Self(18);
+    /// As [`STALE`](Self::STALE), and the answer is that the name does not exist.
+    pub const STALE_NXDOMAIN: Self = Self(19);
     /// The name is not ours, and recursion is off.
     pub const NOT_AUTHORITATIVE: Self = Self(20);
+    /// Nobody answers who could.
+    pub const NO_REACHABLE_AUTHORITY: Self = Self(22);
+    /// Asking whoever could answer failed.
+    pub const NETWORK_ERROR: Self = Self(23);
 }
 
 impl OptResponse<'_> {

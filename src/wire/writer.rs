@@ -35,6 +35,42 @@ pub struct Writer<'r> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
+/// Records of another server's response, as they stand behind a question as long as the query's: pointers in them count on that.
+#[derive(Debug, Clone, Copy)]
+pub struct Relay<'a> {
+    /// The records, in the order of their sections.
+    pub octets: &'a [u8],
+    /// Where each section ends in `octets`.
+    pub ends: [usize; 3],
+    /// How many records each section has.
+    pub counts: [u16; 3],
+    /// Where the TTLs stand in `octets`.
+    pub ttls: &'a [u16],
+    /// What becomes of them.
+    pub age: Age,
+}
+
+/// What becomes of the TTLs of records that were kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// They count down by so many seconds. What was not 0 does not become so.
+    Counting(u32),
+    /// They have run out, and all say this.
+    Stale(Ttl),
+}
+
+impl Age {
+    /// What becomes of this TTL.
+    #[must_use]
+    pub fn of(self, ttl: u32) -> u32 {
+        match self {
+            Self::Counting(_) if ttl == 0 => 0,
+            Self::Counting(seconds) => ttl.saturating_sub(seconds).max(1),
+            Self::Stale(ttl) => ttl.seconds(),
+        }
+    }
+}
+
 /// Where a record goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
@@ -291,6 +327,35 @@ impl<'r> Writer<'r> {
             rest = after;
         }
         self.put(&[0])
+    }
+
+    /// Writes another server's records: all of them, or all but the additional ones, which nobody misses (RFC 2181 §9).
+    ///
+    /// # Errors
+    /// When not even those fit.
+    pub fn relay(&mut self, relay: &Relay<'_>) -> Result<(), Full> {
+        let [answers, authorities, additionals] = relay.counts;
+        let start = self.at;
+        let [_, authority_end, whole] = relay.ends;
+        let mut put = |end| self.put(relay.octets.get(..end).unwrap_or_default()).map(|()| end);
+        let additionals = match put(whole) {
+            Ok(_) => additionals,
+            Err(Full) => {
+                put(authority_end)?;
+                0
+            }
+        };
+        for place in relay.ttls {
+            let place = start + usize::from(*place);
+            // The last are those of records that were left out.
+            let end = self.at;
+            if let Some(ttl) = self.response.get_mut(..end).and_then(|all| all.get_mut(place..)?.first_chunk_mut::<4>())
+            {
+                *ttl = relay.age.of(u32::from_be_bytes(*ttl)).to_be_bytes();
+            }
+        }
+        (self.answers, self.authorities, self.additionals) = (answers, authorities, additionals);
+        Ok(())
     }
 
     /// Takes everything but the question back and sets TC: an answer cut short is an answer that someone would use

@@ -24,7 +24,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("explain", &["zone", "registry", "engine", "name", "record"]),
     ("health", &["control", "observe"]),
     ("serve", &["engine", "publish", "forward", "control", "explain", "observe"]),
-    ("forward", &["wire", "zone", "engine", "observe"]),
+    ("forward", &["wire", "zone", "engine", "observe", "name", "record"]),
     ("observe", &[]),
     ("cli", ALL),
 ];

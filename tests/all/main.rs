@@ -14,6 +14,7 @@ mod compliance;
 mod differential;
 mod examples;
 mod explain;
+mod forward;
 mod identity;
 mod large_sets;
 mod message;

@@ -45,7 +45,7 @@ impl Server {
         let started = command.process_group(0).stdin(Stdio::null()).stdout(output()).stderr(output()).spawn();
         let child = started.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let mut server = Self { child, address: (Ipv4Addr::LOCALHOST, port).into(), log };
-        let query = Query::new("localspace", 6).octets();
+        let query = Query::new("app.localspace", 6).octets();
         let ready = poll(PATIENCE, || {
             if let Some(status) = server.child.try_wait().unwrap() {
                 panic!("{command:?} ended: {status}\n{}", server.log());

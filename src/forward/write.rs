@@ -1,0 +1,121 @@
+//! Makes the response to a foreign query of what became of its question.
+
+use super::cache::Failure;
+use super::response::{Body, Reading, Record};
+use super::stored::{Blocked, Stored, cut};
+use super::{Foreign, Outcome};
+use crate::engine::{self, Ask, Relayed, Transport, Verdict, owns, relay};
+use crate::name::NameBuffer;
+use crate::record::{Rtype, Ttl};
+use crate::wire::{Age, Class, Explanation, Flags, HEADER_LENGTH, Header, InfoCode, Query, Rcode, Relay};
+
+/// Writes the response to `query`, which was read from the message of `foreign`.
+pub(super) fn write(foreign: &Foreign<'_>, query: &Query, outcome: &Outcome, response: &mut [u8]) -> Verdict {
+    let (stored, age, stale) = match outcome {
+        Outcome::Fresh(stored, age) => (stored, Age::Counting(*age), None),
+        Outcome::Stale(stored) => {
+            let code = if stored.rcode == Rcode::NXDOMAIN { InfoCode::STALE_NXDOMAIN } else { InfoCode::STALE };
+            (stored, Age::Stale(STALE_TTL), Some(Explanation { code, text: &"no upstream answers: this has run out" }))
+        }
+        Outcome::Failed(why) => {
+            let explanation = Some(explain(*why));
+            let relayed = Relayed { rcode: Rcode::SERVFAIL, records: None, explanation };
+            return relay(foreign.ask, foreign.message, query, &relayed, response);
+        }
+    };
+    let blocked = match stored.blocked {
+        Blocked::Some => Some(BLOCKED),
+        Blocked::None => None,
+    };
+    let explanation = stale.or(blocked);
+    if is_untouched(foreign, query, stored) {
+        let records = Some(relay_of(&stored.body, age));
+        let relayed = Relayed { rcode: stored.rcode, records, explanation };
+        return relay(foreign.ask, foreign.message, query, &relayed, response);
+    }
+    let Some((rcode, body)) = with_ours(foreign, query, stored, age) else { return Verdict::Drop };
+    let records = Some(relay_of(&body, Age::Counting(0)));
+    relay(foreign.ask, foreign.message, query, &Relayed { rcode, records, explanation }, response)
+}
+
+fn relay_of(body: &Body, age: Age) -> Relay<'_> {
+    Relay { octets: &body.octets, ends: body.ends, counts: body.counts, ttls: &body.ttls, age }
+}
+
+/// Whether nothing in a response is about a name that is ours to whoever asks.
+fn is_untouched(foreign: &Foreign<'_>, query: &Query, stored: &Stored) -> bool {
+    let mut name = NameBuffer::new();
+    let mut is_ours = |(wire, rtype): &(Box<[u8]>, Rtype)| {
+        name.read(wire, 0).is_ok() && owns(foreign.snapshot, foreign.ask, query, &name, *rtype)
+    };
+    !stored.names.iter().any(&mut is_ours)
+}
+
+/// The response with our word in the place of another's about what is ours.
+fn with_ours(foreign: &Foreign<'_>, query: &Query, stored: &Stored, age: Age) -> Option<(Rcode, Body)> {
+    let qname = query.qname.wire();
+    let mut records = records_of(qname, query, stored)?;
+    for record in &mut records {
+        record.ttl = age.of(record.ttl);
+    }
+    let ours = |name: &NameBuffer, rtype| owns(foreign.snapshot, foreign.ask, query, name, rtype);
+    let Some((mut chain, target)) = cut(&records, qname, |name| ours(name, query.qtype)) else {
+        let mut owner = NameBuffer::new();
+        records.retain(|record| {
+            record.owner.eq_ignore_ascii_case(qname)
+                || owner.read(&record.owner, 0).is_err()
+                || !ours(&owner, record.rtype)
+        });
+        return Some((stored.rcode, Body::of(qname, &records)?));
+    };
+    let (rcode, answer) = ask_ourselves(foreign, query, &target)?;
+    chain.extend(answer);
+    Some((rcode, Body::of(qname, &chain)?))
+}
+
+fn records_of(qname: &[u8], query: &Query, stored: &Stored) -> Option<Vec<Record>> {
+    let mut message = question(Header::default(), qname, query.qtype);
+    let [answers, authorities, additionals] = stored.body.counts;
+    let header = Header { questions: 1, answers, authorities, additionals, ..Header::default() };
+    message.first_chunk_mut::<HEADER_LENGTH>()?.copy_from_slice(&header.octets());
+    let question_end = message.len();
+    message.extend_from_slice(&stored.body.octets);
+    Some(Reading::of(&message, question_end)?.records)
+}
+
+/// What we say to whoever asks about a name of ours.
+fn ask_ourselves(foreign: &Foreign<'_>, query: &Query, target: &[u8]) -> Option<(Rcode, Vec<Record>)> {
+    let header = Header { flags: Flags::RD, questions: 1, id: query.header.id, ..Header::default() };
+    let message = question(header, target, query.qtype);
+    let mut asked = query.clone();
+    asked.qname.read(&message, HEADER_LENGTH).ok()?;
+    asked.question_end = message.len();
+    // All of it: what of it fits is seen when the whole is written.
+    let ask = Ask { transport: Transport::Tcp, ..*foreign.ask };
+    let mut response = vec![0; usize::from(u16::MAX)];
+    let Verdict::Send(length) = engine::answer(foreign.snapshot, &ask, &message, &asked, &mut response) else {
+        return None;
+    };
+    let reading = Reading::of(response.get(..length)?, message.len())?;
+    Some((reading.rcode, reading.records))
+}
+
+fn question(header: Header, qname: &[u8], qtype: Rtype) -> Vec<u8> {
+    let tail = [qtype.0.to_be_bytes(), Class::IN.0.to_be_bytes()].concat();
+    [&header.octets()[..], qname, &tail].concat()
+}
+
+const fn explain(why: Failure) -> Explanation<'static> {
+    let (code, text): (_, &'static &'static str) = match why {
+        Failure::Silent => (InfoCode::NO_REACHABLE_AUTHORITY, &"no upstream answers"),
+        Failure::Declined => (InfoCode::NO_REACHABLE_AUTHORITY, &"the upstreams answer that they cannot or will not"),
+        Failure::Network => (InfoCode::NETWORK_ERROR, &"the upstreams cannot be reached"),
+        Failure::Busy => (InfoCode::OTHER, &"too many queries are in flight to the upstreams"),
+    };
+    Explanation { code, text }
+}
+
+const BLOCKED: Explanation<'static> =
+    Explanation { code: InfoCode::BLOCKED, text: &"addresses of your own machine or link were taken out" };
+/// The TTL of what has run out (RFC 8767 §4).
+const STALE_TTL: Ttl = Ttl::from_seconds(30);
