@@ -5,8 +5,8 @@
 //! fit these is passed over and the wait goes on: who forges responses must not win by being first. What does not fit a datagram is
 //! fetched over TCP, from the same server.
 //!
-//! hickory-net's streams were read and rejected (0.26.3): they give octets, but their sender's queue has no bound of ours, and a TCP message
-//! is two octets of length and itself. tokio and rustls carry that as they are.
+//! A message over TCP is two octets of length and itself, which tokio and rustls carry as they are: hickory-net's streams would bring
+//! a queue whose bound is not ours, and more crates.
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -163,8 +163,10 @@ fn compare(directory: &Path, zones: &[&str], queries: usize, declared: &Declared
         let (qname, qtype) = random.question(&owners, zones);
         let query = Query::new(&qname, qtype).octets();
         let [ours, knot, nsd] = sockets.each_ref().map(|(name, socket)| {
-            let octets =
-                ask(socket, &query, PATIENCE).unwrap_or_else(|| panic!("{name} does not answer {qname} TYPE{qtype}"));
+            // A peer may lose a datagram while it begins a child anew; we may not.
+            let tries = if *name == "spacedns" { 1 } else { 5 };
+            let octets = (0..tries).find_map(|_| ask(socket, &query, PATIENCE / tries));
+            let octets = octets.unwrap_or_else(|| panic!("{name} does not answer {qname} TYPE{qtype}"));
             Response::read(&octets).unwrap_or_else(|fault| panic!("{name}: {qname} TYPE{qtype}: {fault}"))
         });
         for (name, peer) in [("knot", &knot), ("nsd", &nsd)] {
