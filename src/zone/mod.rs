@@ -6,6 +6,7 @@
 mod addresses;
 mod app;
 mod find;
+mod found;
 mod paged;
 mod records;
 mod space;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 pub use addresses::{AddressSet, BUCKETS, bucket_of};
 pub use app::{App, Audience, Bare, Component, Gate, Instance, InstanceState, Owner, OwnerKind, Port, Target};
-pub use find::{Fit, Found, Host, Hosts, Missing, Node, Owned, Pointer, SrvSet, Types, Why, Zone};
+pub use found::{Fit, Found, Host, Hosts, Missing, Node, Owned, Pointer, SrvSet, Types, Why, Zone};
 pub use paged::Paged;
 pub use records::SOA_TIMERS;
 pub use space::{Apex, ApexKind, NameServer, Space, SpaceIndex, reverse_name, reverse_zones};

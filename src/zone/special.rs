@@ -9,7 +9,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::find::{Missing, Node, Owned, Types, Zone, is_at_or_above, nibble_of, octet_of};
+use super::find::{is_at_or_above, nibble_of, octet_of};
+use super::found::{Missing, Node, Owned, Types, Zone};
 use super::{NameEntry, Snapshot, View};
 use crate::name::NameBuffer;
 

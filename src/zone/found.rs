@@ -1,0 +1,216 @@
+//! What a name can be to a caller: the words that [`find`](super::find) answers in.
+//!
+//! All of it borrows from the snapshot and is made of what is there: nothing allocates, and reasons are written when they are printed.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::{AddressSet, App, Component, Instance, NameServer, Port};
+
+/// What a name is to a caller.
+#[derive(Debug, Clone, Copy)]
+pub enum Found<'s> {
+    /// It is not ours.
+    Foreign,
+    /// It is ours, whether it exists or not.
+    Owned(Owned<'s>),
+}
+
+/// What a name of ours is.
+#[derive(Debug, Clone, Copy)]
+pub struct Owned<'s> {
+    /// The zone it is in, by the label of the name that the zone's name starts at; the label count means the root, which
+    /// is the zone of bare names.
+    pub apex: usize,
+    /// For which types it is ours.
+    pub types: Types,
+    /// What is there.
+    pub node: Node<'s>,
+}
+
+/// For which types a name is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Types {
+    /// For every type.
+    All,
+    /// For A, AAAA, HTTPS and SVCB; the others are the public zone's.
+    Address,
+    /// For all but DS, DNSKEY, NS and SOA, which validating stubs need from the root.
+    NotDelegation,
+}
+
+/// What is at a name of ours.
+#[derive(Debug, Clone, Copy)]
+pub enum Node<'s> {
+    /// Nothing, and nothing below: NXDOMAIN.
+    Missing(Missing),
+    /// Nothing, and something below (RFC 8499's empty non-terminal): NODATA.
+    EmptyNonTerminal,
+    /// A zone's apex: SOA and NS.
+    Apex,
+    /// Addresses, or the reason why there are none.
+    Host(Host<'s>),
+    /// An SRV set, which may be empty.
+    Srv(SrvSet<'s>),
+    /// The name of a registered address.
+    Pointer(Pointer<'s>),
+    /// The host that asks: `localhost` and what is below it.
+    Localhost,
+    /// The name of the host that asks, at the reverse name of a loopback address.
+    LocalhostPointer(Zone),
+}
+
+/// A name with addresses.
+#[derive(Debug, Clone, Copy)]
+pub struct Host<'s> {
+    /// The addresses.
+    pub hosts: Hosts<'s>,
+    /// Why there are none.
+    pub why: Why<'s>,
+    /// Whether a response that cannot carry all of them carries some, or says that it is truncated.
+    pub fit: Fit,
+    /// Whether the name is a zone apex too, with SOA and NS: app hostnames and DNS targets are.
+    pub zone: Zone,
+}
+
+/// Where a name's addresses are.
+#[derive(Debug, Clone, Copy)]
+pub enum Hosts<'s> {
+    /// Nowhere.
+    None,
+    /// In a set of several instances' or a router's.
+    Set(&'s AddressSet),
+    /// In one instance.
+    Instance(&'s Instance),
+    /// In a name server of the space.
+    NameServer(&'s NameServer),
+}
+
+impl<'s> Hosts<'s> {
+    /// The IPv4 addresses.
+    #[must_use]
+    pub fn v4(&self) -> &'s [Ipv4Addr] {
+        match self {
+            Self::None => &[],
+            Self::Set(set) => set.v4(),
+            Self::Instance(instance) => &instance.v4,
+            Self::NameServer(server) => &server.v4,
+        }
+    }
+
+    /// The IPv6 addresses.
+    #[must_use]
+    pub fn v6(&self) -> &'s [Ipv6Addr] {
+        match self {
+            Self::None => &[],
+            Self::Set(set) => set.v6(),
+            Self::Instance(instance) => &instance.v6,
+            Self::NameServer(server) => &server.v6,
+        }
+    }
+}
+
+/// What happens to addresses that do not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// As many as fit are sent, without TC: hostnames, custom domains, bare names.
+    Some,
+    /// All or TC: discovery names, because clustering clients need every peer.
+    All,
+}
+
+/// Whether a host is a zone's apex as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zone {
+    /// It is.
+    Apex,
+    /// It lies in a zone.
+    Inside,
+}
+
+/// An SRV set.
+#[derive(Debug, Clone, Copy)]
+pub struct SrvSet<'s> {
+    /// The app; targets are `<n>.<component>.<app>.<canonical discovery domain>`.
+    pub app: &'s App,
+    /// The component.
+    pub component: &'s Component,
+    /// The port with its targets.
+    pub port: &'s Port,
+}
+
+/// The instance that a reverse name points to.
+#[derive(Debug, Clone, Copy)]
+pub struct Pointer<'s> {
+    /// The app; the name is `<n>.<component>.<app>.<canonical discovery domain>`.
+    pub app: &'s App,
+    /// The component.
+    pub component: &'s Component,
+    /// The instance.
+    pub instance: &'s Instance,
+}
+
+/// Why a name of ours has no data, in words for whoever asked. Made of what is there: no allocation.
+#[derive(Debug, Clone, Copy)]
+pub enum Why<'s> {
+    /// There is no reason to give: it has data, or lacks only the type.
+    Nothing,
+    /// The reason, written when compiling.
+    Text(&'s str),
+    /// One instance's state.
+    Instance(Pointer<'s>),
+    /// Several apps share the caller's address.
+    AmbiguousCaller,
+}
+
+impl fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Text(text) => f.write_str(text),
+            Self::Instance(Pointer { app, component, instance }) => {
+                write!(f, "{}: {}.{} {}", app.label, component.label, instance.number, instance.state)
+            }
+            Self::AmbiguousCaller => f.write_str("ambiguous caller: several apps share this address"),
+        }
+    }
+}
+
+/// Why a name of ours does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// No service on the caller's LAN has this bare name.
+    NoService,
+    /// The caller is on no app's LAN, so no bare name exists for it.
+    NoLan,
+    /// The space has no app of this name that the caller may see.
+    NoApp,
+    /// The app has no component of this name.
+    NoComponent,
+    /// The component has no such instance, nor a port of this name.
+    NoInstance,
+    /// Nothing declares the name.
+    NoName,
+    /// Nothing registers the address.
+    NoAddress,
+    /// The app that held the name was removed a short while ago.
+    Removed,
+    /// The name is for special use, and nobody is asked for it.
+    SpecialUse,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoService => "no service of this name on the caller's app",
+            Self::NoLan => "the caller is on no app's LAN",
+            Self::NoApp => "no such app",
+            Self::NoComponent => "the app has no such component",
+            Self::NoInstance => "the component has no such instance or port",
+            Self::NoName => "no app declares this name",
+            Self::NoAddress => "no instance is registered at this address",
+            Self::Removed => "the app that held this name was removed",
+            Self::SpecialUse => "a special-use name, which is never asked for elsewhere",
+        })
+    }
+}
