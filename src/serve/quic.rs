@@ -22,7 +22,7 @@ use quinn::{
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_local};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::answer::{Asked, Reply, Said, is_silent};
 use super::limits::Limits;
@@ -100,17 +100,7 @@ fn admit(incoming: Incoming, shared: &Rc<Shared>) {
 
 /// Shakes hands, then answers.
 async fn converse(connecting: Connecting, source: SocketAddr, place: Place, shared: Rc<Shared>) {
-    let mut stop = shared.stop.clone();
-    let stopped = async {
-        let _ = stop.wait_for(|stop| *stop).await;
-        sleep(QUIET).await;
-    };
-    let shaken = tokio::select! {
-        biased;
-        () = place.evicted() => None,
-        () = stopped => None,
-        shaken = timeout(shared.limits.handshake, connecting) => Some(shaken),
-    };
+    let shaken = shared.shake(&place, connecting).await;
     match shaken {
         Some(Ok(Ok(connection))) => {
             let settled = shared.let_in(source);

@@ -15,6 +15,7 @@ use quinn::Endpoint;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -173,6 +174,21 @@ impl Shared {
             self.counters.limit(if limit == Limit::Connections { Limit::Handshakes } else { limit }, 1);
         }
         place
+    }
+
+    /// Waits for a handshake, for as long as it may take; `None` when the place goes to another, or the server has stopped.
+    pub(super) async fn shake<F: IntoFuture>(&self, place: &Place, handshake: F) -> Option<Result<F::Output, Elapsed>> {
+        let mut stop = self.stop.clone();
+        let stopped = async {
+            let _ = stop.wait_for(|stop| *stop).await;
+            sleep(QUIET).await;
+        };
+        tokio::select! {
+            biased;
+            () = place.evicted() => None,
+            () = stopped => None,
+            shaken = timeout(self.limits.handshake, handshake) => Some(shaken),
+        }
     }
 }
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::{self, Ticketer};
@@ -19,7 +18,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use super::certificate::Credentials;
 use super::connection::Connection;
 use super::roster::Place;
-use super::streams::{QUIET, Shared};
+use super::streams::Shared;
 use crate::engine::Transport;
 use crate::observe::{Event, Limit};
 
@@ -59,17 +58,7 @@ pub(super) async fn converse(
     place: Place,
     shared: Rc<Shared>,
 ) {
-    let mut stop = shared.stop.clone();
-    let stopped = async {
-        let _ = stop.wait_for(|stop| *stop).await;
-        sleep(QUIET).await;
-    };
-    let shaken = tokio::select! {
-        biased;
-        () = place.evicted() => None,
-        () = stopped => None,
-        shaken = timeout(shared.limits.handshake, acceptor.accept(stream)) => Some(shaken),
-    };
+    let shaken = shared.shake(&place, acceptor.accept(stream)).await;
     match shaken {
         Some(Ok(Ok(stream))) => {
             // Its new place first, so that whoever waits for both rosters to be empty misses nobody.

@@ -222,22 +222,7 @@ const DOMAIN_KEYS: &[&str] = &["certificate", "minimum_tls_version", "type", "zo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Document, Format, Reading};
-
-    fn read_text(text: &str) -> Reading {
-        crate::spec::read(text.as_bytes(), Format::Yaml, "stem")
-    }
-
-    fn app(text: &str) -> AppSpec {
-        let reading = read_text(text);
-        assert_eq!(reading.faults, []);
-        let Some(Document::App(app)) = reading.documents.into_iter().next() else { panic!("not an app") };
-        app
-    }
-
-    fn faults(text: &str) -> Vec<String> {
-        read_text(text).faults.iter().map(ToString::to_string).collect()
-    }
+    use crate::spec::tests::{app, faults, read_text};
 
     #[test]
     fn the_settings_stand_in_either_document() {

@@ -334,22 +334,7 @@ const DATABASE_KEYS: &[&str] =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{AppSpec, Document, Format, Reading};
-
-    fn read_text(text: &str) -> Reading {
-        crate::spec::read(text.as_bytes(), Format::Yaml, "stem")
-    }
-
-    fn app(text: &str) -> AppSpec {
-        let reading = read_text(text);
-        assert_eq!(reading.faults, []);
-        let Some(Document::App(app)) = reading.documents.into_iter().next() else { panic!("not an app") };
-        app
-    }
-
-    fn faults(text: &str) -> Vec<String> {
-        read_text(text).faults.iter().map(ToString::to_string).collect()
-    }
+    use crate::spec::tests::{app, faults, read_text};
 
     #[test]
     fn a_list_may_be_one_mapping_or_null_or_empty() {

@@ -16,6 +16,8 @@ mod reader;
 mod registration;
 mod report;
 mod space;
+#[cfg(test)]
+mod tests;
 mod text;
 mod topology;
 mod tree;

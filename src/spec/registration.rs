@@ -258,7 +258,7 @@ const STATES: [(&str, State); 4] =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{AppSpec, Document, Format, Reading};
+    use crate::spec::tests::{app, faults};
 
     #[test]
     fn a_lease_is_seconds_minutes_or_hours_from_five_seconds_up() {
@@ -277,21 +277,6 @@ mod tests {
         for wrong in ["web", "web.", "web.0", ".1", "web.x", "web.1.x"] {
             assert!(instance_name(wrong).is_err(), "{wrong}");
         }
-    }
-
-    fn read_text(text: &str) -> Reading {
-        crate::spec::read(text.as_bytes(), Format::Yaml, "stem")
-    }
-
-    fn app(text: &str) -> AppSpec {
-        let reading = read_text(text);
-        assert_eq!(reading.faults, []);
-        let Some(Document::App(app)) = reading.documents.into_iter().next() else { panic!("not an app") };
-        app
-    }
-
-    fn faults(text: &str) -> Vec<String> {
-        read_text(text).faults.iter().map(ToString::to_string).collect()
     }
 
     #[test]
