@@ -70,6 +70,9 @@ pub(crate) struct Serve {
     /// Deny the hostnames of a removed app for so long before they are foreign again [default: 1h]
     #[arg(long, value_name = "TIME", env = "SPACEDNS_TOMBSTONE")]
     pub(crate) tombstone: Option<Period>,
+    /// Keep in this directory what is to outlive the process, and begin with what is in it [default: none, nothing is kept]
+    #[arg(long, value_name = "DIR", env = "SPACEDNS_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
     /// Answer DNS over TLS on this address; may be repeated [default: none]
     #[arg(long, value_name = "ADDRESS:PORT", env = "SPACEDNS_TLS_LISTEN", value_delimiter = ',')]
     pub(crate) tls_listen: Option<Vec<SocketAddr>>,
@@ -135,6 +138,8 @@ pub(crate) struct ConfigFile {
     pub(crate) trust_subnet_from: Option<Vec<IpNet>>,
     /// As `--tombstone`.
     pub(crate) tombstone: Option<Period>,
+    /// As `--state-dir`; relative to the working directory.
+    pub(crate) state_dir: Option<PathBuf>,
     /// As `--tls-listen`.
     pub(crate) tls_listen: Option<Vec<SocketAddr>>,
     /// As `--quic-listen`.

@@ -2,15 +2,17 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::config::HiArgs;
 use super::{clock, identity, log, panics, upstreams};
 use crate::publish::Publisher;
+use crate::state::State;
 use crate::zone::Snapshot;
 use crate::{control, serve, watch};
 
@@ -21,11 +23,10 @@ use crate::{control, serve, watch};
 /// The directory is not there, an address cannot be had, a thread cannot be started.
 pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     // Looked at before anything starts: a slip in its name is better said than served.
-    let listed = std::fs::read_dir(&args.dir);
-    listed.map_err(|error| {
-        let dir = args.dir.display();
-        format!("{dir}: the spec directory cannot be read: {error}; create it, or name another: spacedns serve DIR")
-    })?;
+    let listed = std::fs::read_dir(&args.dir).map(drop).map_err(|error| unreadable(&args.dir, &error));
+    if args.state_dir.is_none() {
+        listed.clone()?;
+    }
     let root = std::path::absolute(&args.dir)?;
     let credentials = args.certificate.map(|files| serve::Credentials::load(&files.certificate, &files.key));
     let credentials = credentials.transpose()?;
@@ -49,7 +50,17 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     }
     info!("reading {}", root.display());
 
-    let publisher = Publisher::new(Snapshot::starting());
+    let (state, served) = args.state_dir.as_deref().map(State::open).unzip();
+    let publisher = match (served.flatten(), listed) {
+        (None, Err(error)) => return Err(format!("{error}; and there is no saved state that could be served").into()),
+        (None, Ok(())) => Publisher::new(Snapshot::starting()),
+        (Some(served), listed) => {
+            let (apps, generation) = (served.apps.iter().count(), served.generation);
+            info!(apps, generation, "ready: what was served before is served, until the directory is read");
+            listed.unwrap_or_else(|error| warn!("{error}; what was served before is served until it is there"));
+            Publisher::new(served)
+        }
+    };
     let config = serve::Config {
         trust_subnet_from: args.trust_subnet_from,
         limits: args.limits,
@@ -60,7 +71,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     };
     let running = serve::start(sockets, config, publisher.subscribe())?;
     let (control, inbox) = control::channel();
-    let owner = watch::start(root, args.tombstone, publisher, (control.clone(), inbox), clock::start())?;
+    let owner = watch::start(root, args.tombstone, publisher, (control.clone(), inbox), clock::start(), state)?;
 
     signals.follow(&control);
     info!("stopping: what was asked is still answered");
@@ -72,6 +83,11 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn unreadable(dir: &Path, error: &std::io::Error) -> String {
+    let dir = dir.display();
+    format!("{dir}: the spec directory cannot be read: {error}; create it, or name another: spacedns serve DIR")
 }
 
 fn list(addresses: &[SocketAddr]) -> String {

@@ -129,18 +129,14 @@ impl Registry {
     pub(super) fn settle_spaces(&mut self, touched: &mut Touched) {
         let files = std::mem::take(&mut self.files);
         // Leave under the old spaces, join under the new ones: a file may now belong to another.
-        let mut by_path: Vec<(&Arc<str>, &File)> = files.iter().collect();
-        by_path.sort_by_key(|(file, _)| *file);
-        for (file, content) in &by_path {
+        for (file, content) in &files {
             self.contribute(file, &content.documents, Direction::Leave, touched);
             self.forget_findings(&Concern::File(Arc::clone(file)));
         }
         let findings = self.spaces.settle(&files, self.batch);
         self.replace_findings(Concern::Spaces, findings);
-        for (file, content) in by_path {
-            self.contribute(file, &content.documents, Direction::Join, touched);
-        }
         self.files = files;
+        self.join_files(touched);
         let gone: Vec<(SpaceId, Name)> =
             self.tombstones.keys().filter(|(space, _)| self.spaces.at(*space).is_none()).cloned().collect();
         for key in gone {
@@ -154,6 +150,17 @@ impl Registry {
         touched.apps.extend(self.apps.keys());
     }
 
+    /// Enters every file with the apps it is about, in the order of their paths.
+    pub(super) fn join_files(&mut self, touched: &mut Touched) {
+        let files = std::mem::take(&mut self.files);
+        let mut by_path: Vec<(&Arc<str>, &File)> = files.iter().collect();
+        by_path.sort_by_key(|(file, _)| *file);
+        for (file, content) in by_path {
+            self.contribute(file, &content.documents, Direction::Join, touched);
+        }
+        self.files = files;
+    }
+
     /// Grants every lease of a file anew. Its registrations grow no newer by that: nobody loses an instance or an address to
     /// a file that says what it said before.
     pub(super) fn renew(&mut self, file: &Arc<str>, touched: &mut Touched) {
@@ -161,6 +168,7 @@ impl Registry {
         entry.renewed = self.now.monotonic;
         self.deadlines.withdraw(entry.deadline.take(), Deadline::Lease(Arc::clone(file)));
         if !std::mem::take(&mut entry.lapsed).is_empty() {
+            touched.leases.insert(Arc::clone(file));
             self.touch_apps_of(file, touched);
         }
         self.arm(file);
@@ -178,6 +186,7 @@ impl Registry {
                 entry.lapsed.entry(lease).or_insert_with(|| now.wall.saturating_sub(ago));
             }
         }
+        touched.leases.insert(Arc::clone(file));
         self.touch_apps_of(file, touched);
         self.arm(file);
     }
@@ -192,7 +201,7 @@ impl Registry {
     }
 
     /// Sets the deadline of the next lease of a file to run out.
-    fn arm(&mut self, file: &Arc<str>) {
+    pub(super) fn arm(&mut self, file: &Arc<str>) {
         let Some(entry) = self.files.get_mut(file) else { return };
         let next = leases(&entry.documents).filter(|lease| !entry.lapsed.contains_key(lease)).min();
         entry.deadline = next.map(|lease| entry.renewed.saturating_add(lease));

@@ -109,6 +109,53 @@ impl Files {
         files.chain(unread).collect()
     }
 
+    /// What is to outlive the process of a file: the octets of its last good version, and what it is known by if that is what
+    /// is there now. Of a file of which no version was good but that is to be a space, no octets.
+    pub(crate) fn kept(&self, file: &str) -> Option<(&[u8], Option<Identity>)> {
+        let entry = self.entries.get(file)?;
+        match &entry.good {
+            Some(good) => Some((&good.octets, entry.identity.filter(|_| entry.report.state == FileState::Ok))),
+            None if entry.remains.is_empty() => None,
+            None => Some((&[], None)),
+        }
+    }
+
+    /// The paths of all files.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.entries.keys()
+    }
+
+    /// Which directory the files are in.
+    pub(crate) const fn root_id(&self) -> Option<DirectoryId> {
+        self.root_id
+    }
+
+    /// Takes in a file that outlived another process, as it was: the first scan tells what became of it.
+    pub(crate) fn restore(
+        &mut self,
+        file: Arc<str>,
+        octets: Box<[u8]>,
+        (identity, modified): (Option<Identity>, u128),
+        documents: &[Document],
+        warnings: Vec<Fault>,
+    ) {
+        let broken = octets.is_empty();
+        let removal = if documents.iter().any(is_spec) { REMOVAL } else { REGISTRATION_REMOVAL };
+        let state = if broken { FileState::Rejected } else { FileState::Ok };
+        let entry = Entry {
+            identity,
+            good: (!broken).then_some(Good { octets, modified, removal }),
+            remains: if broken { documents.to_vec() } else { Vec::new() },
+            report: FileReport { state, faults: Vec::new(), warnings },
+        };
+        self.entries.insert(file, Box::new(entry));
+    }
+
+    /// Takes in which directory it was that the files are in.
+    pub(crate) const fn restore_root(&mut self, root: Option<DirectoryId>) {
+        self.root_id = root;
+    }
+
     /// How many files have a good version.
     pub(crate) fn count(&self) -> usize {
         self.entries.values().filter(|entry| entry.good.is_some()).count()

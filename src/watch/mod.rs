@@ -13,6 +13,7 @@ mod files;
 mod owner;
 mod read;
 mod report;
+mod saving;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use crate::compile::Compiler;
 use crate::control::{Control, Inbox};
 use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{Now, Registry, Touched};
+use crate::state::State;
 
 /// Reads the clocks.
 pub type Clock = Box<dyn Fn() -> Now + Send>;
@@ -76,6 +78,8 @@ pub fn survey(root: &Path, tombstone: Duration, now: Now) -> io::Result<Survey> 
 
 /// Starts the owner task on `root`, an absolute path. It ends when `control` says so.
 ///
+/// With `state`, `publisher` publishes what was read of that, if anything was.
+///
 /// # Errors
 ///
 /// The thread cannot be started.
@@ -85,7 +89,11 @@ pub fn start(
     publisher: Publisher,
     (control, inbox): (Control, Inbox),
     clock: Clock,
+    state: Option<State>,
 ) -> io::Result<JoinHandle<()>> {
-    let mut owner = Owner::new(root, tombstone, publisher, (control, inbox), clock);
-    std::thread::Builder::new().name("owner".to_owned()).spawn(move || while owner.round().is_continue() {})
+    let mut owner = Owner::new(root, tombstone, publisher, (control, inbox), clock, state);
+    std::thread::Builder::new().name("owner".to_owned()).spawn(move || {
+        owner.resume();
+        while owner.round().is_continue() {}
+    })
 }

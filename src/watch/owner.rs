@@ -13,11 +13,13 @@ use tracing::{info, warn};
 use super::Clock;
 use super::events::{Health, Watches};
 use super::files::Files;
+use super::saving::{Resumed, Saving};
 use super::scan::{format_of, is_below, is_passed_over, scan};
 use crate::compile::Compiler;
 use crate::control::{Control, Inbox, Mark, Order, Pending};
 use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{FileFault, Now, Registry, Touched};
+use crate::state::State;
 
 /// The state of the owner task.
 pub(crate) struct Owner {
@@ -29,6 +31,10 @@ pub(crate) struct Owner {
     registry: Registry,
     compiler: Compiler,
     publisher: Publisher,
+    saving: Saving,
+    /// Whether what is compiled is held back until the first scan is complete.
+    gathering: Gathering,
+    tombstone: Duration,
     /// When everything is looked at next; the monotonic clock.
     scan_due: Duration,
     /// Before this, nobody's asking brings a scan forward: scanning takes a tenth of the time at most.
@@ -52,8 +58,12 @@ impl Owner {
         publisher: Publisher,
         (control, inbox): (Control, Inbox),
         clock: Clock,
+        state: Option<State>,
     ) -> Self {
         Self {
+            saving: Saving::new(state),
+            gathering: Gathering::Until,
+            tombstone,
             watches: Watches::new(&root, control),
             files: Files::new(&root),
             root,
@@ -71,6 +81,24 @@ impl Owner {
         }
     }
 
+    /// Goes on from where the last process was, if it left anything. What is served is that already, and stays where nothing
+    /// comes of it.
+    pub(crate) fn resume(&mut self) {
+        let now = (self.clock)();
+        let Some(Resumed { files, registry, mut touched }) = self.saving.resume(&self.root, self.tombstone, now) else {
+            return;
+        };
+        let (compiler, served) = Compiler::resume(&self.publisher.current());
+        (self.files, self.registry, self.compiler) = (files, registry, compiler);
+        self.gathering = Gathering::Over;
+        touched.extend(served);
+        if let Some(contents) = self.compile(&touched, None) {
+            self.saving.note(&[], &touched);
+            self.publish(contents, now);
+        }
+        self.tell_conflicts();
+    }
+
     /// Waits for something to do, and does it.
     pub(crate) fn round(&mut self) -> ControlFlow<()> {
         let now = (self.clock)();
@@ -79,7 +107,10 @@ impl Owner {
         let Pending { order, marks } = self.inbox.take(next.saturating_sub(now.monotonic));
         let now = (self.clock)();
         match order {
-            Order::Stop => return ControlFlow::Break(()),
+            Order::Stop => {
+                self.saving.end(&self.publisher.current());
+                return ControlFlow::Break(());
+            }
             Order::Rescan => self.ask_for_scan(),
             Order::None => {}
         }
@@ -146,7 +177,7 @@ impl Owner {
     fn scan_everything(&mut self) {
         let begun = (self.clock)();
         // The first asks for every watch, which takes much longer than the next ones will.
-        let first = self.publisher.current().readiness == Readiness::Starting;
+        let first = self.scan_not_before.is_zero();
         self.scan_below("", begun);
         let ended = (self.clock)().monotonic;
         let took = ended.saturating_sub(begun.monotonic);
@@ -164,7 +195,7 @@ impl Owner {
             Ok(found) => {
                 self.watches.end(under, &found.directories);
                 self.files.found(found, under, now);
-                if under.is_empty() && self.publisher.current().readiness == Readiness::Starting {
+                if under.is_empty() && self.gathering == Gathering::Until {
                     self.ready_by.get_or_insert(now.monotonic + SETTLING_MAX);
                 }
             }
@@ -183,39 +214,61 @@ impl Owner {
         let changed: Vec<Arc<str>> = changes.iter().map(|change| Arc::clone(&change.file)).collect();
         if !changes.is_empty() {
             let touched = self.registry.apply(changes, now);
+            self.saving.note(&changed, &touched);
             contents = self.compile(&touched, contents);
             self.tell_conflicts();
         }
         // After the files: a lease that was renewed while this thread was held up has not run out.
         if self.registry.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
             let touched = self.registry.advance(now);
+            self.saving.note(&[], &touched);
             contents = self.compile(&touched, contents);
         }
-        let starting = self.publisher.current().readiness == Readiness::Starting;
+        let starting = self.gathering == Gathering::Until;
         if starting && self.ready_by.is_none_or(|by| now.monotonic < by && self.files.is_settling()) {
             self.unpublished = contents;
         } else if starting {
             self.publish_first(contents, now);
         } else if let Some(contents) = contents {
-            let generation = self.publisher.publish(contents, now.wall);
+            let generation = self.publish(contents, now);
             info!(generation, "serving what changed{}", Cause(&changed));
+        } else {
+            self.saving.save(&self.files, &self.registry, None, now);
+        }
+        if !starting {
+            self.saving.save_everything(&self.files, &self.registry, &self.publisher.current(), now);
         }
         self.publisher.reap();
     }
 
+    /// Saves a change and publishes it, in this order: what was answered once is answered again.
+    fn publish(&mut self, contents: Snapshot, now: Now) -> u64 {
+        let (last, next) = (self.publisher.current(), self.publisher.stage(contents, now.wall));
+        self.saving.save(&self.files, &self.registry, Some([&last, &next]), now);
+        drop(last);
+        self.publisher.put(next)
+    }
+
     /// Compiles what `touched` names upon `contents`, or upon what is published.
     fn compile(&mut self, touched: &Touched, contents: Option<Snapshot>) -> Option<Snapshot> {
-        let published = self.publisher.current();
+        let published = match self.gathering {
+            Gathering::Until => Arc::new(Snapshot::starting()),
+            Gathering::Over => self.publisher.current(),
+        };
         let compiled = self.compiler.compile(&self.registry, touched, contents.as_ref().unwrap_or(&published));
         compiled.or(contents)
     }
 
     /// The first scan is complete: from now on a name that is not there is not ours.
     fn publish_first(&mut self, contents: Option<Snapshot>, now: Now) {
-        let contents = contents.unwrap_or_else(|| Snapshot::clone(&self.publisher.current()));
+        let contents = contents.unwrap_or_else(Snapshot::starting);
         let apps = contents.apps.iter().count();
         self.publisher.publish(Snapshot { readiness: Readiness::Ready, ..contents }, now.wall);
+        self.gathering = Gathering::Over;
         self.ready_by = None;
+        // Nothing of an older state may stay: what is saved of it, if anything, was of no use.
+        self.saving.forget();
+        self.saving.save_everything(&self.files, &self.registry, &self.publisher.current(), now);
         info!(apps, files = self.files.count(), "ready: every file is read, queries are answered");
     }
 
@@ -231,6 +284,15 @@ impl Owner {
         }
         self.told = faults;
     }
+}
+
+/// Whether what is compiled is held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gathering {
+    /// Until the first scan is complete: nothing was remembered, so what is not seen yet is not gone.
+    Until,
+    /// No longer.
+    Over,
 }
 
 /// What made a new generation, for the log.

@@ -535,7 +535,7 @@ impl Live {
         let (control, inbox) = crate::control::channel();
         let publisher = Publisher::new(Snapshot::starting());
         let root = dir.path().to_owned();
-        let owner = Owner::new(root, Duration::from_secs(3600), publisher, (control.clone(), inbox), clock());
+        let owner = Owner::new(root, Duration::from_secs(3600), publisher, (control.clone(), inbox), clock(), None);
         let mut live = Self { owner, control, dir };
         for (file, text) in files {
             live.place(file, text);

@@ -8,8 +8,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use spacedns::compile::{Compiler, canonical};
-use spacedns::name::Label;
-use spacedns::registry::{FileChange, FileContent, Now, Registry};
+use spacedns::name::{Label, Name};
+use spacedns::registry::{
+    AppClaims, AppId, FileChange, FileContent, Now, Registry, Saved, SavedFile, SpaceId, TombstoneClaim, Touched,
+};
 use spacedns::spec::{
     AppDomain, AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, DomainSpec, InstanceSpec, Own, Peer,
     Place, Role, Settings, SpaceSpec, State,
@@ -24,7 +26,7 @@ fn label(text: &str) -> Label {
     Label::from_octets(text.as_bytes()).unwrap()
 }
 
-fn name(text: &str) -> At<spacedns::name::Name> {
+fn name(text: &str) -> At<Name> {
     at(text.parse().unwrap())
 }
 
@@ -203,6 +205,89 @@ proptest! {
             let from_nothing = Compiler::new().compile(&registry, &everything, &Snapshot::starting());
             let from_nothing = from_nothing.unwrap_or_else(Snapshot::starting);
             prop_assert_eq!(canonical(&snapshot), canonical(&from_nothing));
+        }
+    }
+    #[test]
+    fn a_registry_made_of_what_was_saved_is_the_registry(steps in prop::collection::vec(arb_step(), 1..12)) {
+        let mut registry = Registry::new(TOMBSTONE);
+        let mut compiler = Compiler::new();
+        let mut snapshot = Snapshot::starting();
+        let mut kept = Kept::default();
+        let mut now = Now { monotonic: Duration::ZERO, wall: 1_000_000 };
+        // The first scan of an empty directory: from then on there is something to save.
+        let first = registry.apply(Vec::new(), now);
+        snapshot = compiler.compile(&registry, &first, &snapshot).unwrap_or(snapshot);
+        for step in steps {
+            let touched = match &step {
+                Step::Change(files) => {
+                    let touched = registry.apply(changes_of(files), now);
+                    kept.documents.extend(changes_of(files).into_iter().map(|change| {
+                        (change.file, change.content.map(|content| content.documents))
+                    }));
+                    touched
+                }
+                Step::Pass(seconds) => {
+                    now.monotonic += Duration::from_secs(*seconds);
+                    now.wall += seconds;
+                    registry.advance(now)
+                }
+            };
+            kept.keep(&registry, &touched, now);
+            snapshot = compiler.compile(&registry, &touched, &snapshot).unwrap_or(snapshot);
+        }
+        // Another process, whose clock began anew.
+        let later = Now { monotonic: Duration::from_secs(7), wall: now.wall };
+        let (restored, mut touched) = Registry::restore(TOMBSTONE, kept.saved(&registry, now), later);
+        prop_assert_eq!(restored.faults(), registry.faults());
+        prop_assert_eq!(restored.warnings(), registry.warnings());
+        let from_nothing = Compiler::new().compile(&restored, &touched, &Snapshot::starting());
+        prop_assert_eq!(canonical(&snapshot), canonical(&from_nothing.unwrap_or_else(Snapshot::starting)));
+        let (mut compiler, served) = Compiler::resume(&snapshot);
+        touched.extend(served);
+        let changed = compiler.compile(&restored, &touched, &snapshot);
+        prop_assert!(changed.is_none(), "what is served would not change");
+    }
+}
+
+const TOMBSTONE: Duration = Duration::from_secs(60);
+
+/// What one process keeps for the next, by what each change touched.
+#[derive(Default)]
+struct Kept {
+    documents: BTreeMap<Arc<str>, Option<Vec<Document>>>,
+    apps: BTreeMap<AppId, AppClaims>,
+    tombstones: BTreeMap<(SpaceId, Name), (TombstoneClaim, u64)>,
+}
+
+impl Kept {
+    fn keep(&mut self, registry: &Registry, touched: &Touched, now: Now) {
+        for id in &touched.apps {
+            match registry.app_claims(*id) {
+                Some(claims) => _ = self.apps.insert(*id, claims),
+                None => _ = self.apps.remove(id),
+            }
+        }
+        for key in &touched.names {
+            match registry.tombstone_claim(key.0, &key.1) {
+                Some(claim) => _ = self.tombstones.insert(key.clone(), (claim, now.wall)),
+                None => _ = self.tombstones.remove(key),
+            }
+        }
+    }
+
+    fn saved(self, registry: &Registry, now: Now) -> Saved {
+        let file = |(file, documents): (Arc<str>, Option<Vec<Document>>)| {
+            Some(SavedFile { claims: registry.file_claims(&file)?, documents: documents?, file })
+        };
+        let tombstone = |(claim, then): (TombstoneClaim, u64)| TombstoneClaim {
+            left: claim.left.saturating_sub(Duration::from_secs(now.wall - then)),
+            ..claim
+        };
+        Saved {
+            files: self.documents.into_iter().filter_map(file).collect(),
+            spaces: registry.space_claims(),
+            apps: self.apps.into_values().collect(),
+            tombstones: self.tombstones.into_values().map(tombstone).collect(),
         }
     }
 }
