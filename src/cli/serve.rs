@@ -24,8 +24,8 @@ use crate::{control, serve, watch};
 pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     // Looked at before anything starts: a slip in its name is better said than served.
     let listed = std::fs::read_dir(&args.dir).map(drop).map_err(|error| unreadable(&args.dir, &error));
-    if args.state_dir.is_none() {
-        listed.clone()?;
+    if let (Err(error), None) = (&listed, &args.state_dir) {
+        return Err(format!("{error}; create it, or name another: spacedns serve DIR").into());
     }
     let root = std::path::absolute(&args.dir)?;
     let credentials = args.certificate.map(|files| serve::Credentials::load(&files.certificate, &files.key));
@@ -52,12 +52,17 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
 
     let (state, served) = args.state_dir.as_deref().map(State::open).unzip();
     let publisher = match (served.flatten(), listed) {
-        (None, Err(error)) => return Err(format!("{error}; and there is no saved state that could be served").into()),
+        (None, Err(error)) => {
+            return Err(format!(
+                "{error}, and there is no saved state to serve; create it, or name another: spacedns serve DIR"
+            )
+            .into());
+        }
         (None, Ok(())) => Publisher::new(Snapshot::starting()),
         (Some(served), listed) => {
             let (apps, generation) = (served.apps.iter().count(), served.generation);
             info!(apps, generation, "ready: what was served before is served, until the directory is read");
-            listed.unwrap_or_else(|error| warn!("{error}; what was served before is served until it is there"));
+            listed.unwrap_or_else(|error| warn!("{error}; what was served before stays until it can be"));
             Publisher::new(served)
         }
     };
@@ -87,7 +92,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
 
 fn unreadable(dir: &Path, error: &std::io::Error) -> String {
     let dir = dir.display();
-    format!("{dir}: the spec directory cannot be read: {error}; create it, or name another: spacedns serve DIR")
+    format!("{dir}: the spec directory cannot be read: {error}")
 }
 
 fn list(addresses: &[SocketAddr]) -> String {

@@ -88,7 +88,9 @@ impl Parts {
 
     /// Makes a snapshot of all that was read; its tables in threads of their own.
     pub(super) fn snapshot(self, generation: u64, serial: u32) -> Snapshot {
-        let Self { spaces, ranges, apps, loose } = self;
+        let Self { spaces, ranges, mut apps, loose } = self;
+        // Nearly in order: the records of a base are, and then come those that changed.
+        apps.sort_by_key(|(index, _)| *index);
         let mut places: Vec<Option<Arc<Space>>> = Vec::new();
         for (index, space) in spaces {
             let index = usize::try_from(index).unwrap_or(0);

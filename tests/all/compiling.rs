@@ -145,12 +145,12 @@ fn arb_space() -> impl Strategy<Value = Document> {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(crate) enum Step {
     Change(BTreeMap<u8, Option<Vec<Document>>>),
     Pass(u64),
 }
 
-fn arb_step() -> impl Strategy<Value = Step> {
+pub(crate) fn arb_step() -> impl Strategy<Value = Step> {
     let documents = prop_oneof![
         8 => prop::collection::vec(arb_app(), 1..3),
         1 => arb_space().prop_map(|space| vec![space]),
@@ -159,7 +159,7 @@ fn arb_step() -> impl Strategy<Value = Step> {
     prop_oneof![4 => change.prop_map(Step::Change), 1 => (1..40_u64).prop_map(Step::Pass)]
 }
 
-fn changes_of(files: &BTreeMap<u8, Option<Vec<Document>>>) -> Vec<FileChange> {
+pub(crate) fn changes_of(files: &BTreeMap<u8, Option<Vec<Document>>>) -> Vec<FileChange> {
     let content = |documents: &Vec<Document>| FileContent { documents: documents.clone(), modified: 7 };
     // Two files lie in a directory of their own, so that spaces can be nested.
     let path = |file: u8| Arc::from(if file < 2 { format!("sub/{file}.yaml") } else { format!("{file}.yaml") });
