@@ -152,7 +152,7 @@ impl HiArgs {
                 node_id: words(serve.and_then(|serve| serve.node_id.clone()).or(file.node_id)),
                 version: words(serve.and_then(|serve| serve.version_text.clone()).or(file.version_text)),
                 identity: words(serve.and_then(|serve| serve.identity.clone()).or(file.identity)),
-                keepalive: None,
+                ..Settings::new()
             },
             cookie_secret: serve.and_then(|serve| serve.cookie_secret.clone()).or(file.cookie_secret),
             workers: serve.and_then(|serve| serve.workers).or(file.workers).unwrap_or_else(cores),

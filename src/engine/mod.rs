@@ -16,11 +16,12 @@ use std::net::IpAddr;
 
 use crate::wire::{Edns, Extras, Fault, Keepalive, OptResponse, Query, Rcode, Subnet, Unreadable, Writer};
 use crate::zone::Snapshot;
+pub use crate::zone::Withheld;
 pub use cookie::Secrets;
 use cookie::Standing;
 use lookup::{Outcome, Refusal};
 pub use relay::{Relayed, owns, relay};
-pub use settings::{Settings, TEXT_MAX, Text, TextError};
+pub use settings::{Opened, Settings, TEXT_MAX, Text, TextError};
 
 /// Who asks, and over what; and what the server brings along to answer.
 #[derive(Debug, Clone, Copy)]
@@ -97,10 +98,23 @@ pub enum Recursion {
 pub enum Verdict {
     /// Send the first so many octets of the response buffer.
     Send(usize),
+    /// Send as many; there are upstreams, and the name has no data here, and is not theirs to know for this reason.
+    Withhold(usize, Withheld),
     /// The name is foreign: ask an upstream, or let [`refuse_foreign`] write what is said without one.
     Forward,
     /// Say nothing: the octets are no query, or may not be answered.
     Drop,
+}
+
+impl Verdict {
+    /// How many octets are to be sent, if any are.
+    #[must_use]
+    pub const fn length(self) -> Option<usize> {
+        match self {
+            Self::Send(length) | Self::Withhold(length, _) => Some(length),
+            Self::Forward | Self::Drop => None,
+        }
+    }
 }
 
 /// Answers `query` from `snapshot` into `response`, whose length is a further limit (512 octets at least).
@@ -122,7 +136,17 @@ pub fn answer(snapshot: &Snapshot, ask: &Ask<'_>, message: &[u8], query: &Query,
     let caller = Caller::of(ask, query);
     match lookup::decide(snapshot, ask, &caller, query) {
         Outcome::Foreign => Verdict::Forward,
-        outcome => sections::write(&outcome, ask, &caller, message, query, response),
+        outcome => {
+            let verdict = sections::write(&outcome, ask, &caller, message, query, response);
+            match (outcome, verdict) {
+                (Outcome::NoData(authority, _) | Outcome::NxDomain(authority, _), Verdict::Send(length))
+                    if ask.recursion == Recursion::Available =>
+                {
+                    Verdict::Withhold(length, Withheld::of(authority.space, &query.qname, authority.apex))
+                }
+                (_, verdict) => verdict,
+            }
+        }
     }
 }
 

@@ -66,11 +66,8 @@ impl<'q> Question<'q> {
             Verdict::Forward => engine::refuse_foreign(&self.ask(), self.query, response),
             verdict => verdict,
         };
-        match verdict {
-            Verdict::Send(length) => Some(length),
-            Verdict::Drop => None,
-            Verdict::Forward => panic!("a foreign name was not refused"),
-        }
+        assert_ne!(verdict, Verdict::Forward, "a foreign name was not refused");
+        verdict.length()
     }
 
     /// The same by the calls that a batch makes, with a `Query` that was used before.
@@ -82,11 +79,11 @@ impl<'q> Question<'q> {
             Err(unreadable) => engine::reject(&self.ask(), &query, unreadable, response),
         };
         match verdict {
-            Verdict::Send(length) => Some(length),
+            Verdict::Send(length) | Verdict::Withhold(length, _) => Some(length),
             Verdict::Drop => None,
             Verdict::Forward => match engine::refuse_foreign(&self.ask(), self.query, response) {
                 Verdict::Send(length) => Some(length),
-                Verdict::Drop | Verdict::Forward => panic!("a foreign name was not refused"),
+                _ => panic!("a foreign name was not refused"),
             },
         }
     }
@@ -97,7 +94,7 @@ const TRANSPORTS: [Transport; 4] = [Transport::Udp, Transport::Tcp, Transport::T
 /// A server that says all it can, in as many octets as it may.
 static TALKATIVE: LazyLock<Settings> = LazyLock::new(|| {
     let text = |octet| Some(Text::new(&[octet; engine::TEXT_MAX]).expect("as long as it may be"));
-    Settings { node_id: text(b'n'), version: text(b'v'), identity: text(b'i'), keepalive: Some(100) }
+    Settings { node_id: text(b'n'), version: text(b'v'), identity: text(b'i'), keepalive: Some(100), ..Settings::new() }
 });
 
 /// A server that says nothing of itself.
