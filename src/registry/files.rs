@@ -55,7 +55,7 @@ impl Registry {
         let mut findings = Findings::default();
         for (index, document) in documents.iter().enumerate() {
             let (named, topology): (Option<&AppSpec>, &[TopologyApp]) = match document {
-                Document::Space(_) | Document::BrokenSpace => continue,
+                Document::Space(_) | Document::BrokenSpace | Document::Unread => continue,
                 Document::App(app) => (Some(app), &[]),
                 Document::Topology(apps) => (None, apps),
             };
@@ -246,7 +246,7 @@ enum Direction {
 }
 
 fn has_space(documents: &[Document]) -> bool {
-    documents.iter().any(|document| matches!(document, Document::Space(_) | Document::BrokenSpace))
+    documents.iter().any(|document| matches!(document, Document::Space(_) | Document::BrokenSpace | Document::Unread))
 }
 
 fn leases(documents: &[Document]) -> impl Iterator<Item = Duration> + '_ {
@@ -255,7 +255,7 @@ fn leases(documents: &[Document]) -> impl Iterator<Item = Duration> + '_ {
         .flat_map(|document| match document {
             Document::App(app) => app.instances.as_slice(),
             // A dyno of a topology has no lease: it is there until the file says otherwise.
-            Document::Space(_) | Document::BrokenSpace | Document::Topology(_) => &[],
+            Document::Space(_) | Document::BrokenSpace | Document::Unread | Document::Topology(_) => &[],
         })
         .filter_map(|instance| instance.value.lease)
 }

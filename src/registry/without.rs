@@ -15,7 +15,7 @@ impl Registry {
         let documents = files.iter().filter_map(|file| self.files.get(file)).flat_map(|file| &file.documents);
         documents
             .map(|document| match document {
-                Document::Space(_) | Document::BrokenSpace => 0,
+                Document::Space(_) | Document::BrokenSpace | Document::Unread => 0,
                 Document::App(app) => app.instances.len(),
                 Document::Topology(apps) => apps.iter().map(|app| app.instances.len()).sum(),
             })
@@ -31,7 +31,7 @@ impl Registry {
             let id = |label| self.app_ids.get(&(space, label)).copied();
             for document in &file.documents {
                 match document {
-                    Document::Space(_) | Document::BrokenSpace => {}
+                    Document::Space(_) | Document::BrokenSpace | Document::Unread => {}
                     Document::App(app) => apps.extend(id(app.app.value.clone())),
                     Document::Topology(parts) => {
                         let spec = self.spaces.at(space).map(|state| &state.spec);

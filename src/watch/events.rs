@@ -250,8 +250,10 @@ fn mark_of(events: ReadFlags) -> Option<Mark> {
         Some(Mark::Placed)
     } else if is(ReadFlags::CLOSE_WRITE) {
         Some(Mark::Closed)
-    } else if is(ReadFlags::CREATE.union(ReadFlags::MODIFY)) {
+    } else if is(ReadFlags::MODIFY) {
         Some(Mark::Written)
+    } else if is(ReadFlags::CREATE) {
+        Some(Mark::Made)
     } else if is(ReadFlags::ATTRIB) {
         Some(Mark::Touched)
     } else {
@@ -347,7 +349,7 @@ mod tests {
         }
         assert_eq!(mark_of(ReadFlags::OPEN), None);
         assert_eq!(mark_of(ReadFlags::CLOSE_WRITE), Some(Mark::Closed));
-        assert_eq!(mark_of(ReadFlags::CREATE | ReadFlags::ISDIR), Some(Mark::Written));
+        assert_eq!(mark_of(ReadFlags::CREATE | ReadFlags::ISDIR), Some(Mark::Made));
         assert_eq!(mark_of(ReadFlags::UNMOUNT), Some(Mark::Removed));
     }
 

@@ -3,7 +3,9 @@
 //!
 //! Truncated YAML can be valid YAML, and can hold a wrong address. So a file is taken when it is whole, and what tells is
 //! how it came: renamed into place or, for JSON, closed by its writer: at once. Written in place: after a little quiet.
-//! Empty, without a last line feed, or the beginning of what it was before: after it has stood a while.
+//! Empty, without a last line feed, or less than it was: after it has stood a while. The beginning of what it was, cut within
+//! a line, or anything that may be cut where the disk is full: never. A file cut at the end of a line is, after a second, a
+//! shorter file: nothing tells it from an edit, and so the writer should rename, or write JSON.
 //!
 //! Nothing here shrinks what is served by mistake: only a file that is not there any more, in a directory that is, counts
 //! as removed, and where no event told of it the owner is asked first. Every other trouble leaves the last good version and
@@ -24,7 +26,7 @@ use tracing::{debug, info, warn};
 
 use super::read::{self, Ahead, Contents, read_ahead, unreadable, whole};
 use super::report::{FileReport, FileState};
-use super::scan::{Body, DirectoryId, Identity, Scan, Seen, Sight, Way, below, format_of, is_below, look};
+use super::scan::{Body, DirectoryId, Identity, Scan, Seen, Sight, Way, absolute, below, format_of, is_below, look};
 use crate::control::Mark;
 use crate::registry::{FileChange, FileContent, Now};
 use crate::spec::{Document, Fault, Format, Reading, Role};
@@ -110,6 +112,16 @@ enum Why {
     Missing(Told),
 }
 
+/// Whether a file is whole.
+enum Doubt {
+    /// Nothing speaks against it.
+    None,
+    /// It may be cut off; that it stands as it is speaks for it.
+    Unsure,
+    /// It is cut off.
+    Cut(Fault),
+}
+
 /// What became of looking at one file.
 enum Outcome {
     /// It means something else now.
@@ -184,7 +196,9 @@ impl Files {
             Mark::Touched if last.is_some() => return,
             Mark::Touched => (now, Why::Finished),
             Mark::Removed => (now, Why::Vanished(Told::ByEvent)),
-            Mark::Written | Mark::Closed => ((now + QUIET).min(since + QUIET_MAX), Why::Written(None)),
+            // Whoever writes has it open still.
+            Mark::Written => (since + QUIET_MAX, Why::Written(None)),
+            Mark::Made | Mark::Closed => ((now + QUIET).min(since + QUIET_MAX), Why::Written(None)),
         };
         self.waits.insert(Arc::clone(file), Wait { since, due, why });
     }
@@ -362,10 +376,7 @@ impl Files {
                 self.refuse::<FileContent>(file, None, vec![odd(what)]);
                 Outcome::Same
             }
-            Sight::Failed(error) => {
-                self.refuse::<FileContent>(file, None, vec![unreadable(&error)]);
-                Outcome::Same
-            }
+            Sight::Failed(error) => self.unread(file, &error).map_or(Outcome::Same, Outcome::Changed),
         }
     }
 
@@ -409,6 +420,7 @@ impl Files {
             }
             // No identity is kept of what could not be read: every scan tries again.
             Contents::Fault(fault) => return self.refuse(file, None, vec![fault]),
+            Contents::Failed(error) => return self.unread(file, &error),
         };
         if let Some(entry) = self.entries.get_mut(file)
             && entry.is_as(&octets, seen.way)
@@ -417,9 +429,14 @@ impl Files {
             return None;
         }
         let stood = wait.why == Why::Whole || wait.why == Why::Standing(identity);
-        if !stood && self.may_be_cut(file, &octets) {
-            self.waits.insert(Arc::clone(file), Wait::until(now, STANDING, Why::Standing(identity)));
-            return None;
+        let in_place = !matches!(wait.why, Why::Finished | Why::Whole);
+        match self.doubt(file, &octets, in_place) {
+            Doubt::Cut(fault) => return self.refuse(file, Some(identity), vec![fault]),
+            Doubt::Unsure if !stood => {
+                self.waits.insert(Arc::clone(file), Wait::until(now, STANDING, Why::Standing(identity)));
+                return None;
+            }
+            Doubt::Unsure | Doubt::None => {}
         }
         if octets.is_empty() {
             let fault = whole("is empty, which is not taken for a removal", "write a document into it, or remove it");
@@ -444,12 +461,24 @@ impl Files {
         None
     }
 
-    fn may_be_cut(&self, file: &str, octets: &[u8]) -> bool {
+    /// Whether a file may be only the beginning of what is being written.
+    fn doubt(&self, file: &str, octets: &[u8], in_place: bool) -> Doubt {
         let before = self.good_octets(file).unwrap_or_default();
+        let rest = before.strip_prefix(octets).filter(|rest| !rest.is_empty() && !octets.is_empty());
         let yaml = format_of(file).is_some_and(|(format, _)| format == Format::Yaml);
-        octets.is_empty()
-            || (octets.len() < before.len() && before.starts_with(octets))
-            || (yaml && !octets.ends_with(b"\n"))
+        let within_a_line = yaml && !octets.is_empty() && !octets.ends_with(b"\n");
+        if within_a_line && rest.is_some_and(|rest| !rest.starts_with(b"\n")) {
+            let fault = "is the beginning of what it was before, cut within a line";
+            return Doubt::Cut(whole(fault, "write it again, beside its place, and rename it into it"));
+        }
+        // JSON cannot be cut and still be JSON.
+        let is_less = yaml && in_place && octets.len() < before.len();
+        let doubtful = octets.is_empty() || rest.is_some() || within_a_line || is_less;
+        if doubtful && !before.is_empty() && is_full(&absolute(&self.root, file)) {
+            let fault = "may be cut off: its file system is full";
+            return Doubt::Cut(whole(fault, "make room, and write it again"));
+        }
+        if doubtful { Doubt::Unsure } else { Doubt::None }
     }
 
     fn accept(
@@ -476,6 +505,24 @@ impl Files {
     fn refuse<T>(&mut self, file: &Arc<str>, identity: Option<Identity>, faults: Vec<Fault>) -> Option<T> {
         self.reject(file, identity, faults, Vec::new());
         None
+    }
+
+    /// A file that is there and cannot be read, by rights or by chance. One that never was good may hold anything, which the
+    /// registry is told once.
+    fn unread(&mut self, file: &Arc<str>, error: &io::Error) -> Option<FileContent> {
+        let mut fault = unreadable(error);
+        if self.good_octets(file).is_none() {
+            fault.remedy +=
+                "; it may be a space, so what is beside it and below waits where no other space covers that";
+        }
+        self.reject(file, None, vec![fault], Vec::new());
+        let leads_nowhere = error.raw_os_error() == Some(libc::ELOOP);
+        let entry = self.entries.get_mut(file).filter(|entry| entry.good.is_none() && entry.remains.is_empty())?;
+        if leads_nowhere {
+            return None;
+        }
+        entry.remains = vec![Document::Unread];
+        Some(FileContent { documents: entry.remains.clone(), modified: 0 })
     }
 
     /// A file that cannot be used: what it was before stays.
@@ -542,7 +589,7 @@ impl Wait {
 /// Whether a removal of the document may be an editor's delete-and-create: specs are edited, registrations are not.
 fn is_spec(document: &Document) -> bool {
     match document {
-        Document::Space(_) | Document::BrokenSpace => true,
+        Document::Space(_) | Document::BrokenSpace | Document::Unread => true,
         Document::App(app) => app.role == Role::Spec || app.instances.is_empty(),
         Document::Topology(_) => false,
     }
@@ -553,6 +600,11 @@ fn is_spec(document: &Document) -> bool {
 fn has_stood(identity: Identity, now: Now) -> bool {
     let written = identity.modified.div_ceil(1_000_000_000);
     u128::from(now.wall) > written + u128::from(STANDING.as_secs())
+}
+
+/// Whether nobody without rights can write another octet beside a file.
+fn is_full(file: &Path) -> bool {
+    rustix::fs::statvfs(file).is_ok_and(|system| system.f_blocks > 0 && system.f_bavail == 0)
 }
 
 fn odd(what: &str) -> Fault {

@@ -25,8 +25,10 @@ pub(crate) enum Contents {
     Changing,
     /// It was there and is gone.
     Gone,
-    /// It is not to be read, or cannot be.
+    /// It is not to be read.
     Fault(Fault),
+    /// It cannot be read.
+    Failed(io::Error),
 }
 
 /// A file that was looked at, read and parsed before anybody decided whether to take it.
@@ -98,7 +100,7 @@ pub(crate) fn read(root: &Path, relative: &str, seen: &Seen) -> Contents {
         Err(error) if super::scan::is_gone(&error) => Contents::Gone,
         // What was a file has become a link: the next look tells which.
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) && seen.way == Way::Itself => Contents::Changing,
-        Err(error) => Contents::Fault(unreadable(&error)),
+        Err(error) => Contents::Failed(error),
     }
 }
 

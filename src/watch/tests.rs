@@ -103,6 +103,7 @@ fn told(change: &FileChange) -> String {
         Document::Space(space) => space.name.value.clone(),
         Document::Topology(_) => "topology".to_owned(),
         Document::BrokenSpace => "broken space".to_owned(),
+        Document::Unread => "unread".to_owned(),
     });
     format!("{} {}", change.file, apps.collect::<Vec<_>>().join(","))
 }
@@ -478,6 +479,22 @@ fn no_fault_quotes_what_a_link_out_of_the_directory_leads_to() {
     let faults = format!("{:?}", bench.report("bad.yaml").faults);
     assert!(faults.contains("out of the spec directory"), "{faults}");
     assert!(!faults.contains("secret_key") && !faults.contains("hunter2"), "{faults}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_and_never_could_is_told_once() {
+    let mut bench = Bench::new();
+    // What may be done to the superuser, too: the name that it leads to is too long.
+    symlink("x".repeat(300), bench.path("space.yaml")).unwrap();
+    bench.scan();
+    assert_eq!(bench.due(), ["space.yaml unread"]);
+    assert_eq!(bench.report("space.yaml").state, FileState::Rejected);
+    bench.scan();
+    assert_eq!(bench.due(), NOTHING);
+    fs::remove_file(bench.path("space.yaml")).unwrap();
+    bench.write("space.yaml", SHOP);
+    bench.mark("space.yaml", Mark::Placed);
+    assert_eq!(bench.due(), ["space.yaml shop"]);
 }
 
 #[test]
