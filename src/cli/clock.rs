@@ -22,3 +22,10 @@ pub(crate) fn start() -> Clock {
         wall: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs()),
     })
 }
+
+/// Draws a number that two servers that start together do not share.
+#[expect(clippy::disallowed_methods, reason = "this is where chance becomes an argument")]
+pub(crate) fn seed() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::from(since.subsec_nanos()) << 32 | u64::from(std::process::id())
+}

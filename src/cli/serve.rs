@@ -12,7 +12,7 @@ use super::config::HiArgs;
 use super::{clock, identity, log, panics, upstreams};
 use crate::publish::Publisher;
 use crate::zone::Snapshot;
-use crate::{control, serve, watch};
+use crate::{control, health, serve, watch};
 
 /// Serves until a signal says stop.
 ///
@@ -60,7 +60,14 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     };
     let running = serve::start(sockets, config, publisher.subscribe())?;
     let (control, inbox) = control::channel();
-    let owner = watch::start(root, args.tombstone, publisher, (control.clone(), inbox), clock::start())?;
+    let checks = args.health_checks.map(|policy| (policy, control::checks::checklist()));
+    let (readiness, changes) = checks.map(|(policy, (list, changes))| ((policy, list), changes)).unzip();
+    if let Some(changes) = changes {
+        // It ends with the list, which is the owner task's.
+        health::start(changes, control.clone(), Box::new(clock::monotonic()), clock::seed())?;
+        info!("carrying out the readiness checks of app specs");
+    }
+    let owner = watch::start(root, args.tombstone, publisher, (control.clone(), inbox), clock::start(), readiness)?;
 
     signals.follow(&control);
     info!("stopping: what was asked is still answered");

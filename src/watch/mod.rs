@@ -8,6 +8,7 @@
 //! Events are asked for before a directory is listed, so nothing falls between. A thread with no runtime: it does one
 //! thing at a time, and its only waits are its box and the next deadline.
 
+mod checks;
 mod events;
 mod files;
 mod owner;
@@ -29,9 +30,10 @@ use self::owner::Owner;
 pub use self::report::{FileReport, FileState};
 use self::scan::scan;
 use crate::compile::Compiler;
+use crate::control::checks::Checklist;
 use crate::control::{Control, Inbox};
 use crate::publish::{Publisher, Readiness, Snapshot};
-use crate::registry::{Now, Registry, Touched};
+use crate::registry::{AllUnhealthy, Now, Registry, Touched};
 
 /// Reads the clocks.
 pub type Clock = Box<dyn Fn() -> Now + Send>;
@@ -74,7 +76,8 @@ pub fn survey(root: &Path, tombstone: Duration, now: Now) -> io::Result<Survey> 
     Ok(Survey { registry, reports: files.reports(), touched, wall: now.wall })
 }
 
-/// Starts the owner task on `root`, an absolute path. It ends when `control` says so.
+/// Starts the owner task on `root`, an absolute path. It ends when `control` says so. With `readiness`, instances are held to
+/// their readiness checks, which whoever reads the list carries out.
 ///
 /// # Errors
 ///
@@ -85,7 +88,11 @@ pub fn start(
     publisher: Publisher,
     (control, inbox): (Control, Inbox),
     clock: Clock,
+    readiness: Option<(AllUnhealthy, Checklist)>,
 ) -> io::Result<JoinHandle<()>> {
     let mut owner = Owner::new(root, tombstone, publisher, (control, inbox), clock);
+    if let Some((policy, checklist)) = readiness {
+        owner.check_health(policy, checklist);
+    }
     std::thread::Builder::new().name("owner".to_owned()).spawn(move || while owner.round().is_continue() {})
 }
