@@ -12,6 +12,7 @@
 //! - `apps`: one app from all that says something of it (§2.2 to §2.4).
 //! - `claims`: who holds what when two want it (§2.5).
 //! - `saved`: what is to outlive the process, and a registry made of it again.
+//! - `health`: what readiness checks say, which no document does.
 
 mod addresses;
 mod apps;
@@ -20,6 +21,7 @@ mod deadlines;
 mod few;
 mod files;
 mod gather;
+mod health;
 mod names;
 mod saved;
 mod spaces;
@@ -28,12 +30,14 @@ mod state;
 mod tests;
 mod timestamp;
 mod topology;
+mod without;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use health::{AllUnhealthy, Check, Health, Judgement, Reason, UnreadyInstance, Verdict};
 pub use saved::{AppClaims, FileClaims, Saved, SavedFile, SpaceClaims, TombstoneClaim};
 pub use spaces::{DEFAULT_SPACE, SpaceState};
 // Words of the documents that a state is told in.
@@ -47,6 +51,7 @@ use addresses::Addresses;
 use claims::Claims;
 use deadlines::{Deadline, Deadlines};
 use few::Few;
+use health::Checks;
 use spaces::Spaces;
 
 /// A space's number; stable while the space exists.
@@ -166,6 +171,7 @@ pub struct Registry {
     lans: Claims<ipnet::IpNet>,
     addresses: Addresses,
     tombstones: BTreeMap<(SpaceId, Name), Tombstone>,
+    checks: Checks,
     deadlines: Deadlines,
     /// Only what has any; by what it concerns.
     faults: BTreeMap<Concern, Findings>,
@@ -188,7 +194,7 @@ struct File {
 }
 
 /// All that is known of one app besides the documents themselves.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct AppEntry {
     space: SpaceId,
     label: Label,
@@ -270,6 +276,7 @@ impl Registry {
             lans: Claims::new(),
             addresses: Addresses::new(),
             tombstones: BTreeMap::new(),
+            checks: Checks::default(),
             deadlines: Deadlines::new(),
             faults: BTreeMap::new(),
             fault_changes: 0,
@@ -287,7 +294,7 @@ impl Registry {
         for FileChange { file, content } in changes {
             match content {
                 Some(content) if self.files.get(&file).is_some_and(|old| old.documents == content.documents) => {
-                    self.renew(&file, &mut touched);
+                    self.grant(&file, &mut touched);
                 }
                 content => _ = changed.insert(file, content),
             }
@@ -467,6 +474,7 @@ impl Registry {
                 self.app_ids.remove(&(entry.space, entry.label));
                 self.free_ids.insert(id);
                 self.forget_findings(&Concern::App(id));
+                self.checks.forget(id);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! which registration is the newer are decided by the order in which things happened. So these are given out beside the
 //! documents, in pieces no larger than what a change touches ([`Touched`] names them), and taken in all at once.
 //!
-//! Leases start anew ([`Registry::restore`] is a renewal of all of them), but those that had run out stay so: whoever is not
+//! Leases start anew ([`Registry::restored`] is a renewal of all of them), but those that had run out stay so: whoever is not
 //! there does not come back because the server was started again. Moments are told as the time that is left.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use super::claims::Moved;
 use super::deadlines::Deadline;
 use super::few::Few;
+use super::health::UnreadyInstance;
 use super::{
     AppEntry, AppId, Concern, File, FileFault, Findings, Now, OwnerKind, Registry, SpaceId, SpaceState, Tombstone,
     Touched,
@@ -94,6 +95,8 @@ pub struct AppClaims {
     pub names: Vec<Name>,
     /// The LANs that it holds.
     pub lans: Vec<IpNet>,
+    /// Its instances that are known not to be ready.
+    pub unready: Vec<UnreadyInstance>,
 }
 
 /// A name that was removed a while ago.
@@ -145,6 +148,7 @@ impl Registry {
                 .map(|(network, _)| *network)
                 .filter(|network| self.lans.holder(network) == Some(id))
                 .collect(),
+            unready: self.checks.unready(id),
         })
     }
 
@@ -155,12 +159,15 @@ impl Registry {
         Some(TombstoneClaim { space, name: name.clone(), kind, left: self.left(until) })
     }
 
-    /// Makes a registry of what was saved, as it was; what does not fit together is as if it had not been saved.
+    /// Makes a registry of what was saved, as it was, with the settings of this one; what does not fit together is as if it had
+    /// not been saved.
     ///
     /// Everything is touched. Every lease that had not run out starts anew.
     #[must_use]
-    pub fn restore(tombstone: Duration, saved: Saved, now: Now) -> (Self, Touched) {
+    pub fn restored(&self, saved: Saved, now: Now) -> (Self, Touched) {
+        let tombstone = self.tombstone;
         let mut registry = Self::new(tombstone);
+        registry.checks.share_settings(&self.checks);
         registry.now = now;
         let Saved { files, spaces, apps, tombstones } = saved;
         registry.batch = files.iter().map(|file| file.claims.seen).max().unwrap_or(0).saturating_add(1);
@@ -209,6 +216,7 @@ impl Registry {
         if let Some(at) = entry.forget_at {
             self.deadlines.set(at, Deadline::Forget(id));
         }
+        self.checks.restore(id, claims.unready);
         self.apps.insert(id, Box::new(entry));
         self.app_ids.insert(key, id);
         for name in names {

@@ -9,7 +9,8 @@ use super::octets::{Reader, Writer};
 use super::served::SERVED_MAX;
 use crate::name::Name;
 use crate::registry::{
-    AppClaims, AppId, FileClaims, FileFault, Now, OwnerKind, Source, SpaceClaims, SpaceId, SpaceState, TombstoneClaim,
+    AppClaims, AppId, FileClaims, FileFault, Health, Now, OwnerKind, Source, SpaceClaims, SpaceId, SpaceState,
+    TombstoneClaim, UnreadyInstance,
 };
 use crate::spec::{AppDomain, At, Fault, NameServer, Own, Peer, Place, SpaceSpec};
 
@@ -94,6 +95,13 @@ pub(super) fn put_app(records: &mut Records, id: AppId, claims: Option<&AppClaim
         to.option(claims.forget_in, |to, left| to.u64(until(left, now)));
         to.list(&claims.names, Writer::name);
         to.list(&claims.lans, |to, network| to.network(*network));
+        to.list(&claims.unready, |to, instance| {
+            to.label(&instance.component);
+            to.u32(instance.number);
+            to.list(&instance.addresses, |to, address| to.ip(*address));
+            to.flag(matches!(instance.health, Health::Waiting(_)));
+            to.option(instance.health.reason(), Writer::text);
+        });
         to.0
     });
     records.insert(keyed(APP, &id.to_be_bytes()), value);
@@ -226,6 +234,13 @@ fn read_app(from: &mut Reader<'_>, id: AppId, now: Now) -> Option<AppClaims> {
         forget_in: from.option(Reader::u64)?.map(|until| left(until, now)),
         names: from.list(Reader::name)?,
         lans: from.list(Reader::network)?,
+        unready: from.list(|from| {
+            let (component, number, addresses) = (from.label()?, from.u32()?, from.list(Reader::ip)?);
+            let waits = from.flag()?;
+            let reason = from.option(|from| from.text().map(Arc::from))?;
+            let health = if waits { Health::Waiting(reason) } else { Health::Failing(reason?) };
+            Some(UnreadyInstance { component, number, addresses, health })
+        })?,
     })
 }
 

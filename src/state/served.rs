@@ -372,6 +372,8 @@ fn write_instance(to: &mut Writer, instance: &Instance) {
         InstanceState::Expired => 4,
         InstanceState::Displaced => 5,
         InstanceState::Unregistered => 6,
+        InstanceState::Waiting => 7,
+        InstanceState::Unhealthy => 8,
     });
     to.list(&instance.v4, |to, address| to.v4(*address));
     to.list(&instance.v6, |to, address| to.v6(*address));
@@ -388,6 +390,8 @@ fn read_instance(from: &mut Reader<'_>) -> Option<Instance> {
             4 => InstanceState::Expired,
             5 => InstanceState::Displaced,
             6 => InstanceState::Unregistered,
+            7 => InstanceState::Waiting,
+            8 => InstanceState::Unhealthy,
             _ => return None,
         },
         v4: from.list(Reader::v4)?.into(),

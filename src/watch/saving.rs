@@ -10,7 +10,7 @@ use std::thread;
 
 use tracing::{info, warn};
 
-use super::files::Files;
+use super::files::{Files, Kept};
 use super::read;
 use super::scan::{DirectoryId, Identity, Way};
 use crate::publish::Snapshot;
@@ -34,7 +34,7 @@ impl Saving {
 
     /// Takes in what the last process left: files as they were, and the registry that was made of them. `None` when there is
     /// nothing, or nothing of use.
-    pub(super) fn resume(&mut self, root: &Path, tombstone: std::time::Duration, now: Now) -> Option<Resumed> {
+    pub(super) fn resume(&mut self, root: &Path, empty: &Registry, now: Now) -> Option<Resumed> {
         let Remembered { files: versions, root: mark, spaces, apps, tombstones } =
             self.state.as_mut()?.remember(now)?;
         let mut files = Files::new(root);
@@ -52,17 +52,28 @@ impl Saving {
         }
         self.root = mark.and_then(|mark| DirectoryId::from_octets(&mark));
         files.restore_root(self.root);
-        let (registry, touched) = Registry::restore(tombstone, saved, now);
+        let (registry, touched) = empty.restored(saved, now);
         info!(files = files.count(), "what was saved is taken in: what changed since is looked for");
         Some(Resumed { files, registry, touched })
     }
 
-    /// Notes that a round changed this.
-    pub(super) fn note(&mut self, files: &[Arc<str>], touched: &Touched) {
+    /// Notes what a round touched.
+    pub(super) fn note(&mut self, touched: &Touched) {
         if self.state.is_some() {
-            self.files.extend(files.iter().cloned());
             self.touched.extend(touched.clone());
         }
+    }
+
+    /// Notes which files a round changed.
+    pub(super) fn note_files(&mut self, files: &[Arc<str>]) {
+        if self.state.is_some() {
+            self.files.extend(files.iter().cloned());
+        }
+    }
+
+    /// How often saving failed.
+    pub(super) fn failures(&self) -> u64 {
+        self.state.as_ref().map_or(0, State::failures)
     }
 
     /// Saves what was noted; where that changes what is served, before it is.
@@ -140,10 +151,13 @@ fn put_claims(batch: &mut Batch, registry: &Registry, touched: &Touched, now: No
 }
 
 fn version(files: &Files, registry: &Registry, file: &str) -> Option<Version> {
-    let (octets, identity) = files.kept(file)?;
-    let mark = identity.map(Identity::to_octets).unwrap_or_default();
+    let (octets, mark): (Box<[u8]>, _) = match files.kept(file)? {
+        Kept::Good(octets, identity) => (octets.into(), identity.map(Identity::to_octets).unwrap_or_default()),
+        Kept::Remains(Document::BrokenSpace) => (Box::default(), BROKEN.to_vec()),
+        Kept::Remains(_) => (Box::default(), UNREAD.to_vec()),
+    };
     let claims: FileClaims = registry.file_claims(file)?;
-    Some(Version { octets: octets.into(), mark: mark.into(), claims })
+    Some(Version { octets, mark: mark.into(), claims })
 }
 
 type Parsed = Option<(Vec<Document>, Vec<crate::spec::Fault>)>;
@@ -170,7 +184,8 @@ fn parse(root: &Path, versions: Vec<(Arc<str>, Version)>) -> Vec<((Arc<str>, Ver
 
 fn parse_one(root: &Path, file: &str, version: &Version) -> Parsed {
     if version.octets.is_empty() {
-        return Some((vec![Document::BrokenSpace], Vec::new()));
+        let remains = if *version.mark == *BROKEN { Document::BrokenSpace } else { Document::Unread };
+        return Some((vec![remains], Vec::new()));
     }
     let mut reading = read::parse(root, file, Way::Itself, &version.octets);
     if !reading.warnings.is_empty() {
@@ -180,6 +195,10 @@ fn parse_one(root: &Path, file: &str, version: &Version) -> Parsed {
     let Reading { documents, faults, warnings } = reading;
     faults.is_empty().then_some((documents, warnings))
 }
+
+/// Instead of what a file is known by: no version was ever good, and it is to be a space, or might be.
+const BROKEN: &[u8] = b"broken space";
+const UNREAD: &[u8] = b"unread";
 
 /// As for reading files ahead.
 const THREADS_MAX: usize = 8;

@@ -10,11 +10,12 @@ use proptest::prelude::*;
 use spacedns::compile::{Compiler, canonical};
 use spacedns::name::{Label, Name};
 use spacedns::registry::{
-    AppClaims, AppId, FileChange, FileContent, Now, Registry, Saved, SavedFile, SpaceId, TombstoneClaim, Touched,
+    AllUnhealthy, AppClaims, AppId, Check, FileChange, FileContent, Judgement, Now, Registry, Saved, SavedFile,
+    SpaceId, TombstoneClaim, Touched, Verdict,
 };
 use spacedns::spec::{
-    AppDomain, AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, DomainSpec, InstanceSpec, Own, Peer,
-    Place, Role, Settings, SpaceSpec, State,
+    AppDomain, AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, DomainSpec, HealthCheck, InstanceSpec,
+    Own, Peer, Place, Role, Settings, SpaceSpec, State,
 };
 use spacedns::zone::Snapshot;
 
@@ -105,7 +106,7 @@ fn arb_app() -> impl Strategy<Value = Document> {
                 http_port: (kind == ComponentKind::Service).then_some(8080),
                 internal_ports: vec![3000; usize::from(quantity > 1)],
                 quantity: (quantity > 0).then_some(quantity),
-                health_check: None,
+                health_check: (kind == ComponentKind::Service && quantity != 3).then(check),
             });
             Document::App(AppSpec {
                 app: at(label(app)),
@@ -115,6 +116,18 @@ fn arb_app() -> impl Strategy<Value = Document> {
                 instances: instances.into_iter().map(at).collect(),
             })
         })
+}
+
+fn check() -> HealthCheck {
+    HealthCheck {
+        http_path: Some("/health".into()),
+        port: None,
+        initial_delay: Duration::ZERO,
+        period: Duration::from_secs(10),
+        timeout: Duration::from_secs(1),
+        success_threshold: 1,
+        failure_threshold: 9,
+    }
 }
 
 fn arb_space() -> impl Strategy<Value = Document> {
@@ -148,6 +161,8 @@ fn arb_space() -> impl Strategy<Value = Document> {
 pub(crate) enum Step {
     Change(BTreeMap<u8, Option<Vec<Document>>>),
     Pass(u64),
+    /// Some checks of those that there are find this; from the second such step on, newcomers wait.
+    Judge(Vec<(prop::sample::Index, bool)>),
 }
 
 pub(crate) fn arb_step() -> impl Strategy<Value = Step> {
@@ -156,7 +171,22 @@ pub(crate) fn arb_step() -> impl Strategy<Value = Step> {
         1 => arb_space().prop_map(|space| vec![space]),
     ];
     let change = prop::collection::btree_map(0..6_u8, prop::option::weighted(0.75, documents), 1..4);
-    prop_oneof![4 => change.prop_map(Step::Change), 1 => (1..40_u64).prop_map(Step::Pass)]
+    let judge = prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 1..6);
+    prop_oneof![4 => change.prop_map(Step::Change), 1 => (1..40_u64).prop_map(Step::Pass), 2 => judge.prop_map(Step::Judge)]
+}
+
+/// Has checks find what was drawn.
+pub(crate) fn judge(registry: &mut Registry, drawn: &[(prop::sample::Index, bool)]) -> Touched {
+    let checks: Vec<_> =
+        registry.app_ids().flat_map(|app| registry.checks(app).into_iter().map(move |check| (app, check))).collect();
+    let judged = drawn.iter().filter(|_| !checks.is_empty()).map(|(index, passes)| {
+        let (app, Check { component, number, addresses, .. }) = index.get(&checks).clone();
+        let verdict = if *passes { Verdict::Ready } else { Verdict::Unready("GET /health 503".into()) };
+        Judgement { app, component, number, addresses, verdict }
+    });
+    let judged = judged.collect();
+    registry.await_newcomers();
+    registry.judge(judged)
 }
 
 pub(crate) fn changes_of(files: &BTreeMap<u8, Option<Vec<Document>>>) -> Vec<FileChange> {
@@ -173,9 +203,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn compiling_by_difference_equals_compiling_from_nothing(steps in prop::collection::vec(arb_step(), 1..12)) {
+    fn compiling_by_difference_equals_compiling_from_nothing(steps in prop::collection::vec(arb_step(), 1..12), checks in 0..3_u8) {
         let mut registry = Registry::new(Duration::from_secs(60));
         let mut reversed = Registry::new(Duration::from_secs(60));
+        let policy = [None, Some(AllUnhealthy::Keep), Some(AllUnhealthy::Remove)][usize::from(checks)];
+        for registry in [&mut registry, &mut reversed] {
+            policy.inspect(|policy| registry.check_health(*policy));
+        }
         let mut compiler = Compiler::new();
         let mut snapshot = Snapshot::starting();
         let mut second = 0;
@@ -192,6 +226,7 @@ proptest! {
                     let now = Now { monotonic: Duration::from_secs(second), wall: 1_000_000 + second };
                     (registry.advance(now), reversed.advance(now))
                 }
+                Step::Judge(drawn) => (judge(&mut registry, drawn), judge(&mut reversed, drawn)),
             };
             prop_assert_eq!(&touched, &other, "the order of files in a batch decides nothing");
             prop_assert_eq!(registry.faults(), reversed.faults());
@@ -207,9 +242,11 @@ proptest! {
             prop_assert_eq!(canonical(&snapshot), canonical(&from_nothing));
         }
     }
+
     #[test]
     fn a_registry_made_of_what_was_saved_is_the_registry(steps in prop::collection::vec(arb_step(), 1..12)) {
         let mut registry = Registry::new(TOMBSTONE);
+        registry.check_health(AllUnhealthy::Keep);
         let mut compiler = Compiler::new();
         let mut snapshot = Snapshot::starting();
         let mut kept = Kept::default();
@@ -231,13 +268,16 @@ proptest! {
                     now.wall += seconds;
                     registry.advance(now)
                 }
+                Step::Judge(drawn) => judge(&mut registry, drawn),
             };
             kept.keep(&registry, &touched, now);
             snapshot = compiler.compile(&registry, &touched, &snapshot).unwrap_or(snapshot);
         }
         // Another process, whose clock began anew.
         let later = Now { monotonic: Duration::from_secs(7), wall: now.wall };
-        let (restored, mut touched) = Registry::restore(TOMBSTONE, kept.saved(&registry, now), later);
+        let mut empty = Registry::new(TOMBSTONE);
+        empty.check_health(AllUnhealthy::Keep);
+        let (restored, mut touched) = empty.restored(kept.saved(&registry, now), later);
         prop_assert_eq!(restored.faults(), registry.faults());
         prop_assert_eq!(restored.warnings(), registry.warnings());
         let from_nothing = Compiler::new().compile(&restored, &touched, &Snapshot::starting());

@@ -10,12 +10,12 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use spacedns::compile::{Compiler, canonical};
-use spacedns::registry::{Now, Registry, Saved, SavedFile};
+use spacedns::registry::{AllUnhealthy, Now, Registry, Saved, SavedFile};
 use spacedns::spec::Document;
 use spacedns::state::{Batch, State, Version};
 use spacedns::zone::Snapshot;
 
-use crate::compiling::{Step, arb_step, changes_of};
+use crate::compiling::{Step, arb_step, changes_of, judge};
 use crate::process::{PATIENCE, poll};
 
 const TOMBSTONE: Duration = Duration::from_secs(60);
@@ -40,6 +40,7 @@ impl World {
             now: Now { monotonic: Duration::ZERO, wall: 1_000_000 },
             texts: BTreeMap::new(),
         };
+        world.registry.check_health(AllUnhealthy::Keep);
         let touched = world.registry.apply(Vec::new(), world.now);
         world.snapshot = world.compiler.compile(&world.registry, &touched, &world.snapshot).unwrap();
         world.snapshot.generation = 1;
@@ -73,6 +74,7 @@ impl World {
                 self.now.wall += seconds;
                 self.registry.advance(self.now)
             }
+            Step::Judge(drawn) => judge(&mut self.registry, drawn),
         };
         for file in &touched.leases {
             self.registry.file_claims(file).iter().for_each(|claims| batch.leases(file, claims));
@@ -110,7 +112,9 @@ impl World {
             apps: remembered.apps,
             tombstones: remembered.tombstones,
         };
-        let (registry, mut touched) = Registry::restore(TOMBSTONE, saved, now);
+        let mut empty = Registry::new(TOMBSTONE);
+        empty.check_health(AllUnhealthy::Keep);
+        let (registry, mut touched) = empty.restored(saved, now);
         let (mut compiler, more) = Compiler::resume(served);
         touched.extend(more);
         let changed = compiler.compile(&registry, &touched, served);
