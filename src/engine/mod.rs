@@ -72,6 +72,12 @@ impl Transport {
         matches!(self, Self::Tcp | Self::Tls)
     }
 
+    /// Whether a query with what this one says must not come this way: edns-tcp-keepalive over QUIC is an error of the connection, not
+    /// of the query (RFC 9250 §4.3.3), so it gets no response, and whoever carried it closes the connection.
+    const fn forbids(self, query: &Query) -> bool {
+        matches!((self, &query.edns), (Self::Quic, Some(Edns { keepalive: Some(_), .. })))
+    }
+
     /// Whether nobody between the two sees more of a message than its length.
     const fn is_encrypted(self) -> bool {
         matches!(self, Self::Tls | Self::Quic)
@@ -117,13 +123,16 @@ pub fn respond(snapshot: &Snapshot, ask: &Ask<'_>, query: &[u8], response: &mut 
     let mut read = Query::new();
     match read.read(query) {
         Ok(()) => answer(snapshot, ask, query, &read, response),
-        Err(unreadable) => reject(ask, unreadable, response),
+        Err(unreadable) => reject(ask, &read, unreadable, response),
     }
 }
 
 /// Answers `query`, which was read from `message`.
 #[must_use]
 pub fn answer(snapshot: &Snapshot, ask: &Ask<'_>, message: &[u8], query: &Query, response: &mut [u8]) -> Verdict {
+    if ask.transport.forbids(query) {
+        return Verdict::Drop;
+    }
     let caller = Caller::of(ask, query);
     match lookup::decide(snapshot, ask, &caller, query) {
         Outcome::Foreign => Verdict::Forward,
@@ -141,9 +150,12 @@ pub fn answer(snapshot: &Snapshot, ask: &Ask<'_>, message: &[u8], query: &Query,
     }
 }
 
-/// Responds to a message without a readable question, if at all.
+/// Responds to a message without a readable question, if at all; `query` holds what of it could be read.
 #[must_use]
-pub fn reject(ask: &Ask<'_>, unreadable: Unreadable, response: &mut [u8]) -> Verdict {
+pub fn reject(ask: &Ask<'_>, query: &Query, unreadable: Unreadable, response: &mut [u8]) -> Verdict {
+    if ask.transport.forbids(query) {
+        return Verdict::Drop;
+    }
     let written = match (unreadable, ask.secrets) {
         (Unreadable::Drop, _) => return Verdict::Drop,
         (Unreadable::Respond(header, rcode), _) => Writer::bare(response, header, rcode, None),
@@ -172,7 +184,7 @@ pub fn refuse_foreign(ask: &Ask<'_>, query: &[u8], response: &mut [u8]) -> Verdi
             let refused = Outcome::Refuse(Refusal::NotAuthoritative);
             sections::write(&refused, ask, &Caller::of(ask, &read), query, &read, response)
         }
-        Err(unreadable) => reject(ask, unreadable, response),
+        Err(unreadable) => reject(ask, &read, unreadable, response),
     }
 }
 

@@ -4,8 +4,12 @@
 //! cost more than the rest of the bookkeeping of a query. Readers may see a sum that is a moment old, never a torn one.
 //! The sets of things counted are closed (enums), so that no name in a query can make a counter.
 
+mod files;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use self::files::FileGauges;
 
 /// What carried a query, and over which family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod explain;
 mod forward;
 mod forward_limits;
 mod forward_names;
+mod health;
 mod identity;
 mod large_sets;
 mod message;

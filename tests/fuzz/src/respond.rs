@@ -76,7 +76,7 @@ impl<'q> Question<'q> {
         let _ = query.read(BEFORE);
         let verdict = match query.read(self.query) {
             Ok(()) => engine::answer(snapshot, &self.ask(), self.query, &query, response),
-            Err(unreadable) => engine::reject(&self.ask(), unreadable, response),
+            Err(unreadable) => engine::reject(&self.ask(), &query, unreadable, response),
         };
         match verdict {
             Verdict::Send(length) | Verdict::Withhold(length, _) => Some(length),
@@ -121,15 +121,25 @@ pub fn run(input: &[u8]) {
         assert_eq!(length, length_apart, "in one step and in three");
         let Some(length) = length else {
             let query = question.query;
-            assert!(query.len() < 12 || query[2] & 0x80 != 0, "a query without a response");
+            let is_answered = query.len() >= 12 && query[2] & 0x80 == 0 && !is_error_of_quic(&question);
+            assert!(!is_answered, "a query without a response");
             return;
         };
+        assert!(!is_error_of_quic(&question), "a response where the connection has to end");
         // What a room held before is in no response.
         assert_eq!(room[..length], other[..length]);
         hold(&question, &room[..length], stream);
         room[..length].fill(0);
         other[..length].fill(0xff);
     });
+}
+
+/// Whether the query asks over QUIC how long the connection is kept: an error of the connection (RFC 9250 §4.3.3).
+fn is_error_of_quic(question: &Question<'_>) -> bool {
+    let mut query = Query::new();
+    // What could be read of a query that cannot be read to its end counts as well.
+    let _ = query.read(question.query);
+    question.transport == Transport::Quic && query.edns.is_some_and(|edns| edns.keepalive.is_some())
 }
 
 fn hold(question: &Question<'_>, octets: &[u8], stream: &mut [u8]) {
