@@ -106,11 +106,13 @@ pub enum Event {
     ForwardStale,
     /// A foreign query was answered SERVFAIL: no upstream, or too many queries.
     ForwardFailed,
+    /// An address was found to stand for many callers; once a window for each.
+    ViewsCollapsed,
 }
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Dropped,
         Self::Truncated,
         Self::Foreign,
@@ -129,6 +131,7 @@ impl Event {
         Self::ForwardAnswered,
         Self::ForwardStale,
         Self::ForwardFailed,
+        Self::ViewsCollapsed,
     ];
 
     /// What it is called.
@@ -153,6 +156,7 @@ impl Event {
             Self::ForwardAnswered => "forward-answered",
             Self::ForwardStale => "forward-stale",
             Self::ForwardFailed => "forward-failed",
+            Self::ViewsCollapsed => "views-collapsed",
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod arrows;
 mod attacks;
+mod census;
 mod cli;
 mod compiling;
 mod compliance;
