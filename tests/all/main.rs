@@ -10,6 +10,7 @@ mod arrows;
 mod attacks;
 mod census;
 mod cli;
+mod clients;
 mod compiling;
 mod compliance;
 mod differential;
