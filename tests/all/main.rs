@@ -17,6 +17,7 @@ mod differential;
 mod examples;
 mod explain;
 mod forward;
+mod health;
 mod identity;
 mod large_sets;
 mod message;
