@@ -37,7 +37,9 @@ impl Watch {
         let mut found = None;
         for _ in 0..=GRACE.as_secs() {
             self.now += Duration::from_secs(1);
-            found = found.or(self.ask_once(source, name));
+            let next = self.ask_once(source, name);
+            assert!(found.is_none() || next.is_none(), "it is told of once");
+            found = found.or(next);
         }
         found
     }

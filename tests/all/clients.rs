@@ -414,7 +414,8 @@ impl Families {
 
 /// Addresses as everybody writes them; what is none stays as it is.
 fn set<'a>(addresses: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
-    let written = |address: &str| address.parse().map_or(address.to_owned(), |address: IpAddr| address.to_string());
+    let written =
+        |address: &str| address.parse::<IpAddr>().map_or_else(|_| address.to_owned(), |found| found.to_string());
     addresses.filter(|address| *address != "-").map(written).collect()
 }
 
