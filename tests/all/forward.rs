@@ -17,7 +17,7 @@ use crate::tls::{Encrypted, ask_quic, framed, read_frame, run};
 type Script = dyn Fn(&Asked<'_>) -> Vec<Vec<u8>> + Send + Sync;
 
 /// A query as it came to an upstream.
-struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     octets: &'a [u8],
     tcp: bool,
 }
@@ -35,12 +35,17 @@ impl Asked<'_> {
         self.octets[12..self.question_end() - 4].to_ascii_lowercase()
     }
 
-    fn is_for(&self, name: &str) -> bool {
+    pub(crate) fn is_for(&self, name: &str) -> bool {
         self.qname() == wire_name(name)
     }
 
+    pub(crate) fn qtype(&self) -> u16 {
+        let end = self.question_end();
+        u16::from_be_bytes([self.octets[end - 4], self.octets[end - 3]])
+    }
+
     /// A response with these records, each in its section: 0 answer, 1 authority, 2 additional.
-    fn response(&self, rcode: u8, records: &[(usize, Vec<u8>)]) -> Vec<u8> {
+    pub(crate) fn response(&self, rcode: u8, records: &[(usize, Vec<u8>)]) -> Vec<u8> {
         let mut octets = self.octets[..self.question_end()].to_vec();
         (octets[2], octets[3]) = (0x81, 0x80 | rcode);
         octets[6..12].fill(0);
@@ -67,20 +72,27 @@ fn alias(owner: &str, target: &str) -> (usize, Vec<u8>) {
     (0, record(&wire_name(owner), 5, 60, &wire_name(target)))
 }
 
-fn address(owner: &str, address: [u8; 4]) -> (usize, Vec<u8>) {
+pub(crate) fn address(owner: &str, address: [u8; 4]) -> (usize, Vec<u8>) {
     (0, record(&wire_name(owner), 1, 60, &address))
 }
 
+/// What a negative response is kept by.
+pub(crate) fn soa(owner: &str) -> (usize, Vec<u8>) {
+    let numbers: Vec<u8> = [1_u32, 1800, 900, 604_800, 86_400].into_iter().flat_map(u32::to_be_bytes).collect();
+    let rdata = [wire_name("a.root.example"), wire_name("nobody.example"), numbers].concat();
+    (1, record(&wire_name(owner), 6, 86_400, &rdata))
+}
+
 /// A name server that says what a script has it say.
-struct Upstream {
-    address: SocketAddr,
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
     packets: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Upstream {
-    fn start(script: impl Fn(&Asked<'_>) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(script: impl Fn(&Asked<'_>) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
         let (udp, tcp) = poll(PATIENCE, || {
             let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
             let tcp = TcpListener::bind(udp.local_addr().ok()?).ok()?;
@@ -317,10 +329,7 @@ fn nobody_else_has_a_word_on_names_of_ours() {
                 address("shop.herokuapp.com", evil),
             ]
         } else if asked.is_for("gone.example") {
-            let numbers: Vec<u8> = [1_u32, 1800, 900, 604_800, 86_400].into_iter().flat_map(u32::to_be_bytes).collect();
-            let soa = [wire_name("a.root.example"), wire_name("nobody.example"), numbers].concat();
-            let soa = (1, record(&[0], 6, 86_400, &soa));
-            return vec![asked.response(3, &[alias("gone.example", "nobody.app.localspace"), soa])];
+            return vec![asked.response(3, &[alias("gone.example", "nobody.app.localspace"), soa("")])];
         } else {
             let extra = |name: &str| (2, record(&wire_name(name), 1, 60, &evil));
             vec![address("www.example", [192, 0, 2, 1]), extra("shop.herokuapp.com"), extra("ns.example")]

@@ -8,7 +8,9 @@
 
 mod arrows;
 mod attacks;
+mod census;
 mod cli;
+mod clients;
 mod compiling;
 mod compliance;
 mod differential;
