@@ -8,6 +8,7 @@
 //! Events are asked for before a directory is listed, so nothing falls between. A thread with no runtime: it does one
 //! thing at a time, and its only waits are its box and the next deadline.
 
+mod doubt;
 mod events;
 mod files;
 mod hold;
@@ -17,6 +18,7 @@ mod report;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,10 +27,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use self::files::{Files, Told};
+use self::files::Files;
 use self::owner::Owner;
 pub use self::report::{FileReport, FileState};
 use self::scan::scan;
+use self::wait::Told;
 use crate::compile::Compiler;
 use crate::control::{Control, Inbox};
 use crate::observe::FileGauges;
