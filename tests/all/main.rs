@@ -8,12 +8,14 @@
 
 mod arrows;
 mod attacks;
+mod canary;
 mod cli;
 mod compiling;
 mod compliance;
 mod differential;
 mod examples;
 mod explain;
+mod files;
 mod forward;
 mod identity;
 mod large_sets;
