@@ -17,6 +17,7 @@ mod examples;
 mod explain;
 mod files;
 mod forward;
+mod health;
 mod identity;
 mod large_sets;
 mod message;
