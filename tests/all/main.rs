@@ -8,6 +8,7 @@
 
 mod arrows;
 mod attacks;
+mod canary;
 mod census;
 mod cli;
 mod clients;
@@ -16,6 +17,7 @@ mod compliance;
 mod differential;
 mod examples;
 mod explain;
+mod files;
 mod forward;
 mod forward_limits;
 mod forward_names;
