@@ -120,11 +120,13 @@ pub enum Event {
     WithheldSpecialUse,
     /// The same of the reverse name of a private address.
     WithheldPrivateReverse,
+    /// An address was found to stand for many callers; once a window for each.
+    ViewsCollapsed,
 }
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Dropped,
         Self::Truncated,
         Self::Foreign,
@@ -148,6 +150,7 @@ impl Event {
         Self::WithheldOverlayName,
         Self::WithheldSpecialUse,
         Self::WithheldPrivateReverse,
+        Self::ViewsCollapsed,
     ];
 
     /// What it is called.
@@ -177,6 +180,7 @@ impl Event {
             Self::WithheldOverlayName => "withheld-overlay-name",
             Self::WithheldSpecialUse => "withheld-special-use",
             Self::WithheldPrivateReverse => "withheld-private-reverse",
+            Self::ViewsCollapsed => "views-collapsed",
         }
     }
 }

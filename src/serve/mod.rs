@@ -19,6 +19,7 @@ mod forwarding;
 mod limits;
 mod quic;
 mod roster;
+mod sample;
 mod streams;
 mod tls;
 mod udp;
@@ -74,14 +75,17 @@ pub fn start(sockets: Sockets, config: Config, subscriber: Subscriber) -> io::Re
 fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond: Respond) -> io::Result<Running> {
     let mut running = Running::new();
     let desk = || Desk::new(&config, respond);
+    let (sampler, samples) = sample::new();
+    let reader = subscriber.reader();
+    running.spawn("census".to_owned(), move |counters| samples.run(reader, counters))?;
     let desk = match config.forward.clone() {
         Some(mut forward) => {
             forward.limits = config.limits.forward.clone();
             let (forwarder, queue) = forward::new(forward, clock())?;
             running.spawn_forwarding(queue, desk().with_upstreams(None), (&config.limits, &subscriber))?;
-            Arc::new(desk().with_upstreams(Some(forwarder)))
+            Arc::new(desk().with_upstreams(Some(forwarder)).with_sampler(sampler))
         }
-        None => Arc::new(desk()),
+        None => Arc::new(desk().with_sampler(sampler)),
     };
     let mut plain = Doors::default();
     for listen in sockets.listens {

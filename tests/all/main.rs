@@ -8,12 +8,16 @@
 
 mod arrows;
 mod attacks;
+mod canary;
+mod census;
 mod cli;
+mod clients;
 mod compiling;
 mod compliance;
 mod differential;
 mod examples;
 mod explain;
+mod files;
 mod forward;
 mod forward_limits;
 mod forward_names;
@@ -21,8 +25,10 @@ mod health;
 mod identity;
 mod large_sets;
 mod message;
+mod outlives;
 mod process;
 mod reload;
+mod saved;
 mod scenario;
 mod scenarios;
 mod sockets;

@@ -40,6 +40,11 @@ impl Asked<'_> {
         self.qname() == wire_name(name)
     }
 
+    pub(crate) fn qtype(&self) -> u16 {
+        let end = self.question_end();
+        u16::from_be_bytes([self.octets[end - 4], self.octets[end - 3]])
+    }
+
     /// A response with these records, each in its section: 0 answer, 1 authority, 2 additional.
     pub(crate) fn response(&self, rcode: u8, records: &[(usize, Vec<u8>)]) -> Vec<u8> {
         let mut octets = self.octets[..self.question_end()].to_vec();
@@ -70,6 +75,13 @@ pub(crate) fn alias(owner: &str, target: &str) -> (usize, Vec<u8>) {
 
 pub(crate) fn address(owner: &str, address: [u8; 4]) -> (usize, Vec<u8>) {
     (0, record(&wire_name(owner), 1, 60, &address))
+}
+
+/// What a negative response is kept by.
+pub(crate) fn soa(owner: &str) -> (usize, Vec<u8>) {
+    let numbers: Vec<u8> = [1_u32, 1800, 900, 604_800, 86_400].into_iter().flat_map(u32::to_be_bytes).collect();
+    let rdata = [wire_name("a.root.example"), wire_name("nobody.example"), numbers].concat();
+    (1, record(&wire_name(owner), 6, 86_400, &rdata))
 }
 
 /// A name server that says what a script has it say.
