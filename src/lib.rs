@@ -22,9 +22,10 @@
 //! - [`watch`]: one task owns the state; it sees files change and rebuilds. [`control`]: messages to that task.
 //! - [`state`]: what outlives the process. [`publish`]: the one mutable cell between it and whoever answers.
 //! - [`serve`]: UDP, TCP, TLS and QUIC. [`forward`]: what upstreams say of names that are not ours. [`observe`]: counters.
-//!   [`cli`]: the command.
+//!   [`census`]: tells when one address speaks for many callers. [`cli`]: the command.
 //!
 //! Arrows between modules never turn back; a test reads every path in the source and holds it to a table.
+pub mod census;
 pub mod cli;
 pub mod compile;
 pub mod control;

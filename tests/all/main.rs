@@ -8,13 +8,19 @@
 
 mod arrows;
 mod attacks;
+mod canary;
+mod census;
 mod cli;
+mod clients;
 mod compiling;
 mod compliance;
 mod differential;
 mod examples;
 mod explain;
+mod files;
 mod forward;
+mod forward_limits;
+mod forward_names;
 mod health;
 mod identity;
 mod large_sets;
@@ -28,4 +34,5 @@ mod scenarios;
 mod sockets;
 mod tls;
 mod types;
+mod upstream;
 mod world;
