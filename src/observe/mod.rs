@@ -210,11 +210,21 @@ pub enum Limit {
     Handshakes,
     /// Time to end after a stop: connections were cut.
     Drain,
+    /// Queries that wait for upstreams, or questions on their way: one was answered SERVFAIL.
+    Forwards,
+    /// Queries of one source that wait for upstreams: one was answered SERVFAIL.
+    ForwardsPerSource,
+    /// Questions of one domain on their way: a query was answered SERVFAIL.
+    ForwardsPerDomain,
+    /// Queries that wait for one question: one was answered SERVFAIL.
+    ForwardWaiters,
+    /// Octets of responses that are kept: one had to go.
+    ForwardCache,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Connections,
         Self::ConnectionsPerSource,
         Self::Idle,
@@ -225,6 +235,11 @@ impl Limit {
         Self::Handshake,
         Self::Handshakes,
         Self::Drain,
+        Self::Forwards,
+        Self::ForwardsPerSource,
+        Self::ForwardsPerDomain,
+        Self::ForwardWaiters,
+        Self::ForwardCache,
     ];
 
     /// What it is called; it is set by this name, too.
@@ -241,6 +256,11 @@ impl Limit {
             Self::Handshake => "handshake",
             Self::Handshakes => "handshakes",
             Self::Drain => "drain",
+            Self::Forwards => "forwards",
+            Self::ForwardsPerSource => "forwards-per-source",
+            Self::ForwardsPerDomain => "forwards-per-domain",
+            Self::ForwardWaiters => "forward-waiters",
+            Self::ForwardCache => "forward-cache",
         }
     }
 }

@@ -132,7 +132,7 @@ impl Desk {
                 match self.forwarder.as_ref().map(|forwarder| forwarder.answer(&foreign, response)) {
                     Some(Answered::Wanted(wanted)) => Err(wanted),
                     Some(Answered::Written(verdict, source)) => {
-                        counters.event(event_of(source), 1);
+                        count(counters, source);
                         Ok(verdict)
                     }
                     Some(Answered::NoRoute) | None => Ok(engine::refuse_foreign(&ask, asked.query, response)),
@@ -163,7 +163,8 @@ impl Desk {
                 counters.event(Event::ForwardAsked, 1);
                 Said::Awaited
             }
-            Err(_) => self.write(snapshot, counters, asked, &Outcome::Failed(forward::Failure::Busy), response),
+            // Its thread is gone.
+            Err(_) => self.write(snapshot, counters, asked, &Outcome::Failed(forward::Failure::Broken), response),
         }
     }
 
@@ -192,7 +193,7 @@ impl Desk {
         let ask = self.ask(&asked);
         let written = catch_unwind(AssertUnwindSafe(|| match (self.respond)(snapshot, &ask, asked.query, response) {
             Verdict::Forward => {
-                counters.event(event_of(outcome.source()), 1);
+                count(counters, outcome.source());
                 forward::write(&Foreign { snapshot, ask: &ask, message: asked.query }, outcome, response)
             }
             // It has become ours in the meantime.
@@ -269,12 +270,22 @@ impl Asked<'_> {
     }
 }
 
-const fn event_of(source: forward::Source) -> Event {
-    match source {
+/// Counts what a response to a foreign query was made of.
+fn count(counters: &Counters, source: forward::Source) {
+    let event = match source {
         forward::Source::Kept => Event::ForwardAnswered,
         forward::Source::Stale => Event::ForwardStale,
         forward::Source::Failure => Event::ForwardFailed,
-    }
+        forward::Source::Limit(limit) => {
+            counters.limit(limit, 1);
+            Event::ForwardFailed
+        }
+        forward::Source::Panic => {
+            counters.event(Event::Panicked, 1);
+            Event::ForwardFailed
+        }
+    };
+    counters.event(event, 1);
 }
 
 const fn withheld(why: Withheld) -> Event {

@@ -56,7 +56,7 @@ pub struct Config {
     pub limits: Limits,
     /// By what TLS and QUIC show who we are; without, their sockets are closed.
     pub credentials: Option<Credentials>,
-    /// How foreign names are forwarded; without, they are refused.
+    /// How foreign names are forwarded, within [`Limits::forward`]; without, they are refused.
     pub forward: Option<forward::Config>,
     /// What the server says of itself; the keepalive is that of the limits.
     pub settings: engine::Settings,
@@ -77,7 +77,8 @@ fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond:
     let desk = || Desk::new(&config, respond);
     let (sampler, samples) = sample::new();
     let desk = match config.forward.clone() {
-        Some(forward) => {
+        Some(mut forward) => {
+            forward.limits = config.limits.forward.clone();
             let (forwarder, queue) = forward::new(forward, clock())?;
             running.spawn_forwarding(queue, desk().with_upstreams(None), (&config.limits, &subscriber))?;
             Arc::new(desk().with_upstreams(Some(forwarder)).with_sampler(sampler))

@@ -9,15 +9,18 @@
 //! thing at a time, and its only waits are its box and the next deadline.
 
 mod checks;
+mod doubt;
 mod events;
 mod files;
 mod hold;
 mod owner;
 mod read;
 mod report;
+mod saving;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,16 +29,18 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use self::files::{Files, Told};
+use self::files::Files;
 use self::owner::Owner;
 pub use self::report::{FileReport, FileState};
 use self::scan::scan;
+use self::wait::Told;
 use crate::compile::Compiler;
 use crate::control::checks::Checklist;
 use crate::control::{Control, Inbox};
 use crate::observe::FileGauges;
 use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{AllUnhealthy, Now, Registry, Touched};
+use crate::state::State;
 
 /// Reads the clocks.
 pub type Clock = Box<dyn Fn() -> Now + Send>;
@@ -92,6 +97,8 @@ pub struct Settings {
 /// Starts the owner task. It ends when `control` says so. With `readiness`, instances are held to their readiness checks, which
 /// whoever reads the list carries out.
 ///
+/// With `state`, `publisher` publishes what was read of that, if anything was.
+///
 /// # Errors
 ///
 /// The thread cannot be started.
@@ -102,10 +109,14 @@ pub fn start(
     gauges: Arc<FileGauges>,
     clock: Clock,
     readiness: Option<(AllUnhealthy, Checklist)>,
+    state: Option<State>,
 ) -> io::Result<JoinHandle<()>> {
-    let mut owner = Owner::new(settings, publisher, (control, inbox), gauges, clock);
+    let mut owner = Owner::new(settings, publisher, (control, inbox), gauges, clock, state);
     if let Some((policy, checklist)) = readiness {
         owner.check_health(policy, checklist);
     }
-    std::thread::Builder::new().name("owner".to_owned()).spawn(move || while owner.round().is_continue() {})
+    std::thread::Builder::new().name("owner".to_owned()).spawn(move || {
+        owner.resume();
+        while owner.round().is_continue() {}
+    })
 }

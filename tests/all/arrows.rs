@@ -19,7 +19,8 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("compile", &["registry", "zone", "record", "name"]),
     ("publish", &["zone"]),
     ("watch", &["spec", "registry", "compile", "publish", "state", "control", "observe"]),
-    ("state", &["registry"]),
+    // What is served is saved as it is, to be there again before documents are read; spaces are saved with what they said.
+    ("state", &["registry", "zone", "spec", "name", "record"]),
     ("control", &[]),
     ("explain", &["zone", "registry", "engine", "name", "record"]),
     ("health", &["control", "observe"]),

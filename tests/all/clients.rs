@@ -17,8 +17,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::spawn;
 use std::time::Duration;
 
-use crate::forward::{Upstream, address, soa};
 use crate::process::{PATIENCE, SPACEDNS, Server, drop_file, is_installed, poll};
+use crate::upstream::{Upstream, address, soa};
 
 /// What a client waits for a response before it asks again; each is told so.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(20);

@@ -28,9 +28,14 @@ pub(crate) struct Server {
 impl Server {
     /// Serves a spec directory, with callers told by Client Subnet from loopback, and waits until it answers.
     pub(crate) fn spacedns(directory: &Path) -> Self {
+        Self::spacedns_with(directory, &[])
+    }
+
+    /// The same, with further arguments.
+    pub(crate) fn spacedns_with(directory: &Path, arguments: &[&str]) -> Self {
         Self::start(|port| {
             let mut command = Command::new(SPACEDNS);
-            command.arg("serve").arg(directory);
+            command.arg("serve").arg(directory).args(arguments);
             command.args(["--listen", &format!("127.0.0.1:{port}"), "--trust-subnet-from", "127.0.0.0/8"]);
             command
         })
@@ -77,12 +82,24 @@ impl Server {
         self.child.id()
     }
 
+    /// Sends a signal, by its name.
+    pub(crate) fn signal(&self, signal: &str) {
+        let told = Command::new("sh").arg("-c").arg(format!("kill -s {signal} {}", self.child.id())).status();
+        assert!(told.is_ok_and(|status| status.success()), "{signal}");
+    }
+
     /// Asks the process to end and waits until it has; gives what it has written.
     pub(crate) fn end(mut self) -> String {
-        let told = Command::new("sh").arg("-c").arg(format!("kill -s TERM {}", self.child.id())).status();
-        assert!(told.is_ok_and(|status| status.success()));
+        self.signal("TERM");
         let ended = poll(PATIENCE, || self.child.try_wait().unwrap());
         assert!(ended.is_some_and(|status| status.success()), "{ended:?}:\n{}", self.log());
+        self.log()
+    }
+
+    /// Ends the process as a crash does, at once; gives what it has written.
+    pub(crate) fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
         self.log()
     }
 
