@@ -4,7 +4,7 @@
 //! flag before its variable.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -115,6 +115,15 @@ pub(crate) struct Serve {
     /// Set a limit on what clients may take, as in idle=30s; may be repeated; the names are in the README
     #[arg(long, value_name = "NAME=VALUE", env = "SPACEDNS_LIMIT", value_delimiter = ',')]
     pub(crate) limit: Option<Vec<LimitSetting>>,
+    /// Log one query in so many [default: none]
+    #[arg(long, value_name = "N", env = "SPACEDNS_QUERY_LOG")]
+    pub(crate) query_log: Option<NonZeroU64>,
+    /// Log every query from this network; may be repeated [default: none]
+    #[arg(long, value_name = "CIDR", env = "SPACEDNS_QUERY_LOG_FROM", value_delimiter = ',')]
+    pub(crate) query_log_from: Option<Vec<IpNet>>,
+    /// Log every query for this name and those below it; may be repeated [default: none]
+    #[arg(long, value_name = "NAME", env = "SPACEDNS_QUERY_LOG_NAME", value_delimiter = ',')]
+    pub(crate) query_log_name: Option<Vec<Zone>>,
     /// Answer over UDP on so many threads [default: one per core]
     #[arg(long, value_name = "N", env = "SPACEDNS_WORKERS")]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -170,6 +179,12 @@ pub(crate) struct ConfigFile {
     pub(crate) cookie_secret: Option<PathBuf>,
     /// As `--limit`, each under its name; a flag replaces one limit, and the others stay.
     pub(crate) limits: Option<LimitTable>,
+    /// As `--query-log`.
+    pub(crate) query_log: Option<NonZeroU64>,
+    /// As `--query-log-from`.
+    pub(crate) query_log_from: Option<Vec<IpNet>>,
+    /// As `--query-log-name`.
+    pub(crate) query_log_name: Option<Vec<Zone>>,
     /// As `--workers`.
     pub(crate) workers: Option<NonZeroUsize>,
     /// As `--log`.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use super::identity::Words;
 use super::upstreams::Zone;
 use crate::engine::Settings;
 use crate::forward::Setting;
+use crate::observe::Selection;
 use crate::registry::AllUnhealthy;
 use crate::serve::Limits;
 
@@ -51,6 +52,8 @@ pub(crate) struct HiArgs {
     pub(crate) settings: Settings,
     /// Where the secret of server cookies is; one is made when there is none.
     pub(crate) cookie_secret: Option<PathBuf>,
+    /// Which queries are logged.
+    pub(crate) query_log: Selection,
     /// How many threads answer over UDP.
     pub(crate) workers: NonZeroUsize,
     /// What is logged.
@@ -164,6 +167,18 @@ impl HiArgs {
                 keepalive: None,
             },
             cookie_secret: serve.and_then(|serve| serve.cookie_secret.clone()).or(file.cookie_secret),
+            query_log: Selection {
+                every: serve.and_then(|serve| serve.query_log).or(file.query_log).map(NonZeroU64::get),
+                callers: (serve.and_then(|serve| serve.query_log_from.clone()))
+                    .or(file.query_log_from)
+                    .unwrap_or_default(),
+                names: (serve.and_then(|serve| serve.query_log_name.clone()))
+                    .or(file.query_log_name)
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|Zone(name)| name.wire().to_ascii_lowercase().into())
+                    .collect(),
+            },
             workers: serve.and_then(|serve| serve.workers).or(file.workers).unwrap_or_else(cores),
             log: low.log.or_else(|| file.log.map(|Level(level)| level)).unwrap_or(LevelFilter::INFO),
         })
@@ -252,6 +267,7 @@ mod tests {
         assert_eq!(args.tombstone, Duration::from_secs(3600));
         assert_eq!((args.tls_listen, args.quic_listen, args.certificate), (vec![], vec![], None));
         assert_eq!(args.health_checks, None);
+        assert!(args.query_log.is_empty());
         assert_eq!(args.limits, Limits::default());
         assert_eq!((args.upstream, args.allow_private), (vec![], vec![]));
         assert_eq!(args.upstream_ca, Path::new(AUTHORITIES));
@@ -267,7 +283,8 @@ mod tests {
              tls-listen = [\"10.0.0.1:853\"]\nquic-listen = [\"10.0.0.2:853\"]\n\
              tls-certificate = \"c.pem\"\ntls-key = \"k.pem\"\n\
              upstream = [\"192.0.2.1\", \"corp.example=10.9.0.53\"]\nallow-private = [\"corp.example\"]\n\
-             upstream-ca = \"ca.pem\"\n[limits]\nidle = \"30s\"\nconnections = 7\nunsent = \"64KiB\"\n",
+             upstream-ca = \"ca.pem\"\nquery-log = 100\nquery-log-from = [\"10.0.0.5/32\"]\n\
+             query-log-name = [\"Web\"]\n[limits]\nidle = \"30s\"\nconnections = 7\nunsent = \"64KiB\"\n",
             &[],
         );
         assert_eq!(args.tls_listen, ["10.0.0.1:853".parse().unwrap()]);
@@ -284,6 +301,9 @@ mod tests {
         assert_eq!(args.listen, ["[::1]:53".parse().unwrap(), "10.0.0.1:53".parse().unwrap()]);
         assert_eq!(args.trust_subnet_from, ["10.0.0.0/8".parse().unwrap()]);
         assert_eq!(args.tombstone, Duration::from_secs(90));
+        let callers = vec!["10.0.0.5/32".parse().unwrap()];
+        let selection = Selection { every: Some(100), callers, names: vec![b"\x03web\x00"[..].into()] };
+        assert_eq!(args.query_log, selection);
         assert_eq!(args.workers.get(), 3);
         assert_eq!(args.log, LevelFilter::WARN);
     }

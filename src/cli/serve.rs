@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,6 +11,7 @@ use tracing::{error, info};
 
 use super::config::HiArgs;
 use super::{clock, identity, log, panics, upstreams};
+use crate::observe::QueryLog;
 use crate::publish::Publisher;
 use crate::zone::Snapshot;
 use crate::{control, health, serve, watch};
@@ -50,7 +52,9 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     info!("reading {}", root.display());
 
     let publisher = Publisher::new(Snapshot::starting());
+    let query_log = QueryLog::start(args.query_log, |line| info!("{line}"))?.map(Arc::new);
     let config = serve::Config {
+        query_log,
         trust_subnet_from: args.trust_subnet_from,
         limits: args.limits,
         credentials,

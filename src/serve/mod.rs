@@ -35,7 +35,7 @@ use tokio::sync::watch;
 
 use crate::engine;
 use crate::forward::{self, Clock, Queue};
-use crate::observe::{Counters, Totals};
+use crate::observe::{Counters, QueryLog, Totals};
 use crate::publish::Subscriber;
 use answer::{Desk, Respond, Ticket};
 
@@ -59,6 +59,8 @@ pub struct Config {
     pub forward: Option<forward::Config>,
     /// What the server says of itself; the keepalive is that of the limits.
     pub settings: engine::Settings,
+    /// Where queries are written down that somebody wants to see.
+    pub query_log: Option<Arc<QueryLog>>,
     /// What server cookies are made with; without, there are none.
     pub secrets: Option<engine::Secrets>,
 }
@@ -68,7 +70,7 @@ pub struct Config {
 /// # Errors
 /// When a thread or the runtime cannot be had; what was started is stopped again.
 pub fn start(sockets: Sockets, config: Config, subscriber: Subscriber) -> io::Result<Running> {
-    start_with(sockets, config, subscriber, engine::respond)
+    start_with(sockets, config, subscriber, engine::respond_noting)
 }
 
 fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond: Respond) -> io::Result<Running> {
