@@ -77,6 +77,9 @@ pub(crate) struct Serve {
     /// remove [default: keep]
     #[arg(long, value_name = "POLICY", env = "SPACEDNS_ALL_UNHEALTHY")]
     pub(crate) all_unhealthy: Option<Policy>,
+    /// Keep large losses of files for so long that only a scan found, 0 for not at all [default: 10s]
+    #[arg(long, value_name = "TIME", env = "SPACEDNS_REMOVAL_HOLD")]
+    pub(crate) removal_hold: Option<Period>,
     /// Answer DNS over TLS on this address; may be repeated [default: none]
     #[arg(long, value_name = "ADDRESS:PORT", env = "SPACEDNS_TLS_LISTEN", value_delimiter = ',')]
     pub(crate) tls_listen: Option<Vec<SocketAddr>>,
@@ -155,6 +158,8 @@ pub(crate) struct ConfigFile {
     pub(crate) health_checks: Option<bool>,
     /// As `--all-unhealthy`.
     pub(crate) all_unhealthy: Option<Policy>,
+    /// As `--removal-hold`.
+    pub(crate) removal_hold: Option<Period>,
     /// As `--tls-listen`.
     pub(crate) tls_listen: Option<Vec<SocketAddr>>,
     /// As `--quic-listen`.

@@ -11,7 +11,7 @@ use tracing::{error, info};
 
 use super::config::HiArgs;
 use super::{clock, identity, log, panics, upstreams};
-use crate::observe::QueryLog;
+use crate::observe::{FileGauges, QueryLog};
 use crate::publish::Publisher;
 use crate::zone::Snapshot;
 use crate::{control, health, serve, watch};
@@ -71,13 +71,16 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         health::start(changes, control.clone(), Box::new(clock::monotonic()), clock::seed())?;
         info!("carrying out the readiness checks of app specs");
     }
-    let owner = watch::start(root, args.tombstone, publisher, (control.clone(), inbox), clock::start(), readiness)?;
+    let gauges = Arc::new(FileGauges::default());
+    let settings = watch::Settings { root, tombstone: args.tombstone, removal_hold: args.removal_hold };
+    let owner =
+        watch::start(settings, publisher, (control.clone(), inbox), Arc::clone(&gauges), clock::start(), readiness)?;
 
     signals.follow(&control);
     info!("stopping: what was asked is still answered");
     let totals = running.stop();
     control.stop();
-    info!("counted: {totals}");
+    info!("counted: {totals}{gauges}");
     if owner.join().is_err() {
         error!("the owner task had ended before; changes were no longer served");
         return Ok(ExitCode::FAILURE);

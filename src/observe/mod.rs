@@ -4,6 +4,7 @@
 //! cost more than the rest of the bookkeeping of a query. Readers may see a sum that is a moment old, never a torn one.
 //! The sets of things counted are closed (enums), so that no name in a query can make a counter.
 
+mod files;
 mod histogram;
 mod querylog;
 mod sets;
@@ -21,6 +22,8 @@ use self::sets::{NEGATIVES, SOURCES, TYPES};
 pub use self::sets::{Negative, QueryType, Source};
 use self::top::Samples;
 pub use self::top::{Heavy, SAMPLED, Top};
+
+pub use self::files::FileGauges;
 
 /// What carried a query, and over which family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,11 +170,21 @@ pub enum Event {
     ForwardFailed,
     /// A line of the query log was dropped, because its queue was full.
     LogDropped,
+    /// There are upstreams, and a single label without data here was not asked for: it would be a bare name.
+    WithheldSingleLabel,
+    /// The same of a name in a zone that is all ours.
+    WithheldExclusiveSuffix,
+    /// The same of a name of ours under a public suffix.
+    WithheldOverlayName,
+    /// The same of a special-use name.
+    WithheldSpecialUse,
+    /// The same of the reverse name of a private address.
+    WithheldPrivateReverse,
 }
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::Dropped,
         Self::Truncated,
         Self::Foreign,
@@ -191,6 +204,11 @@ impl Event {
         Self::ForwardStale,
         Self::ForwardFailed,
         Self::LogDropped,
+        Self::WithheldSingleLabel,
+        Self::WithheldExclusiveSuffix,
+        Self::WithheldOverlayName,
+        Self::WithheldSpecialUse,
+        Self::WithheldPrivateReverse,
     ];
 
     /// What it is called.
@@ -216,6 +234,11 @@ impl Event {
             Self::ForwardStale => "forward-stale",
             Self::ForwardFailed => "forward-failed",
             Self::LogDropped => "log-dropped",
+            Self::WithheldSingleLabel => "withheld-single-label",
+            Self::WithheldExclusiveSuffix => "withheld-exclusive-suffix",
+            Self::WithheldOverlayName => "withheld-overlay-name",
+            Self::WithheldSpecialUse => "withheld-special-use",
+            Self::WithheldPrivateReverse => "withheld-private-reverse",
         }
     }
 }

@@ -13,7 +13,9 @@ use tokio::time::Instant;
 use super::Config;
 use super::batch::Origin;
 use super::streams::now;
-use crate::engine::{self, Ask, Got, Note, Reason, Recursion, Secrets, Settings, Transport, Trust, Verdict};
+use crate::engine::{
+    self, Ask, Got, Note, Opened, Reason, Recursion, Secrets, Settings, Transport, Trust, Verdict, Withheld,
+};
 use crate::forward::{self, Answered, Foreign, Forwarder, Outcome, Wanted};
 use crate::observe::{
     Carrier, Class, Counters, Entry, Event, Logged, Negative, QueryLog, QueryType, SAMPLED, Source, Span,
@@ -84,7 +86,8 @@ impl Desk {
     pub(super) fn new(config: &Config, respond: Respond) -> Self {
         // RFC 7828 §3.4: what a client is told is what it gets.
         let keepalive = u16::try_from(config.limits.idle.as_millis() / 100).unwrap_or(u16::MAX);
-        let settings = Settings { keepalive: Some(keepalive), ..config.settings.clone() };
+        let zones = config.forward.iter().flat_map(|forward| forward.routes.all()).map(|route| &route.zone);
+        let settings = Settings { keepalive: Some(keepalive), opened: Opened::new(zones), ..config.settings.clone() };
         let (trusted, secrets) = (config.trust_subnet_from.clone(), config.secrets);
         let (now, logged, recursion, forwarder) = (AtomicU32::new(0), AtomicU64::new(0), Recursion::Unavailable, None);
         let query_log = config.query_log.clone();
@@ -222,6 +225,10 @@ impl Desk {
         let source = if verdict.is_ok() { source_of(note.got) } else { Source::Error };
         let length = match verdict {
             Ok(Verdict::Send(length)) => Some(length),
+            Ok(Verdict::Withhold(length, why)) => {
+                counters.event(withheld(why), 1);
+                Some(length)
+            }
             Ok(Verdict::Drop | Verdict::Forward) => None,
             Err(_) => {
                 counters.event(Event::Panicked, 1);
@@ -345,6 +352,16 @@ const fn event_of(source: forward::Source) -> Event {
         forward::Source::Kept => Event::ForwardAnswered,
         forward::Source::Stale => Event::ForwardStale,
         forward::Source::Failure => Event::ForwardFailed,
+    }
+}
+
+const fn withheld(why: Withheld) -> Event {
+    match why {
+        Withheld::SingleLabel => Event::WithheldSingleLabel,
+        Withheld::ExclusiveSuffix => Event::WithheldExclusiveSuffix,
+        Withheld::OverlayName => Event::WithheldOverlayName,
+        Withheld::SpecialUse => Event::WithheldSpecialUse,
+        Withheld::PrivateReverse => Event::WithheldPrivateReverse,
     }
 }
 
