@@ -70,6 +70,9 @@ pub(crate) struct Serve {
     /// Deny the hostnames of a removed app for so long before they are foreign again [default: 1h]
     #[arg(long, value_name = "TIME", env = "SPACEDNS_TOMBSTONE")]
     pub(crate) tombstone: Option<Period>,
+    /// Keep large losses of files for so long that only a scan found, 0 for not at all [default: 10s]
+    #[arg(long, value_name = "TIME", env = "SPACEDNS_REMOVAL_HOLD")]
+    pub(crate) removal_hold: Option<Period>,
     /// Carry out the readiness checks of app specs: an unhealthy instance leaves the answers [default: off]
     #[arg(long, env = "SPACEDNS_HEALTH_CHECKS", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(crate) health_checks: Option<bool>,
@@ -77,9 +80,6 @@ pub(crate) struct Serve {
     /// remove [default: keep]
     #[arg(long, value_name = "POLICY", env = "SPACEDNS_ALL_UNHEALTHY")]
     pub(crate) all_unhealthy: Option<Policy>,
-    /// Keep large losses of files for so long that only a scan found, 0 for not at all [default: 10s]
-    #[arg(long, value_name = "TIME", env = "SPACEDNS_REMOVAL_HOLD")]
-    pub(crate) removal_hold: Option<Period>,
     /// Answer DNS over TLS on this address; may be repeated [default: none]
     #[arg(long, value_name = "ADDRESS:PORT", env = "SPACEDNS_TLS_LISTEN", value_delimiter = ',')]
     pub(crate) tls_listen: Option<Vec<SocketAddr>>,
@@ -154,12 +154,12 @@ pub(crate) struct ConfigFile {
     pub(crate) trust_subnet_from: Option<Vec<IpNet>>,
     /// As `--tombstone`.
     pub(crate) tombstone: Option<Period>,
+    /// As `--removal-hold`.
+    pub(crate) removal_hold: Option<Period>,
     /// As `--health-checks`.
     pub(crate) health_checks: Option<bool>,
     /// As `--all-unhealthy`.
     pub(crate) all_unhealthy: Option<Policy>,
-    /// As `--removal-hold`.
-    pub(crate) removal_hold: Option<Period>,
     /// As `--tls-listen`.
     pub(crate) tls_listen: Option<Vec<SocketAddr>>,
     /// As `--quic-listen`.

@@ -32,10 +32,10 @@ pub(crate) struct HiArgs {
     pub(crate) trust_subnet_from: Vec<IpNet>,
     /// How long removed hostnames are denied.
     pub(crate) tombstone: Duration,
-    /// Whether readiness checks are carried out, and what becomes of a component that fails as a whole.
-    pub(crate) health_checks: Option<AllUnhealthy>,
     /// How long large losses are held that only a scan found.
     pub(crate) removal_hold: Duration,
+    /// Whether readiness checks are carried out, and what becomes of a component that fails as a whole.
+    pub(crate) health_checks: Option<AllUnhealthy>,
     /// Where to answer over TLS.
     pub(crate) tls_listen: Vec<SocketAddr>,
     /// Where to answer over QUIC.
@@ -150,8 +150,8 @@ impl HiArgs {
                 .or(file.trust_subnet_from)
                 .unwrap_or_default(),
             tombstone: tombstone.map_or(TOMBSTONE, |Period(tombstone)| tombstone),
-            health_checks: is_checked.then_some(policy),
             removal_hold: removal_hold.map_or(REMOVAL_HOLD, |Period(period)| period),
+            health_checks: is_checked.then_some(policy),
             tls_listen,
             quic_listen,
             certificate,

@@ -64,6 +64,8 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     };
     let running = serve::start(sockets, config, publisher.subscribe())?;
     let (control, inbox) = control::channel();
+    let gauges = Arc::new(FileGauges::default());
+    let settings = watch::Settings { root, tombstone: args.tombstone, removal_hold: args.removal_hold };
     let checks = args.health_checks.map(|policy| (policy, control::checks::checklist()));
     let (readiness, changes) = checks.map(|(policy, (list, changes))| ((policy, list), changes)).unzip();
     if let Some(changes) = changes {
@@ -71,10 +73,8 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         health::start(changes, control.clone(), Box::new(clock::monotonic()), clock::seed())?;
         info!("carrying out the readiness checks of app specs");
     }
-    let gauges = Arc::new(FileGauges::default());
-    let settings = watch::Settings { root, tombstone: args.tombstone, removal_hold: args.removal_hold };
-    let owner =
-        watch::start(settings, publisher, (control.clone(), inbox), Arc::clone(&gauges), clock::start(), readiness)?;
+    let ends = (control.clone(), inbox);
+    let owner = watch::start(settings, publisher, ends, Arc::clone(&gauges), clock::start(), readiness)?;
 
     signals.follow(&control);
     info!("stopping: what was asked is still answered");

@@ -6,6 +6,7 @@
 
 mod files;
 mod histogram;
+mod openmetrics;
 mod querylog;
 mod sets;
 mod top;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use self::histogram::Histogram;
 pub use self::histogram::{BUCKETS, Durations};
+pub use self::openmetrics::{Gauge, Sort, level, levels, openmetrics};
 pub use self::querylog::{Entry, Line, Logged, QueryLog, Selection};
 use self::sets::{NEGATIVES, SOURCES, TYPES};
 pub use self::sets::{Negative, QueryType, Source};

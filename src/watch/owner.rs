@@ -264,16 +264,6 @@ impl Owner {
         self.publisher.reap();
     }
 
-    /// Takes in what the readiness checks found.
-    fn judge(&mut self, contents: Option<Snapshot>) -> Option<Snapshot> {
-        let findings = std::mem::take(&mut self.findings);
-        let Some(checks) = self.checks.as_ref().filter(|_| !findings.is_empty()) else { return contents };
-        let judgements = checks.judgements(findings);
-        let touched = self.registry.judge(judgements.clone());
-        checks::tell(&self.registry, &judgements);
-        self.compile(&touched, contents)
-    }
-
     /// Applies what changed, if anything did, and adds the files to those that `changed`.
     fn take_in(
         &mut self,
@@ -301,6 +291,16 @@ impl Owner {
         let served = contents.unwrap_or(&published);
         let believed = self.hold.believe(self.files.missing(), &self.registry, served, now.monotonic);
         self.files.believe(believed)
+    }
+
+    /// Takes in what the readiness checks found.
+    fn judge(&mut self, contents: Option<Snapshot>) -> Option<Snapshot> {
+        let findings = std::mem::take(&mut self.findings);
+        let Some(checks) = self.checks.as_ref().filter(|_| !findings.is_empty()) else { return contents };
+        let judgements = checks.judgements(findings);
+        let touched = self.registry.judge(judgements.clone());
+        checks::tell(&self.registry, &judgements);
+        self.compile(&touched, contents)
     }
 
     /// Compiles what `touched` names upon `contents`, or upon what is published.
