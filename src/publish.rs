@@ -14,11 +14,14 @@
 //! A lock around the snapshot was rejected (readers would write to it), and so was `ArcSwap::load` for each batch (it writes to a
 //! line, and its guards would end on the workers).
 
+mod census;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
+pub use self::census::Census;
 /// What is published; named here too for those who only pass it on.
 pub use crate::zone::{Readiness, Snapshot};
 

@@ -11,7 +11,7 @@ use tracing::{error, info};
 
 use super::config::HiArgs;
 use super::{clock, identity, log, panics, upstreams};
-use crate::observe::{FileGauges, QueryLog};
+use crate::observe::{Counters, FileGauges, QueryLog};
 use crate::publish::Publisher;
 use crate::zone::Snapshot;
 use crate::{control, health, serve, watch};
@@ -35,7 +35,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let sockets = serve::bind(&args.listen, args.workers)?.with_tls(&args.tls_listen)?.with_quic(&args.quic_listen)?;
     let ours = [sockets.addresses(), sockets.tls_addresses(), sockets.quic_addresses()].concat();
     let forward = upstreams::config(&args.upstream, &args.allow_private, &args.upstream_ca, &ours)?;
-    log::start(args.log);
+    log::start(args.log, clock::monotonic());
     panics::log(clock::monotonic());
     // Before anything says that it is ready: a signal that nobody waits for would end the process.
     let signals = Signals::catch()?;
@@ -52,7 +52,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     info!("reading {}", root.display());
 
     let publisher = Publisher::new(Snapshot::starting());
-    let query_log = QueryLog::start(args.query_log, |line| info!("{line}"))?.map(Arc::new);
+    let query_log = QueryLog::start(args.query_log, |line| info!(target: log::QUERIES, "{line}"))?.map(Arc::new);
     let config = serve::Config {
         query_log,
         trust_subnet_from: args.trust_subnet_from,
@@ -66,11 +66,14 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let (control, inbox) = control::channel();
     let gauges = Arc::new(FileGauges::default());
     let settings = watch::Settings { root, tombstone: args.tombstone, removal_hold: args.removal_hold };
+    // Counts whether or not there is anything to count, so that no metric comes and goes.
+    let checking = Arc::new(Counters::default());
     let checks = args.health_checks.map(|policy| (policy, control::checks::checklist()));
     let (readiness, changes) = checks.map(|(policy, (list, changes))| ((policy, list), changes)).unzip();
     if let Some(changes) = changes {
         // It ends with the list, which is the owner task's.
-        health::start(changes, control.clone(), Box::new(clock::monotonic()), clock::seed())?;
+        let counters = Arc::clone(&checking);
+        health::start(changes, control.clone(), Box::new(clock::monotonic()), clock::seed(), counters)?;
         info!("carrying out the readiness checks of app specs");
     }
     let ends = (control.clone(), inbox);

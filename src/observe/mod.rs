@@ -4,6 +4,7 @@
 //! cost more than the rest of the bookkeeping of a query. Readers may see a sum that is a moment old, never a torn one.
 //! The sets of things counted are closed (enums), so that no name in a query can make a counter.
 
+mod allowance;
 mod files;
 mod histogram;
 mod openmetrics;
@@ -16,6 +17,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use self::allowance::{Allowance, Silenced};
 use self::histogram::Histogram;
 pub use self::histogram::{BUCKETS, Durations};
 pub use self::openmetrics::{Gauge, Sort, level, levels, openmetrics};
@@ -172,6 +174,12 @@ pub enum Event {
     ForwardFailed,
     /// A line of the query log was dropped, because its queue was full.
     LogDropped,
+    /// A readiness check was passed.
+    CheckPassed,
+    /// A readiness check was not passed.
+    CheckFailed,
+    /// A readiness check could not be carried out.
+    CheckUnknown,
     /// There are upstreams, and a single label without data here was not asked for: it would be a bare name.
     WithheldSingleLabel,
     /// The same of a name in a zone that is all ours.
@@ -186,7 +194,7 @@ pub enum Event {
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::Dropped,
         Self::Truncated,
         Self::Foreign,
@@ -206,6 +214,9 @@ impl Event {
         Self::ForwardStale,
         Self::ForwardFailed,
         Self::LogDropped,
+        Self::CheckPassed,
+        Self::CheckFailed,
+        Self::CheckUnknown,
         Self::WithheldSingleLabel,
         Self::WithheldExclusiveSuffix,
         Self::WithheldOverlayName,
@@ -236,6 +247,9 @@ impl Event {
             Self::ForwardStale => "forward-stale",
             Self::ForwardFailed => "forward-failed",
             Self::LogDropped => "log-dropped",
+            Self::CheckPassed => "check-passed",
+            Self::CheckFailed => "check-failed",
+            Self::CheckUnknown => "check-unknown",
             Self::WithheldSingleLabel => "withheld-single-label",
             Self::WithheldExclusiveSuffix => "withheld-exclusive-suffix",
             Self::WithheldOverlayName => "withheld-overlay-name",

@@ -17,6 +17,7 @@ mod certificate;
 mod connection;
 mod forwarding;
 mod limits;
+mod metrics;
 mod quic;
 mod roster;
 mod streams;
@@ -45,6 +46,7 @@ use tls::Encryption;
 pub use bind::{BindError, Sockets, bind};
 pub use certificate::{CertificateError, Credentials};
 pub use limits::{LIMITS, Limits, OutOfBounds, Row, Unit};
+pub use metrics::Metrics;
 
 /// How to serve.
 #[derive(Debug, Clone, Default)]
@@ -132,6 +134,12 @@ impl Running {
             counters: Vec::new(),
             threads: Vec::new(),
         }
+    }
+
+    /// The counters of all threads.
+    #[must_use]
+    pub fn counters(&self) -> Vec<Arc<Counters>> {
+        self.counters.clone()
     }
 
     /// What all threads have counted up to now.

@@ -19,7 +19,7 @@ use super::{Clock, Settings};
 use crate::compile::Compiler;
 use crate::control::checks::{Checklist, Finding, TargetId};
 use crate::control::{Control, Inbox, Mark, Order, Pending};
-use crate::observe::FileGauges;
+use crate::observe::{FileGauges, Span};
 use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{AllUnhealthy, FileChange, FileFault, Now, Registry, Touched};
 
@@ -41,6 +41,8 @@ pub(crate) struct Owner {
     gauges: Arc<FileGauges>,
     /// When it last looked at what has come in.
     looked: Duration,
+    /// When the first word came of what is not served yet.
+    heard: Option<Duration>,
     /// When everything is looked at next; the monotonic clock.
     scan_due: Duration,
     /// Before this, nobody's asking brings a scan forward: scanning takes a tenth of the time at most.
@@ -73,6 +75,7 @@ impl Owner {
             root,
             inbox,
             looked: clock().monotonic,
+            heard: None,
             clock,
             registry: Registry::new(tombstone),
             checks: None,
@@ -111,6 +114,9 @@ impl Owner {
             Order::None => {}
         }
         self.findings.extend(findings);
+        if !marks.is_empty() {
+            self.heard.get_or_insert(now.monotonic);
+        }
         self.hear(marks, now);
         if self.scan_due <= now.monotonic {
             self.scan_everything();
@@ -254,12 +260,17 @@ impl Owner {
             self.publish_first(contents, now);
         } else if let Some(contents) = contents {
             let generation = self.publisher.publish(contents, now.wall);
+            self.time(now, &changed);
             let cause = match &*changed {
                 [] if is_judged => Cause::Checks,
                 [] => Cause::Time,
                 files => Cause::Files(files),
             };
             info!(generation, "serving what changed: {cause}");
+        }
+        if self.files.next().is_none() {
+            // What was heard of is served, or was no change.
+            self.heard = None;
         }
         self.publisher.reap();
     }
@@ -291,6 +302,17 @@ impl Owner {
         let served = contents.unwrap_or(&published);
         let believed = self.hold.believe(self.files.missing(), &self.registry, served, now.monotonic);
         self.files.believe(believed)
+    }
+
+    /// Notes how long it took from the reading, and from the first word of it, until what changed was served.
+    fn time(&mut self, begun: Now, changed: &[Arc<str>]) {
+        let now = (self.clock)().monotonic;
+        let counters = self.gauges.counters();
+        counters.duration(Span::Reload, now.saturating_sub(begun.monotonic), 1);
+        // A word of something that turned out to be no change is nobody's beginning.
+        if let Some(heard) = self.heard.take().filter(|_| !changed.is_empty()) {
+            counters.duration(Span::Change, now.saturating_sub(heard), 1);
+        }
     }
 
     /// Takes in what the readiness checks found.
