@@ -14,14 +14,14 @@
 //! A lock around the snapshot was rejected (readers would write to it), and so was `ArcSwap::load` for each batch (it writes to a
 //! line, and its guards would end on the workers).
 
-mod census;
+mod holdings;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-pub use self::census::Census;
+pub use self::holdings::Holdings;
 /// What is published; named here too for those who only pass it on.
 pub use crate::zone::{Readiness, Snapshot};
 
@@ -46,13 +46,27 @@ impl Publisher {
     /// Makes `contents` the current snapshot and returns its generation: one more than the last.
     ///
     /// The generation and the serial that `contents` came with are overwritten; its readiness is what is published.
-    pub fn publish(&mut self, mut contents: Snapshot, wall_seconds: u64) -> u64 {
+    pub fn publish(&mut self, contents: Snapshot, wall_seconds: u64) -> u64 {
+        let next = self.stage(contents, wall_seconds);
+        self.put(next)
+    }
+
+    /// Gives `contents` the generation and serial with which it is to be [`put`](Self::put) in its place: for whoever has
+    /// something to do between the two.
+    #[must_use]
+    pub fn stage(&self, mut contents: Snapshot, wall_seconds: u64) -> Arc<Snapshot> {
         let last = self.current();
         contents.generation = last.generation + 1;
         contents.serial = serial_after(&last, wall_seconds);
-        let generation = contents.generation;
+        Arc::new(contents)
+    }
+
+    /// Makes what was [`stage`](Self::stage)d last the current snapshot and returns its generation.
+    pub fn put(&mut self, next: Arc<Snapshot>) -> u64 {
+        let last = self.current();
+        let generation = next.generation;
         // The snapshot first: whoever sees the new generation finds a snapshot at least as new.
-        self.cell.current.store(Arc::new(contents));
+        self.cell.current.store(next);
         self.cell.generation.0.store(generation, Ordering::SeqCst);
         self.old.push(last);
         self.reap();

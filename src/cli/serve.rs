@@ -2,17 +2,19 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::config::HiArgs;
 use super::{clock, identity, log, panics, upstreams};
 use crate::observe::{Counters, FileGauges, QueryLog};
 use crate::publish::Publisher;
+use crate::state::State;
 use crate::zone::Snapshot;
 use crate::{control, health, serve, watch};
 
@@ -23,11 +25,10 @@ use crate::{control, health, serve, watch};
 /// The directory is not there, an address cannot be had, a thread cannot be started.
 pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     // Looked at before anything starts: a slip in its name is better said than served.
-    let listed = std::fs::read_dir(&args.dir);
-    listed.map_err(|error| {
-        let dir = args.dir.display();
-        format!("{dir}: the spec directory cannot be read: {error}; create it, or name another: spacedns serve DIR")
-    })?;
+    let listed = std::fs::read_dir(&args.dir).map(drop).map_err(|error| unreadable(&args.dir, &error));
+    if let (Err(error), None) = (&listed, &args.state_dir) {
+        return Err(format!("{error}; create it, or name another: spacedns serve DIR").into());
+    }
     let root = std::path::absolute(&args.dir)?;
     let credentials = args.certificate.map(|files| serve::Credentials::load(&files.certificate, &files.key));
     let credentials = credentials.transpose()?;
@@ -51,7 +52,22 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     }
     info!("reading {}", root.display());
 
-    let publisher = Publisher::new(Snapshot::starting());
+    let (state, served) = args.state_dir.as_deref().map(State::open).unzip();
+    let publisher = match (served.flatten(), listed) {
+        (None, Err(error)) => {
+            return Err(format!(
+                "{error}, and there is no saved state to serve; create it, or name another: spacedns serve DIR"
+            )
+            .into());
+        }
+        (None, Ok(())) => Publisher::new(Snapshot::starting()),
+        (Some(served), listed) => {
+            let (apps, generation) = (served.apps.iter().count(), served.generation);
+            info!(apps, generation, "ready: what was served before is served, until the directory is read");
+            listed.unwrap_or_else(|error| warn!("{error}; what was served before stays until it can be"));
+            Publisher::new(served)
+        }
+    };
     let query_log = QueryLog::start(args.query_log, |line| info!(target: log::QUERIES, "{line}"))?.map(Arc::new);
     let config = serve::Config {
         query_log,
@@ -77,7 +93,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         info!("carrying out the readiness checks of app specs");
     }
     let ends = (control.clone(), inbox);
-    let owner = watch::start(settings, publisher, ends, Arc::clone(&gauges), clock::start(), readiness)?;
+    let owner = watch::start(settings, publisher, ends, Arc::clone(&gauges), clock::start(), readiness, state)?;
 
     signals.follow(&control);
     info!("stopping: what was asked is still answered");
@@ -89,6 +105,11 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn unreadable(dir: &Path, error: &std::io::Error) -> String {
+    let dir = dir.display();
+    format!("{dir}: the spec directory cannot be read: {error}")
 }
 
 fn list(addresses: &[SocketAddr]) -> String {

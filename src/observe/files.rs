@@ -15,6 +15,7 @@ pub struct FileGauges {
     freezes: AtomicU64,
     holds: AtomicU64,
     pauses: AtomicU64,
+    unsaved: AtomicU64,
     /// What the owner task times.
     counters: Counters,
 }
@@ -50,9 +51,14 @@ impl FileGauges {
         &self.counters
     }
 
+    /// Notes how often state could not be saved.
+    pub fn saving_failed(&self, times: u64) {
+        self.unsaved.store(times, Ordering::Relaxed);
+    }
+
     /// Every number, by its name: those that are so now, then those that only grow.
     #[must_use]
-    pub fn numbers(&self) -> [Gauge; 7] {
+    pub fn numbers(&self) -> [Gauge; 8] {
         let is = |flag: &AtomicBool| u64::from(flag.load(Ordering::Relaxed));
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let held = u64::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
@@ -74,6 +80,7 @@ impl FileGauges {
                 Sort::Count,
                 count(&self.pauses),
             ),
+            number("state_failures", "Times that state could not be saved", Sort::Count, count(&self.unsaved)),
         ]
     }
 }

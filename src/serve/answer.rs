@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Config;
 use super::batch::Origin;
+use super::sample::Sampler;
 use super::streams::now;
 use crate::engine::{
     self, Ask, Got, Note, Opened, Reason, Recursion, Secrets, Settings, Transport, Trust, Verdict, Withheld,
@@ -46,6 +47,8 @@ pub(super) struct Desk {
     logged: AtomicU64,
     /// Asks them. Whoever writes what they said has none: they would keep each other from ending.
     forwarder: Option<Forwarder<Ticket>>,
+    /// Takes some queries, to see whether one address speaks for many. Who answers queries a second time has none.
+    sampler: Option<Sampler>,
 }
 
 /// What is said to a query.
@@ -91,7 +94,8 @@ impl Desk {
         let (trusted, secrets) = (config.trust_subnet_from.clone(), config.secrets);
         let (now, logged, recursion, forwarder) = (AtomicU32::new(0), AtomicU64::new(0), Recursion::Unavailable, None);
         let query_log = config.query_log.clone();
-        let desk = Self { trusted, respond, settings, secrets, now, recursion, query_log, logged, forwarder };
+        let desk =
+            Self { trusted, respond, settings, secrets, now, recursion, query_log, logged, forwarder, sampler: None };
         desk.tick();
         desk
     }
@@ -109,6 +113,11 @@ impl Desk {
         Self { recursion: Recursion::Available, forwarder, ..self }
     }
 
+    /// The same, with samples taken of what it is asked.
+    pub(super) fn with_sampler(self, sampler: Sampler) -> Self {
+        Self { sampler: Some(sampler), ..self }
+    }
+
     /// Answers a query into `response`, as far as that can be done at once.
     pub(super) fn answer(
         &self,
@@ -122,6 +131,11 @@ impl Desk {
             return Said::Nothing;
         }
         let ask = self.ask(&asked);
+        if let Some(sampler) = self.sampler.as_ref().filter(|sampler| sampler.wants())
+            && ask.trust == Trust::Nobody
+        {
+            sampler.take(ask.source, asked.query);
+        }
         let mut note = Note::default();
         // A panic leaves nothing half done: the snapshot is never changed, and the response is written anew below.
         let answered =
@@ -132,7 +146,7 @@ impl Desk {
                     match self.forwarder.as_ref().map(|forwarder| forwarder.answer(&foreign, response)) {
                         Some(Answered::Wanted(wanted)) => Err(wanted),
                         Some(Answered::Written(verdict, source)) => {
-                            counters.event(event_of(source), 1);
+                            count(counters, source);
                             Ok(verdict)
                         }
                         Some(Answered::NoRoute) | None => {
@@ -171,7 +185,8 @@ impl Desk {
                 counters.event(Event::ForwardAsked, 1);
                 Said::Awaited
             }
-            Err(_) => self.write(snapshot, counters, asked, &Outcome::Failed(forward::Failure::Busy), response),
+            // Its thread is gone.
+            Err(_) => self.write(snapshot, counters, asked, &Outcome::Failed(forward::Failure::Broken), response),
         }
     }
 
@@ -203,7 +218,7 @@ impl Desk {
         let written = catch_unwind(AssertUnwindSafe(|| {
             match (self.respond)(snapshot, &ask, asked.query, response, &mut note) {
                 Verdict::Forward => {
-                    counters.event(event_of(outcome.source()), 1);
+                    count(counters, outcome.source());
                     forward::write(&Foreign { snapshot, ask: &ask, message: asked.query }, outcome, response)
                 }
                 // It has become ours in the meantime.
@@ -347,12 +362,22 @@ fn name(query: &[u8]) -> &[u8] {
     question.len().checked_sub(TYPE_AND_CLASS).and_then(|end| question.get(..end)).unwrap_or_default()
 }
 
-const fn event_of(source: forward::Source) -> Event {
-    match source {
+/// Counts what a response to a foreign query was made of.
+fn count(counters: &Counters, source: forward::Source) {
+    let event = match source {
         forward::Source::Kept => Event::ForwardAnswered,
         forward::Source::Stale => Event::ForwardStale,
         forward::Source::Failure => Event::ForwardFailed,
-    }
+        forward::Source::Limit(limit) => {
+            counters.limit(limit, 1);
+            Event::ForwardFailed
+        }
+        forward::Source::Panic => {
+            counters.event(Event::Panicked, 1);
+            Event::ForwardFailed
+        }
+    };
+    counters.event(event, 1);
 }
 
 const fn withheld(why: Withheld) -> Event {

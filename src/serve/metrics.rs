@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::observe::{Counters, FileGauges, Gauge, Top, Totals, level, levels, openmetrics};
-use crate::publish::{Census, Reader, Readiness, Subscriber};
+use crate::publish::{Holdings, Reader, Readiness, Subscriber};
 
 /// The numbers of a running server. A clone is of the same server.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub struct Metrics {
 struct Served {
     reader: Reader,
     /// Of which generation, and what it holds: counted once.
-    census: Option<(u64, Census)>,
+    holdings: Option<(u64, Holdings)>,
 }
 
 impl Metrics {
@@ -31,7 +31,7 @@ impl Metrics {
         let mut reader = subscriber.reader();
         // Whoever waits for every reader to reach a generation does not wait for this one.
         reader.rest();
-        let served = Arc::new(Mutex::new(Served { reader, census: None }));
+        let served = Arc::new(Mutex::new(Served { reader, holdings: None }));
         Self { counters: counters.into_iter().collect(), files, served }
     }
 
@@ -59,13 +59,13 @@ impl Metrics {
 
 impl Served {
     fn gauges(&mut self, gauges: &mut Vec<Gauge>) {
-        let Self { reader, census } = self;
+        let Self { reader, holdings } = self;
         let snapshot = reader.current();
         let (generation, is_ready) = (snapshot.generation, snapshot.readiness == Readiness::Ready);
         let serial = u64::from(snapshot.serial);
-        let Census { spaces, components, apps, instances, names, callers } = match census {
-            Some((counted, census)) if *counted == generation => *census,
-            _ => census.insert((generation, Census::of(snapshot))).1,
+        let Holdings { spaces, components, apps, instances, names, callers } = match holdings {
+            Some((counted, holdings)) if *counted == generation => *holdings,
+            _ => holdings.insert((generation, Holdings::of(snapshot))).1,
         };
         reader.rest();
         gauges.extend([

@@ -14,6 +14,7 @@ use super::checks::{self, Checks};
 use super::events::{Health, Watches};
 use super::files::{Files, Told};
 use super::hold::Hold;
+use super::saving::{Resumed, Saving};
 use super::scan::{format_of, is_below, is_passed_over, scan};
 use super::{Clock, Settings};
 use crate::compile::Compiler;
@@ -22,6 +23,7 @@ use crate::control::{Control, Inbox, Mark, Order, Pending};
 use crate::observe::{FileGauges, Span};
 use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{AllUnhealthy, FileChange, FileFault, Now, Registry, Touched};
+use crate::state::State;
 
 /// The state of the owner task.
 pub(crate) struct Owner {
@@ -37,10 +39,15 @@ pub(crate) struct Owner {
     findings: BTreeMap<TargetId, Finding>,
     compiler: Compiler,
     publisher: Publisher,
+    saving: Saving,
+    /// Whether what is compiled is held back until the first scan is complete.
+    gathering: Gathering,
     hold: Hold,
     gauges: Arc<FileGauges>,
     /// When it last looked at what has come in.
     looked: Duration,
+    /// When instances count as newcomers, which wait for their first success; `None` before the first scan.
+    newcomers_from: Option<Duration>,
     /// When the first word came of what is not served yet.
     heard: Option<Duration>,
     /// When everything is looked at next; the monotonic clock.
@@ -67,14 +74,18 @@ impl Owner {
         (control, inbox): (Control, Inbox),
         gauges: Arc<FileGauges>,
         clock: Clock,
+        state: Option<State>,
     ) -> Self {
         let Settings { root, tombstone, removal_hold } = settings;
         Self {
+            saving: Saving::new(state),
+            gathering: Gathering::Until,
             watches: Watches::new(&root, control),
             files: Files::new(&root),
             root,
             inbox,
             looked: clock().monotonic,
+            newcomers_from: None,
             heard: None,
             clock,
             registry: Registry::new(tombstone),
@@ -99,6 +110,25 @@ impl Owner {
         self.checks = Some(Checks::new(checklist));
     }
 
+    /// Goes on from where the last process was, if it left anything. What is served is that already, and stays where nothing
+    /// comes of it.
+    pub(crate) fn resume(&mut self) {
+        let now = (self.clock)();
+        let Some(resumed) = self.saving.resume(&self.root, &self.registry, now) else { return };
+        let Resumed { files, registry, mut touched } = resumed;
+        let (compiler, served) = Compiler::resume(&self.publisher.current());
+        (self.files, self.registry, self.compiler) = (files, registry, compiler);
+        self.gathering = Gathering::Over;
+        touched.extend(served);
+        if let Some(contents) = self.compile(&touched, None) {
+            self.publish(contents, now);
+        }
+        // Nothing of that is to be saved again, unless it was none of what was saved.
+        self.saving.forget();
+        self.tell_conflicts();
+        self.looked = (self.clock)().monotonic;
+    }
+
     /// Waits for something to do, and does it.
     pub(crate) fn round(&mut self) -> ControlFlow<()> {
         let now = (self.clock)();
@@ -109,7 +139,10 @@ impl Owner {
         let now = (self.clock)();
         self.notice_pause(wait, now);
         match order {
-            Order::Stop => return ControlFlow::Break(()),
+            Order::Stop => {
+                self.saving.end(&self.publisher.current());
+                return ControlFlow::Break(());
+            }
             Order::Rescan => self.ask_for_scan(),
             Order::None => {}
         }
@@ -195,7 +228,7 @@ impl Owner {
     fn scan_everything(&mut self) {
         let begun = (self.clock)();
         // The first asks for every watch, which takes much longer than the next ones will.
-        let first = self.publisher.current().readiness == Readiness::Starting;
+        let first = self.scan_not_before.is_zero();
         self.scan_below("", Told::ByScan, begun);
         let ended = (self.clock)().monotonic;
         let took = ended.saturating_sub(begun.monotonic);
@@ -203,6 +236,10 @@ impl Owner {
             Health::Events if !first => SCAN_EVERY.max(took * SCAN_SHARE),
             Health::Events | Health::Polling => SCAN_EVERY,
         };
+        if first {
+            // What came while nobody looked is no newcomer: all instances of an app may have moved in the meantime.
+            self.newcomers_from = Some(ended + SETTLING_MAX);
+        }
         self.scan_due = ended + pause;
         self.scan_not_before = ended + took * SCAN_SHARE_ASKED;
     }
@@ -213,7 +250,7 @@ impl Owner {
             Ok(found) => {
                 self.watches.end(under, &found.directories);
                 self.files.found(found, under, told, now);
-                if under.is_empty() && self.publisher.current().readiness == Readiness::Starting {
+                if under.is_empty() && self.gathering == Gathering::Until {
                     self.ready_by.get_or_insert(now.monotonic + SETTLING_MAX);
                 }
             }
@@ -229,7 +266,10 @@ impl Owner {
     /// Reads what is due, lets time pass, and publishes what came of it.
     fn rebuild(&mut self) {
         let now = (self.clock)();
-        let starting = self.publisher.current().readiness == Readiness::Starting;
+        if self.newcomers_from.is_some_and(|from| from <= now.monotonic) {
+            self.registry.await_newcomers();
+        }
+        let starting = self.gathering == Gathering::Until;
         let lapsing = self.registry.lapsing(now).into_iter().filter(|file| self.files.was_touched(file, now));
         let mut renewed: Vec<Arc<str>> = lapsing.collect();
         let mut due = self.files.due(now);
@@ -259,7 +299,7 @@ impl Owner {
         if starting {
             self.publish_first(contents, now);
         } else if let Some(contents) = contents {
-            let generation = self.publisher.publish(contents, now.wall);
+            let generation = self.publish(contents, now);
             self.time(now, &changed);
             let cause = match &*changed {
                 [] if is_judged => Cause::Checks,
@@ -267,12 +307,24 @@ impl Owner {
                 files => Cause::Files(files),
             };
             info!(generation, "serving what changed: {cause}");
+        } else {
+            self.saving.save(&self.files, &self.registry, None, now);
         }
         if self.files.next().is_none() {
             // What was heard of is served, or was no change.
             self.heard = None;
         }
+        self.saving.save_everything(&self.files, &self.registry, &self.publisher.current(), now);
+        self.gauges.saving_failed(self.saving.failures());
         self.publisher.reap();
+    }
+
+    /// Saves a change and publishes it, in this order: what was answered once is answered again.
+    fn publish(&mut self, contents: Snapshot, now: Now) -> u64 {
+        let (last, next) = (self.publisher.current(), self.publisher.stage(contents, now.wall));
+        self.saving.save(&self.files, &self.registry, Some([&last, &next]), now);
+        drop(last);
+        self.publisher.put(next)
     }
 
     /// Applies what changed, if anything did, and adds the files to those that `changed`.
@@ -288,6 +340,7 @@ impl Owner {
         }
         changed.extend(changes.iter().map(|change| Arc::clone(&change.file)));
         let touched = self.registry.apply(changes, now);
+        self.saving.note_files(changed);
         let contents = self.compile(&touched, contents);
         self.tell_conflicts();
         contents
@@ -330,20 +383,27 @@ impl Owner {
         if touched.is_empty() {
             return contents;
         }
+        self.saving.note(touched);
         if let Some(checks) = &mut self.checks {
             checks.follow(&self.registry, touched);
         }
-        let published = self.publisher.current();
+        let published = match self.gathering {
+            Gathering::Until => Arc::new(Snapshot::starting()),
+            Gathering::Over => self.publisher.current(),
+        };
         let compiled = self.compiler.compile(&self.registry, touched, contents.as_ref().unwrap_or(&published));
         compiled.or(contents)
     }
 
     /// The first scan is complete: from now on a name that is not there is not ours.
     fn publish_first(&mut self, contents: Option<Snapshot>, now: Now) {
-        let contents = contents.unwrap_or_else(|| Snapshot::clone(&self.publisher.current()));
+        let contents = contents.unwrap_or_else(Snapshot::starting);
         let apps = contents.apps.iter().count();
         self.publisher.publish(Snapshot { readiness: Readiness::Ready, ..contents }, now.wall);
+        self.gathering = Gathering::Over;
         self.ready_by = None;
+        // What is saved of an older state, if anything, was of no use: all of it is told anew.
+        self.saving.forget();
         self.registry.await_newcomers();
         info!(apps, files = self.files.count(), "ready: every file is read, queries are answered");
     }
@@ -360,6 +420,15 @@ impl Owner {
         }
         self.told = faults;
     }
+}
+
+/// Whether what is compiled is held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gathering {
+    /// Until the first scan is complete: nothing was remembered, so what is not seen yet is not gone.
+    Until,
+    /// No longer.
+    Over,
 }
 
 /// What made a new generation, for the log.

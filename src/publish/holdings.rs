@@ -4,7 +4,7 @@ use crate::zone::{Gate, InstanceState, NameEntry, Snapshot};
 
 /// How many of everything a snapshot holds. The words are of closed sets, and each is there even where there is none of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Census {
+pub struct Holdings {
     /// Spaces.
     pub spaces: u64,
     /// Components.
@@ -19,11 +19,11 @@ pub struct Census {
     pub callers: u64,
 }
 
-impl Census {
+impl Holdings {
     /// Counts what `snapshot` holds.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
-        let mut census = Self {
+        let mut holdings = Self {
             spaces: count(snapshot.spaces.iter().flatten()),
             components: 0,
             apps: [("open", 0), ("closed", 0)],
@@ -32,10 +32,10 @@ impl Census {
             callers: count(snapshot.holders.values()),
         };
         for (_, app) in snapshot.apps.iter() {
-            tally(&mut census.apps, usize::from(matches!(app.gate, Gate::Closed(_))));
-            census.components += count(app.components.iter());
+            tally(&mut holdings.apps, usize::from(matches!(app.gate, Gate::Closed(_))));
+            holdings.components += count(app.components.iter());
             for instance in app.components.iter().flat_map(|component| &component.instances) {
-                tally(&mut census.instances, instance.state as usize);
+                tally(&mut holdings.instances, instance.state as usize);
             }
         }
         for entry in snapshot.names.values() {
@@ -44,9 +44,9 @@ impl Census {
                 NameEntry::EmptyNonTerminal(_) => 1,
                 NameEntry::Tombstone(_) => 2,
             };
-            tally(&mut census.names, index);
+            tally(&mut holdings.names, index);
         }
-        census
+        holdings
     }
 }
 
