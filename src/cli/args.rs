@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
-use super::config::Period;
+use super::config::{AdminSetting, Period};
 use super::export::Export;
 use super::identity::Words;
 use super::limits::{LimitSetting, LimitTable};
@@ -108,6 +108,9 @@ pub(crate) struct Serve {
     /// Set a limit on what clients may take, as in idle=30s; may be repeated; the names are in the README
     #[arg(long, value_name = "NAME=VALUE", env = "SPACEDNS_LIMIT", value_delimiter = ',')]
     pub(crate) limit: Option<Vec<LimitSetting>>,
+    /// Say how things stand over HTTP on this address, or not at all: off [default: 127.0.0.1:9153, where that is free]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "SPACEDNS_ADMIN")]
+    pub(crate) admin: Option<AdminSetting>,
     /// Answer over UDP on so many threads [default: one per core]
     #[arg(long, value_name = "N", env = "SPACEDNS_WORKERS")]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -159,6 +162,8 @@ pub(crate) struct ConfigFile {
     pub(crate) cookie_secret: Option<PathBuf>,
     /// As `--limit`, each under its name; a flag replaces one limit, and the others stay.
     pub(crate) limits: Option<LimitTable>,
+    /// As `--admin`.
+    pub(crate) admin: Option<AdminSetting>,
     /// As `--workers`.
     pub(crate) workers: Option<NonZeroUsize>,
     /// As `--log`.

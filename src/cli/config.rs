@@ -48,10 +48,23 @@ pub(crate) struct HiArgs {
     pub(crate) settings: Settings,
     /// Where the secret of server cookies is; one is made when there is none.
     pub(crate) cookie_secret: Option<PathBuf>,
+    /// Where to say how things stand.
+    pub(crate) admin: Admin,
     /// How many threads answer over UDP.
     pub(crate) workers: NonZeroUsize,
     /// What is logged.
     pub(crate) log: LevelFilter,
+}
+
+/// Where to say how things stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admin {
+    /// Nowhere.
+    Off,
+    /// At an address that somebody chose: without it there is no start.
+    At(SocketAddr),
+    /// At the address that nobody chose, unless another server has it: answers matter more.
+    IfFree(SocketAddr),
 }
 
 /// The files of a certificate.
@@ -155,6 +168,11 @@ impl HiArgs {
                 keepalive: None,
             },
             cookie_secret: serve.and_then(|serve| serve.cookie_secret.clone()).or(file.cookie_secret),
+            admin: match serve.and_then(|serve| serve.admin).or(file.admin) {
+                None => Admin::IfFree(ADMIN),
+                Some(AdminSetting(None)) => Admin::Off,
+                Some(AdminSetting(Some(address))) => Admin::At(address),
+            },
             workers: serve.and_then(|serve| serve.workers).or(file.workers).unwrap_or_else(cores),
             log: low.log.or_else(|| file.log.map(|Level(level)| level)).unwrap_or(LevelFilter::INFO),
         })
@@ -211,8 +229,37 @@ impl TryFrom<String> for Period {
     }
 }
 
+/// An admin address as it is typed: `ADDRESS:PORT`, or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct AdminSetting(pub(crate) Option<SocketAddr>);
+
+impl FromStr for AdminSetting {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self(None)),
+            address => address.parse().map(|address| Self(Some(address))).map_err(|_| ADMIN_EXPECTED),
+        }
+    }
+}
+
+impl TryFrom<String> for AdminSetting {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+const ADMIN_EXPECTED: &str = "expected an address and a port, as in 127.0.0.1:9153, or off";
+
 /// Where to answer when nobody says: a port that needs no rights, for this machine alone.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5300);
+
+/// Where to say how things stand when nobody says where.
+pub(crate) const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9153);
 
 /// Where Debian, Alpine and most others keep the certificates that they trust.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -245,6 +292,7 @@ mod tests {
         assert_eq!(args.limits, Limits::default());
         assert_eq!((args.upstream, args.allow_private), (vec![], vec![]));
         assert_eq!(args.upstream_ca, Path::new(AUTHORITIES));
+        assert_eq!(args.admin, Admin::IfFree("127.0.0.1:9153".parse().unwrap()));
         assert_eq!(args.workers, std::thread::available_parallelism().unwrap());
         assert_eq!(args.log, LevelFilter::INFO);
     }
@@ -257,7 +305,7 @@ mod tests {
              tls-listen = [\"10.0.0.1:853\"]\nquic-listen = [\"10.0.0.2:853\"]\n\
              tls-certificate = \"c.pem\"\ntls-key = \"k.pem\"\n\
              upstream = [\"192.0.2.1\", \"corp.example=10.9.0.53\"]\nallow-private = [\"corp.example\"]\n\
-             upstream-ca = \"ca.pem\"\n[limits]\nidle = \"30s\"\nconnections = 7\nunsent = \"64KiB\"\n",
+             upstream-ca = \"ca.pem\"\nadmin = \"off\"\n[limits]\nidle = \"30s\"\nconnections = 7\nunsent = \"64KiB\"\n",
             &[],
         );
         assert_eq!(args.tls_listen, ["10.0.0.1:853".parse().unwrap()]);
@@ -268,6 +316,7 @@ mod tests {
         assert_eq!(args.upstream, upstream);
         assert_eq!(args.allow_private, ["corp.example".parse().unwrap()]);
         assert_eq!(args.upstream_ca, Path::new("ca.pem"));
+        assert_eq!(args.admin, Admin::Off);
         let idle = Duration::from_secs(30);
         assert_eq!(args.limits, Limits { idle, connections: 7, unsent: 65_536, ..Limits::default() });
         assert_eq!(args.dir, Path::new("specs"));

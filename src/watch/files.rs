@@ -10,8 +10,10 @@
 //!
 //! Time is an argument, so every rule can be tested without waiting for it.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use tracing::{debug, info, warn};
 use super::read::{self, Ahead, Contents, read_ahead, unreadable, whole};
 use super::report::{FileReport, FileState};
 use super::scan::{DirectoryId, Identity, Scan, Seen, Sight, Way, below, format_of, is_below, look};
-use crate::control::Mark;
+use crate::control::{Hash, Mark};
 use crate::registry::{FileChange, FileContent, Now};
 use crate::spec::{Document, Fault, Format, Reading, Role};
 
@@ -48,6 +50,8 @@ struct Entry {
     good: Option<Good>,
     /// What the registry was told of a file that was never good.
     remains: Vec<Document>,
+    /// What the faults are about, where it could be read.
+    refused: Option<Box<Hash>>,
     report: FileReport,
 }
 
@@ -58,6 +62,37 @@ struct Good {
     modified: u128,
     /// How long it must be missing before it counts as removed.
     removal: Duration,
+    /// The generation that was first made with it; `None` until it was.
+    generation: Option<u64>,
+    /// Of the octets, once somebody asked: most are never asked for.
+    hash: OnceCell<Box<Hash>>,
+}
+
+impl Good {
+    fn hash(&self) -> Hash {
+        **self.hash.get_or_init(|| Box::new(Hash::of(&self.octets)))
+    }
+}
+
+/// How a file stands: for receipts.
+#[derive(Debug)]
+pub(crate) struct Standing<'f> {
+    /// What there is to say of it.
+    pub(crate) report: &'f FileReport,
+    /// What is used of it, and the first generation that was made with it.
+    pub(crate) used: Option<(Hash, Option<u64>)>,
+    /// What its faults are about, where it could be read.
+    pub(crate) refused: Option<Hash>,
+}
+
+impl<'f> Standing<'f> {
+    fn of(entry: &'f Entry) -> Self {
+        Self {
+            report: &entry.report,
+            used: entry.good.as_ref().map(|good| (good.hash(), good.generation)),
+            refused: entry.refused.as_deref().copied(),
+        }
+    }
 }
 
 /// A look that is due.
@@ -109,6 +144,36 @@ impl Files {
         files.chain(unread).collect()
     }
 
+    /// How a file stands; `None` where there is none.
+    pub(crate) fn standing(&self, file: &str) -> Option<Standing<'_>> {
+        self.entries.get(file).map(|entry| Standing::of(entry))
+    }
+
+    /// What became of each file, by path, after this path.
+    pub(crate) fn states(&self, after: &str) -> impl Iterator<Item = (&Arc<str>, FileState)> {
+        let from = self.entries.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
+        from.map(|(file, entry)| (file, entry.report.state))
+    }
+
+    /// The directories that cannot be read, and why.
+    pub(crate) fn unread(&self) -> &BTreeMap<Arc<str>, Fault> {
+        &self.unread
+    }
+
+    /// Whether a file is to be looked at again.
+    pub(crate) fn is_waiting(&self, file: &str) -> bool {
+        self.waits.contains_key(file)
+    }
+
+    /// Takes in that `generation` was made with these files as they are.
+    pub(crate) fn made(&mut self, files: impl IntoIterator<Item = Arc<str>>, generation: u64) {
+        for file in files {
+            if let Some(good) = self.entries.get_mut(&file).and_then(|entry| entry.good.as_mut()) {
+                good.generation.get_or_insert(generation);
+            }
+        }
+    }
+
     /// How many files have a good version.
     pub(crate) fn count(&self) -> usize {
         self.entries.values().filter(|entry| entry.good.is_some()).count()
@@ -117,6 +182,11 @@ impl Files {
     /// Whether what is served does not change, because the directory is lost.
     pub(crate) fn is_frozen(&self) -> bool {
         self.frozen.is_some()
+    }
+
+    /// Why it does not.
+    pub(crate) fn frozen(&self) -> Option<&str> {
+        self.frozen.as_deref()
     }
 
     /// The last good version of a file.
@@ -262,8 +332,8 @@ impl Files {
                     let stands = *root_stands.get_or_insert_with(root);
                     self.miss(&file, &wait, stands, now).then_some(None)
                 }
-                Sight::Odd(what) => self.refuse(&file, None, vec![odd(what)]),
-                Sight::Failed(error) => self.refuse(&file, None, vec![unreadable(&error)]),
+                Sight::Odd(what) => self.refuse(&file, None, None, vec![odd(what)]),
+                Sight::Failed(error) => self.refuse(&file, None, None, vec![unreadable(&error)]),
             };
             changes.extend(content.map(|content| FileChange { file, content }));
         }
@@ -302,7 +372,7 @@ impl Files {
                 return None;
             }
             // No identity is kept of what could not be read: every scan tries again.
-            Contents::Fault(fault) => return self.refuse(file, None, vec![fault]),
+            Contents::Fault(fault) => return self.refuse(file, None, None, vec![fault]),
         };
         let stood = wait.why == Why::Whole || wait.why == Why::Standing(identity);
         if !stood && self.may_be_cut(file, &octets) {
@@ -311,14 +381,14 @@ impl Files {
         }
         if octets.is_empty() {
             let fault = whole("is empty, which is not taken for a removal", "write a document into it, or remove it");
-            return self.refuse(file, Some(identity), vec![fault]);
+            return self.refuse(file, Some(identity), Some(&octets), vec![fault]);
         }
         let reading = reading.unwrap_or_else(|| read::parse(&self.root, file, seen.way, &octets));
         if reading.faults.is_empty() {
             self.accept(file, identity, octets, reading)
         } else {
             let documents = reading.remains();
-            self.reject(file, Some(identity), reading.faults, reading.warnings);
+            self.reject(file, Some(identity), Some(&octets), (reading.faults, reading.warnings));
             let entry =
                 self.entries.get_mut(file).filter(|entry| entry.good.is_none() && entry.remains != documents)?;
             entry.remains.clone_from(&documents);
@@ -349,34 +419,47 @@ impl Files {
     ) -> Option<FileContent> {
         let Reading { documents, warnings, .. } = reading;
         let removal = if documents.iter().any(is_spec) { REMOVAL } else { REGISTRATION_REMOVAL };
-        let good = Good { octets, modified: identity.modified, removal };
         let report = FileReport { state: FileState::Ok, faults: Vec::new(), warnings };
         let before = self.entries.get(file);
+        let last = before.and_then(|entry| entry.good.as_ref());
+        let generation = last.filter(|last| last.octets == octets).and_then(|last| last.generation);
+        let good = Good { octets, modified: identity.modified, removal, generation, hash: OnceCell::new() };
         // Neither written nor touched: a scan saw other rights, or the writer put back what there was.
-        let same = before
-            .and_then(|entry| entry.good.as_ref())
-            .is_some_and(|before| before.modified == good.modified && before.octets == good.octets);
+        let same = last.is_some_and(|last| last.modified == good.modified && last.octets == good.octets);
         tell(file, before.map(|entry| &entry.report), &report);
-        let entry = Entry { identity: Some(identity), good: Some(good), remains: Vec::new(), report };
+        let entry = Entry { identity: Some(identity), good: Some(good), remains: Vec::new(), refused: None, report };
         self.entries.insert(Arc::clone(file), Box::new(entry));
         (!same).then_some(FileContent { documents, modified: identity.modified })
     }
 
     /// A file that cannot be read at all.
-    fn refuse<T>(&mut self, file: &Arc<str>, identity: Option<Identity>, faults: Vec<Fault>) -> Option<T> {
-        self.reject(file, identity, faults, Vec::new());
+    fn refuse<T>(
+        &mut self,
+        file: &Arc<str>,
+        identity: Option<Identity>,
+        octets: Option<&[u8]>,
+        faults: Vec<Fault>,
+    ) -> Option<T> {
+        self.reject(file, identity, octets, (faults, Vec::new()));
         None
     }
 
-    /// A file that cannot be used: what it was before stays.
-    fn reject(&mut self, file: &Arc<str>, identity: Option<Identity>, faults: Vec<Fault>, warnings: Vec<Fault>) {
+    /// A file that cannot be used as it is, with these octets where it could be read: what it was before stays.
+    fn reject(
+        &mut self,
+        file: &Arc<str>,
+        identity: Option<Identity>,
+        octets: Option<&[u8]>,
+        (faults, warnings): (Vec<Fault>, Vec<Fault>),
+    ) {
         let before = self.entries.remove(file);
         let (good, remains, last) =
             before.map_or((None, Vec::new(), None), |entry| (entry.good, entry.remains, Some(entry.report)));
         let state = if good.is_some() { FileState::Stale } else { FileState::Rejected };
         let report = FileReport { state, faults, warnings };
         tell(file, last.as_ref(), &report);
-        self.entries.insert(Arc::clone(file), Box::new(Entry { identity, good, remains, report }));
+        let refused = octets.map(|octets| Box::new(Hash::of(octets)));
+        self.entries.insert(Arc::clone(file), Box::new(Entry { identity, good, remains, refused, report }));
     }
 
     /// A file that is not there; true when it counts as removed.

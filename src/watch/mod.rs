@@ -12,6 +12,7 @@ mod events;
 mod files;
 mod owner;
 mod read;
+mod receipts;
 mod report;
 mod scan;
 #[cfg(test)]

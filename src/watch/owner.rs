@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::Clock;
 use super::events::{Health, Watches};
 use super::files::Files;
+use super::receipts::{self, Known, Receipts};
 use super::scan::{format_of, is_below, is_passed_over, scan};
 use crate::compile::Compiler;
-use crate::control::{Control, Inbox, Mark, Order, Pending};
+use crate::control::{self, Control, Inbox, Mark, Order, Pending, Receipt, Request, Selection, Status, Watching};
 use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{FileFault, Now, Registry, Touched};
 
@@ -28,7 +30,7 @@ pub(crate) struct Owner {
     pub(super) files: Files,
     registry: Registry,
     compiler: Compiler,
-    publisher: Publisher,
+    pub(super) publisher: Publisher,
     /// When everything is looked at next; the monotonic clock.
     scan_due: Duration,
     /// Before this, nobody's asking brings a scan forward: scanning takes a tenth of the time at most.
@@ -38,6 +40,9 @@ pub(crate) struct Owner {
     ready_by: Option<Duration>,
     /// What was compiled before the first snapshot is due.
     unpublished: Option<Snapshot>,
+    /// The files that were taken in since the last generation.
+    unpublished_files: Vec<Arc<str>>,
+    pub(super) receipts: Receipts,
     /// What was said of faults between files.
     told: BTreeSet<FileFault>,
     /// How often these had changed then.
@@ -66,6 +71,8 @@ impl Owner {
             scan_not_before: Duration::ZERO,
             ready_by: None,
             unpublished: None,
+            unpublished_files: Vec::new(),
+            receipts: Receipts::default(),
             told: BTreeSet::new(),
             told_changes: 0,
         }
@@ -74,9 +81,10 @@ impl Owner {
     /// Waits for something to do, and does it.
     pub(crate) fn round(&mut self) -> ControlFlow<()> {
         let now = (self.clock)();
-        let deadlines = [self.files.next(), self.registry.deadline(), self.ready_by];
+        let reaching = self.receipts.next(now.monotonic);
+        let deadlines = [self.files.next(), self.registry.deadline(), self.ready_by, reaching];
         let next = deadlines.into_iter().flatten().min().map_or(self.scan_due, |next| next.min(self.scan_due));
-        let Pending { order, marks } = self.inbox.take(next.saturating_sub(now.monotonic));
+        let Pending { order, marks, requests, .. } = self.inbox.take(next.saturating_sub(now.monotonic));
         let now = (self.clock)();
         match order {
             Order::Stop => return ControlFlow::Break(()),
@@ -84,10 +92,12 @@ impl Owner {
             Order::None => {}
         }
         self.hear(marks, now);
+        let statuses = self.hear_requests(requests, now);
         if self.scan_due <= now.monotonic {
             self.scan_everything();
         }
         self.rebuild();
+        self.reply(statuses);
         ControlFlow::Continue(())
     }
 
@@ -143,6 +153,67 @@ impl Owner {
         }
     }
 
+    /// Takes in what is asked. A file that is waited for is looked at, whether an event told of it or not.
+    fn hear_requests(&mut self, requests: Vec<Request>, now: Now) -> Vec<(Selection, oneshot::Sender<Status>)> {
+        let mut statuses = Vec::new();
+        for request in requests {
+            match request {
+                Request::Status(selection, reply) => statuses.push((selection, reply)),
+                Request::Wait(wanted, reply) if receipts::is_read(&self.root, &wanted.file) => {
+                    self.files.mark(&Arc::from(wanted.file.as_str()), Mark::Touched, now.monotonic);
+                    self.receipts.add(wanted, reply);
+                }
+                Request::Wait(_, reply) => {
+                    let _ = reply.send(Receipt::Rejected { faults: vec![receipts::not_read()] });
+                }
+            }
+        }
+        statuses
+    }
+
+    /// Says what was asked, as things are after the round.
+    fn reply(&mut self, statuses: Vec<(Selection, oneshot::Sender<Status>)>) {
+        let now = (self.clock)().monotonic;
+        let mut receipts = std::mem::take(&mut self.receipts);
+        receipts.give(self.known(), now);
+        self.receipts = receipts;
+        for (selection, reply) in statuses {
+            // Whoever asked may be gone: then there is nobody to tell.
+            let _ = reply.send(self.status(&selection));
+        }
+    }
+
+    fn known(&self) -> Known<'_> {
+        let Self { files, registry, publisher, .. } = self;
+        let is_ready = publisher.current().readiness == Readiness::Ready;
+        Known { files, registry, publisher, is_published: is_ready && self.unpublished_files.is_empty() }
+    }
+
+    fn status(&self, selection: &Selection) -> Status {
+        let known = self.known();
+        let snapshot = self.publisher.current();
+        let (files, next) = known.files(selection);
+        Status {
+            directory: self.root.to_string_lossy().into_owned(),
+            readiness: match snapshot.readiness {
+                Readiness::Starting => control::Readiness::Starting,
+                Readiness::Ready => control::Readiness::Ready,
+            },
+            generation: snapshot.generation,
+            reached: self.publisher.reached(),
+            serial: snapshot.serial,
+            watching: match self.watches.health() {
+                Health::Events => Watching::Events,
+                Health::Polling => Watching::Polling,
+            },
+            frozen: self.files.frozen().map(ToOwned::to_owned),
+            unread: known.unread(),
+            counts: known.counts(),
+            files,
+            next,
+        }
+    }
+
     fn scan_everything(&mut self) {
         let begun = (self.clock)();
         // The first asks for every watch, which takes much longer than the next ones will.
@@ -181,6 +252,7 @@ impl Owner {
         let mut contents = self.unpublished.take();
         let changes = self.files.due(now);
         let changed: Vec<Arc<str>> = changes.iter().map(|change| Arc::clone(&change.file)).collect();
+        self.unpublished_files.extend(changed.iter().cloned());
         if !changes.is_empty() {
             let touched = self.registry.apply(changes, now);
             contents = self.compile(&touched, contents);
@@ -197,10 +269,21 @@ impl Owner {
         } else if starting {
             self.publish_first(contents, now);
         } else if let Some(contents) = contents {
-            let generation = self.publisher.publish(contents, now.wall);
+            let generation = self.publish(contents, now);
             info!(generation, "serving what changed{}", Cause(&changed));
         }
+        if self.publisher.current().readiness == Readiness::Ready && !self.unpublished_files.is_empty() {
+            let generation = self.publisher.current().generation;
+            self.files.made(self.unpublished_files.drain(..), generation);
+        }
         self.publisher.reap();
+    }
+
+    fn publish(&mut self, contents: Snapshot, now: Now) -> u64 {
+        let before = self.publisher.current();
+        let generation = self.publisher.publish(contents, now.wall);
+        self.receipts.published(&before, &self.publisher.current(), now.monotonic);
+        generation
     }
 
     /// Compiles what `touched` names upon `contents`, or upon what is published.
@@ -214,7 +297,7 @@ impl Owner {
     fn publish_first(&mut self, contents: Option<Snapshot>, now: Now) {
         let contents = contents.unwrap_or_else(|| Snapshot::clone(&self.publisher.current()));
         let apps = contents.apps.iter().count();
-        self.publisher.publish(Snapshot { readiness: Readiness::Ready, ..contents }, now.wall);
+        self.publish(Snapshot { readiness: Readiness::Ready, ..contents }, now);
         self.ready_by = None;
         info!(apps, files = self.files.count(), "ready: every file is read, queries are answered");
     }

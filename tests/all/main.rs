@@ -6,6 +6,7 @@
     reason = "all of this is a test: what does not hold is to end it"
 )]
 
+mod admin;
 mod arrows;
 mod attacks;
 mod cli;
