@@ -115,11 +115,9 @@ impl HiArgs {
             Some(path) => ConfigFile::read(path)?,
             None => ConfigFile::default(),
         };
-        let (directory, serve) = match &low.command {
-            Command::Serve(serve) => (&serve.directory, Some(&**serve)),
-            Command::Check(check) => (&check.directory, None),
-            Command::Resolve(resolve) => (&resolve.directory, None),
-            Command::Export(export) => (&export.directory, None),
+        let serve = match &low.command {
+            Command::Serve(serve) => Some(&**serve),
+            _ => None,
         };
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let tombstone = serve.and_then(|serve| serve.tombstone).or(file.tombstone);
@@ -143,7 +141,7 @@ impl HiArgs {
             limit.apply(&mut limits);
         }
         Ok(Self {
-            dir: directory.dir.clone().or(file.dir).unwrap_or_else(|| PathBuf::from("zones")),
+            dir: low.command.directory().cloned().or(file.dir).unwrap_or_else(|| PathBuf::from("zones")),
             listen: serve.and_then(|serve| serve.listen.clone()).or(file.listen).unwrap_or_else(|| vec![LISTEN]),
             trust_subnet_from: (serve.and_then(|serve| serve.trust_subnet_from.clone()))
                 .or(file.trust_subnet_from)

@@ -20,11 +20,11 @@ impl Registry {
         self.files.get(file)?.lapsed.values().max().copied()
     }
 
-    /// The TTL of the answers that a file at this path makes, in seconds.
+    /// The space that a file at this path is in.
     #[must_use]
-    pub fn ttl_of(&self, file: &str) -> Option<u32> {
+    pub fn space_at(&self, file: &str) -> Option<SpaceId> {
         match self.spaces.cover(file) {
-            Cover::Space(space) => Some(self.spaces.at(space)?.spec.ttl),
+            Cover::Space(space) => Some(space),
             Cover::Rejected | Cover::None => None,
         }
     }

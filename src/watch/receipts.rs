@@ -88,7 +88,7 @@ impl Receipts {
                 Verdict::Stands => {
                     let target = *waiter.target.get_or_insert_with(|| known.publisher.current().generation);
                     if reached >= target {
-                        let ttl = known.registry.ttl_of(&waiter.wanted.file).unwrap_or_default();
+                        let ttl = known.ttl(&waiter.wanted.file);
                         let kept = seconds(ttl).max(kept_until.saturating_sub(now)) + ROUNDING;
                         let outlived_ms = u64::try_from(kept.as_millis()).unwrap_or(u64::MAX);
                         let _ = waiter.reply.send(Receipt::Served { generation: target, outlived_ms });
@@ -175,6 +175,12 @@ impl Known<'_> {
             listed.extend(self.file_status(file, between.get(file).unwrap_or(&none)));
         }
         (listed, None)
+    }
+
+    /// The TTL of the answers that a file makes; nothing of one that is in no space is answered.
+    fn ttl(self, file: &str) -> u32 {
+        let space = self.registry.space_at(file).and_then(|space| self.registry.space(space));
+        space.map_or(0, |space| space.spec.ttl)
     }
 
     fn state(self, file: &str, of_report: FileState) -> FileState {
