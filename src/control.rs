@@ -9,6 +9,8 @@
 
 mod status;
 
+pub mod checks;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,7 +18,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-pub use status::{Counts, FileState, FileStatus, Finding, Hash, HashError, Readiness, Receipt, Status, Watching};
+use self::checks::{Finding, TargetId};
+pub use status::{Counts, FaultStatus, FileState, FileStatus, Hash, HashError, Readiness, Receipt, Status, Watching};
 
 /// Makes the two ends: any number of senders, one owner.
 #[must_use]
@@ -83,6 +86,11 @@ impl Control {
         self.send(|pending| pending.mark(path, mark));
     }
 
+    /// Says what the checks of a target found.
+    pub(crate) fn report(&self, id: TargetId, finding: Finding) {
+        self.send(|pending| _ = pending.findings.insert(id, finding));
+    }
+
     fn send(&self, change: impl FnOnce(&mut Pending)) {
         change(&mut self.shared.lock());
         self.shared.arrived.notify_one();
@@ -133,6 +141,8 @@ pub(crate) struct Pending {
     pub(crate) order: Order,
     /// What last happened to each path; empty when there were more than [`MARKS_MAX`], and then a rescan is due.
     pub(crate) marks: BTreeMap<PathBuf, Mark>,
+    /// What was last found of each target of a check; as many as there are targets.
+    pub(crate) findings: BTreeMap<TargetId, Finding>,
     /// What is asked; at most [`REQUESTS_MAX`].
     pub(crate) requests: Vec<Request>,
     /// Whether the owner is gone.
@@ -141,7 +151,8 @@ pub(crate) struct Pending {
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.order == Order::None && self.marks.is_empty() && self.requests.is_empty()
+        let Self { order, marks, findings, requests, closed: _ } = self;
+        *order == Order::None && marks.is_empty() && findings.is_empty() && requests.is_empty()
     }
 
     fn mark(&mut self, path: &Path, mark: Mark) {
@@ -221,7 +232,9 @@ pub(crate) enum Order {
 /// What happened to a path, as far as an event tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// It was made, or something was written into it; more may follow.
+    /// It was made: a link is whole by that, a file is still to be written.
+    Made,
+    /// Something was written into it, and more may follow.
     Written,
     /// Its writer closed it.
     Closed,

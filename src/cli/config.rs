@@ -12,11 +12,12 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
-use super::args::{Command, ConfigFile, Level, LowArgs};
+use super::args::{Command, ConfigFile, Level, LowArgs, Policy};
 use super::identity::Words;
 use super::upstreams::Zone;
 use crate::engine::Settings;
 use crate::forward::Setting;
+use crate::registry::AllUnhealthy;
 use crate::serve::Limits;
 
 /// Every setting.
@@ -30,6 +31,10 @@ pub(crate) struct HiArgs {
     pub(crate) trust_subnet_from: Vec<IpNet>,
     /// How long removed hostnames are denied.
     pub(crate) tombstone: Duration,
+    /// How long large losses are held that only a scan found.
+    pub(crate) removal_hold: Duration,
+    /// Whether readiness checks are carried out, and what becomes of a component that fails as a whole.
+    pub(crate) health_checks: Option<AllUnhealthy>,
     /// Where to answer over TLS.
     pub(crate) tls_listen: Vec<SocketAddr>,
     /// Where to answer over QUIC.
@@ -121,6 +126,7 @@ impl HiArgs {
         };
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let tombstone = serve.and_then(|serve| serve.tombstone).or(file.tombstone);
+        let removal_hold = serve.and_then(|serve| serve.removal_hold).or(file.removal_hold);
         let tls_listen = serve.and_then(|serve| serve.tls_listen.clone()).or(file.tls_listen).unwrap_or_default();
         let quic_listen = serve.and_then(|serve| serve.quic_listen.clone()).or(file.quic_listen).unwrap_or_default();
         let certificate = serve.and_then(|serve| serve.tls_certificate.clone()).or(file.tls_certificate);
@@ -131,6 +137,11 @@ impl HiArgs {
             // For other commands, the file is none of their business.
             _ if serve.is_none() => None,
             _ => return Err(ConfigError::NoCertificate),
+        };
+        let is_checked = serve.and_then(|serve| serve.health_checks).or(file.health_checks).unwrap_or(false);
+        let policy = match serve.and_then(|serve| serve.all_unhealthy).or(file.all_unhealthy) {
+            Some(Policy::Remove) => AllUnhealthy::Remove,
+            Some(Policy::Keep) | None => AllUnhealthy::Keep,
         };
         let words = |words: Option<Words>| words.map(|Words(text)| text);
         let mut limits = Limits::default();
@@ -147,6 +158,8 @@ impl HiArgs {
                 .or(file.trust_subnet_from)
                 .unwrap_or_default(),
             tombstone: tombstone.map_or(TOMBSTONE, |Period(tombstone)| tombstone),
+            removal_hold: removal_hold.map_or(REMOVAL_HOLD, |Period(period)| period),
+            health_checks: is_checked.then_some(policy),
             tls_listen,
             quic_listen,
             certificate,
@@ -163,7 +176,7 @@ impl HiArgs {
                 node_id: words(serve.and_then(|serve| serve.node_id.clone()).or(file.node_id)),
                 version: words(serve.and_then(|serve| serve.version_text.clone()).or(file.version_text)),
                 identity: words(serve.and_then(|serve| serve.identity.clone()).or(file.identity)),
-                keepalive: None,
+                ..Settings::new()
             },
             cookie_secret: serve.and_then(|serve| serve.cookie_secret.clone()).or(file.cookie_secret),
             admin: match serve.and_then(|serve| serve.admin).or(file.admin) {
@@ -207,6 +220,7 @@ impl FromStr for Period {
         let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let milliseconds: u64 = match unit {
+            "" if number == "0" => 1,
             "ms" => 1,
             "s" => 1000,
             "m" => 60_000,
@@ -265,6 +279,9 @@ const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// How long removed hostnames are denied when nobody says.
 const TOMBSTONE: Duration = Duration::from_secs(3600);
 
+/// How long large losses are held when nobody says: a mount or a server that comes back does so in less.
+const REMOVAL_HOLD: Duration = Duration::from_secs(10);
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -287,6 +304,7 @@ mod tests {
         assert_eq!(args.trust_subnet_from, []);
         assert_eq!(args.tombstone, Duration::from_secs(3600));
         assert_eq!((args.tls_listen, args.quic_listen, args.certificate), (vec![], vec![], None));
+        assert_eq!(args.health_checks, None);
         assert_eq!(args.limits, Limits::default());
         assert_eq!((args.upstream, args.allow_private), (vec![], vec![]));
         assert_eq!(args.upstream_ca, Path::new(AUTHORITIES));
@@ -340,6 +358,16 @@ mod tests {
     }
 
     #[test]
+    fn health_checks_are_off_until_somebody_turns_them_on() {
+        assert_eq!(settings("", &["--all-unhealthy=remove"]).health_checks, None);
+        assert_eq!(settings("", &["--health-checks"]).health_checks, Some(AllUnhealthy::Keep));
+        let file = "health-checks = true\nall-unhealthy = \"remove\"\n";
+        assert_eq!(settings(file, &[]).health_checks, Some(AllUnhealthy::Remove));
+        assert_eq!(settings(file, &["--all-unhealthy=keep"]).health_checks, Some(AllUnhealthy::Keep));
+        assert_eq!(settings(file, &["--health-checks=false"]).health_checks, None);
+    }
+
+    #[test]
     fn a_limit_of_a_flag_replaces_that_of_the_file_and_leaves_the_others() {
         let args = settings(
             "[limits]\nidle = \"30s\"\nframe = \"1s\"\n",
@@ -377,6 +405,7 @@ mod tests {
         let period = |text: &str| text.parse::<Period>().map(|Period(period)| period.as_millis());
         assert_eq!(period("250ms"), Ok(250));
         assert_eq!(period("2d"), Ok(172_800_000));
+        assert_eq!(period("0"), Ok(0));
         for wrong in ["", "1", "h", "1.5h", "-1s", "1 h", "99999999999s"] {
             assert!(period(wrong).is_err(), "{wrong}");
         }

@@ -74,7 +74,7 @@ pub(crate) fn variables(
     let known = known.as_ref().and_then(|app| app.components.get(component));
     let instance = known.and_then(|known| known.instances.get(&number));
     let registered = instance.map(|instance| instance.addresses.as_slice()).unwrap_or_default();
-    let first = || registered.iter().find(|address| address.is_ipv4()).or(registered.first()).copied();
+    let first = || registered.iter().find(|address| address.is_ipv4()).or_else(|| registered.first()).copied();
     let mut variables = vec![
         ("HEROKU_DNS_APP_NAME", format!("{app}.{discovery}")),
         ("HEROKU_DNS_FORMATION_NAME", format!("{component}.{app}.{discovery}")),
@@ -85,7 +85,7 @@ pub(crate) fn variables(
         variables.push(("PRIVATE_DOMAIN", component.to_string()));
         let http = |(name, port): &(Label, u16)| (name.octets() == b"http").then_some(*port);
         let own = instance.into_iter().flat_map(|instance| &instance.ports).find_map(http);
-        if let Some(port) = own.or(service.http_port).or(service.internal_ports.first().copied()) {
+        if let Some(port) = own.or(service.http_port).or_else(|| service.internal_ports.first().copied()) {
             variables.push(("PRIVATE_URL", format!("http://{component}:{port}")));
             variables.push(("PRIVATE_PORT", port.to_string()));
         }

@@ -195,7 +195,7 @@ impl std::fmt::Display for Faults {
 impl Faults {
     /// Says them on standard error, a line each.
     pub(crate) fn tell(&self) -> ExitCode {
-        self.lines().map(|line| complain(&line, FAILURE)).last().unwrap_or(ExitCode::from(FAILURE))
+        self.lines().map(|line| complain(&line, FAILURE)).last().unwrap_or_else(|| ExitCode::from(FAILURE))
     }
 
     /// Without places: there is no file yet in which to look.

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,10 +11,11 @@ use tracing::{error, info, warn};
 
 use super::config::{Admin, HiArgs};
 use super::{clock, identity, log, panics, upstreams};
+use crate::observe::FileGauges;
 use crate::publish::Publisher;
 use crate::serve::admin::{self, Listeners};
 use crate::zone::Snapshot;
-use crate::{control, serve, watch};
+use crate::{control, health, serve, watch};
 
 /// Serves until a signal says stop.
 ///
@@ -69,7 +71,17 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let subscriber = publisher.subscribe();
     let running = serve::start(sockets, config, subscriber.clone())?;
     let (control, inbox) = control::channel();
-    let owner = watch::start(root, args.tombstone, publisher, (control.clone(), inbox), clock::start())?;
+    let gauges = Arc::new(FileGauges::default());
+    let settings = watch::Settings { root, tombstone: args.tombstone, removal_hold: args.removal_hold };
+    let checks = args.health_checks.map(|policy| (policy, control::checks::checklist()));
+    let (readiness, changes) = checks.map(|(policy, (list, changes))| ((policy, list), changes)).unzip();
+    if let Some(changes) = changes {
+        // It ends with the list, which is the owner task's.
+        health::start(changes, control.clone(), Box::new(clock::monotonic()), clock::seed())?;
+        info!("carrying out the readiness checks of app specs");
+    }
+    let ends = (control.clone(), inbox);
+    let owner = watch::start(settings, publisher, ends, Arc::clone(&gauges), clock::start(), readiness)?;
     let sources = dns.map(|dns| admin::Sources { control: control.clone(), subscriber, dns });
     let admin = sources.map(|sources| admin::start(listeners, sources)).transpose()?;
 
@@ -78,7 +90,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let totals = running.stop();
     drop(admin);
     control.stop();
-    info!("counted: {totals}");
+    info!("counted: {totals}{gauges}");
     if owner.join().is_err() {
         error!("the owner task had ended before; changes were no longer served");
         return Ok(ExitCode::FAILURE);

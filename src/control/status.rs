@@ -28,7 +28,7 @@ pub struct Status {
     /// Why what is served does not change, while the directory is lost.
     pub frozen: Option<String>,
     /// Directories that cannot be read: what is known of the files below stays.
-    pub unread: BTreeMap<String, Finding>,
+    pub unread: BTreeMap<String, FaultStatus>,
     /// How many files are in each state.
     pub counts: Counts,
     /// The files that were asked for, by path.
@@ -123,14 +123,14 @@ pub struct FileStatus {
     /// The SHA-256 of what the faults are about, where that is another version.
     pub rejected_sha256: Option<Hash>,
     /// What is wrong with it, alone and between it and others.
-    pub faults: Vec<Finding>,
+    pub faults: Vec<FaultStatus>,
     /// What is accepted but worth a look.
-    pub warnings: Vec<Finding>,
+    pub warnings: Vec<FaultStatus>,
 }
 
 /// A fault or a warning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
+pub struct FaultStatus {
     /// The line, from 1.
     pub line: u32,
     /// The column in characters, from 1.
@@ -143,7 +143,7 @@ pub struct Finding {
     pub remedy: String,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for FaultStatus {
     /// Writes `line:column: field: fault; remedy`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, column, field, fault, remedy } = self;
@@ -169,7 +169,7 @@ pub enum Receipt {
     /// What was waited for is known and is not served, or not all of it.
     Rejected {
         /// Why.
-        faults: Vec<Finding>,
+        faults: Vec<FaultStatus>,
     },
     /// Neither happened in the time that was given.
     Pending,

@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 
 use super::files::{Files, Standing};
 use super::scan::{format_of, is_passed_over};
-use crate::control::{Contents, Counts, FileState, FileStatus, Finding, Hash, Receipt, Selection, Wanted};
-use crate::publish::{Publisher, Snapshot};
+use crate::control::{Contents, Counts, FaultStatus, FileState, FileStatus, Hash, Receipt, Selection, Wanted};
+use crate::publish::{self, Publisher, Snapshot};
 use crate::registry::{FileFault, Registry, Timestamp};
 use crate::spec::Fault;
 
@@ -42,8 +42,6 @@ pub(crate) struct Known<'o> {
     pub(crate) files: &'o Files,
     pub(crate) registry: &'o Registry,
     pub(crate) publisher: &'o Publisher,
-    /// Whether every change that was taken in is published.
-    pub(crate) is_published: bool,
 }
 
 impl Receipts {
@@ -113,14 +111,19 @@ enum Verdict {
     /// The file stands as it is wanted.
     Stands,
     /// It cannot.
-    Refused(Vec<Finding>),
+    Refused(Vec<FaultStatus>),
 }
 
 impl Known<'_> {
+    /// Whether anything is published: before that nothing is taken in.
+    fn is_ready(self) -> bool {
+        self.publisher.current().readiness == publish::Readiness::Ready
+    }
+
     fn verdict(self, wanted: &Wanted) -> Verdict {
         let standing = self.files.standing(&wanted.file);
         match (wanted.contents, standing) {
-            (Contents::Gone, None) if !self.files.is_waiting(&wanted.file) && self.is_published => Verdict::Stands,
+            (Contents::Gone, None) if !self.files.is_waiting(&wanted.file) && self.is_ready() => Verdict::Stands,
             (Contents::Gone, _) | (Contents::Octets(_), None) => Verdict::Open,
             (Contents::Octets(hash), Some(standing)) => self.verdict_on(&wanted.file, hash, &standing),
         }
@@ -133,10 +136,10 @@ impl Known<'_> {
             return Verdict::Refused(standing.report.faults.iter().map(finding).collect());
         }
         match standing.used {
-            Some((used, Some(_))) if used == hash && self.is_published => {}
+            Some((used, Some(_))) if used == hash => {}
             _ => return Verdict::Open,
         }
-        let mut faults: Vec<Finding> =
+        let mut faults: Vec<FaultStatus> =
             self.registry.faults_of(file).iter().map(|found| finding(&found.fault)).collect();
         faults.extend(self.registry.lapsed(file).map(expired));
         if faults.is_empty() { Verdict::Stands } else { Verdict::Refused(faults) }
@@ -209,8 +212,12 @@ impl Known<'_> {
     }
 
     /// The directories that cannot be read, and why.
-    pub(crate) fn unread(self) -> BTreeMap<String, Finding> {
-        self.files.unread().iter().map(|(directory, fault)| (directory.to_string(), finding(fault))).collect()
+    pub(crate) fn unread(self) -> BTreeMap<String, FaultStatus> {
+        self.files
+            .unread_directories()
+            .iter()
+            .map(|(directory, fault)| (directory.to_string(), finding(fault)))
+            .collect()
     }
 
     /// How many files are in each state.
@@ -250,8 +257,8 @@ pub(crate) fn is_read(root: &Path, file: &str) -> bool {
 }
 
 /// The finding of a path at which no file would be read.
-pub(crate) fn not_read() -> Finding {
-    Finding {
+pub(crate) fn not_read() -> FaultStatus {
+    FaultStatus {
         line: 1,
         column: 1,
         field: String::new(),
@@ -262,8 +269,8 @@ pub(crate) fn not_read() -> Finding {
     }
 }
 
-fn expired(wall: u64) -> Finding {
-    Finding {
+fn expired(wall: u64) -> FaultStatus {
+    FaultStatus {
         line: 1,
         column: 1,
         field: "lease".to_owned(),
@@ -272,9 +279,9 @@ fn expired(wall: u64) -> Finding {
     }
 }
 
-fn finding(found: &Fault) -> Finding {
+fn finding(found: &Fault) -> FaultStatus {
     let Fault { place, field, fault, remedy } = found.clone();
-    Finding { line: place.line, column: place.column, field, fault, remedy }
+    FaultStatus { line: place.line, column: place.column, field, fault, remedy }
 }
 
 fn seconds(seconds: u32) -> Duration {
@@ -298,6 +305,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::thread::{JoinHandle, spawn};
 
+    use super::super::Settings;
     use super::super::owner::Owner;
     use super::*;
     use crate::control::{self, Control, Mark, Unanswered};
@@ -331,7 +339,8 @@ mod tests {
         };
         let publisher = Publisher::new(Snapshot::starting());
         let channel = (control.clone(), inbox);
-        let mut owner = Owner::new(root.to_owned(), Duration::ZERO, publisher, channel, Box::new(clock));
+        let settings = Settings { root: root.to_owned(), tombstone: Duration::ZERO, removal_hold: Duration::ZERO };
+        let mut owner = Owner::new(settings, publisher, channel, Arc::default(), Box::new(clock));
         while !owner.is_ready() {
             assert!(owner.round().is_continue());
         }

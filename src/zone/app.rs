@@ -36,6 +36,18 @@ impl App {
         let index = self.components.binary_search_by(|component| component.label.octets().cmp(label)).ok()?;
         Some((u16::try_from(index).ok()?, self.components.get(index)?))
     }
+
+    /// How many of its names answer with addresses. SRV and PTR come and go with those, and are not counted.
+    #[must_use]
+    pub fn answering(&self) -> usize {
+        let owners = if matches!(self.gate, Gate::Closed(_)) { 0 } else { self.owners.len() };
+        let of_component = |component: &Component| {
+            let names = if component.bare == Bare::Named { 2 } else { 1 };
+            let there = component.instances.iter().filter(|instance| instance.state.is_there()).count();
+            there + if component.up.is_empty() { 0 } else { names }
+        };
+        owners + self.components.iter().map(of_component).sum::<usize>()
+    }
 }
 
 /// Who sees an app's discovery names.
@@ -140,6 +152,10 @@ pub struct Instance {
 pub enum InstanceState {
     /// It takes traffic.
     Up,
+    /// It says that it is ready, and has not passed a check of that yet.
+    Waiting,
+    /// It says that it is ready, and fails the checks of that.
+    Unhealthy,
     /// It is there, not ready.
     Starting,
     /// It is there, to be left alone.
@@ -158,7 +174,7 @@ impl InstanceState {
     /// Whether the instance's own name answers: peers of a cluster must find each other before they are ready.
     #[must_use]
     pub const fn is_there(self) -> bool {
-        matches!(self, Self::Up | Self::Starting | Self::Draining)
+        matches!(self, Self::Up | Self::Waiting | Self::Unhealthy | Self::Starting | Self::Draining)
     }
 }
 
@@ -166,6 +182,8 @@ impl fmt::Display for InstanceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Up => "is up",
+            Self::Waiting => "is not checked yet",
+            Self::Unhealthy => "is unhealthy",
             Self::Starting => "is starting",
             Self::Draining => "is draining",
             Self::Down => "is down",

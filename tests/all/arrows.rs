@@ -42,7 +42,7 @@ const OUTSIDE: [&str; 13] = [
     "tokio",
     "socket2",
     "libc",
-    "notify",
+    "rustix",
     "tracing",
     "tracing_subscriber",
     "arc_swap",
