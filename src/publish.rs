@@ -117,6 +117,13 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
+    /// The snapshot that was published last, for who looks once in a while and answers no query.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        // The owner keeps every snapshot until it alone holds it, so letting go of this one frees nothing.
+        self.cell.current.load_full()
+    }
+
     /// Registers a worker.
     #[must_use]
     pub fn reader(&self) -> Reader {

@@ -159,7 +159,8 @@ impl Desk {
             }));
         let qtype = QueryType::of(note.qtype);
         let nth = counters.query(asked.carrier(), qtype);
-        if nth & (SAMPLED - 1) == 0 {
+        // The first of a kind, so that a server with little to do shows something, and then one in so many.
+        if nth & (SAMPLED - 1) == 1 {
             sample(counters, &asked, &note);
         }
         match answered {

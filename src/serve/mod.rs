@@ -3,13 +3,15 @@
 //! [`bind()`] takes every socket before any thread exists. [`start`] gives each UDP socket a thread of its own (`udp`, batches
 //! of datagrams by `batch`), all TCP listeners one thread with a runtime, and all of TLS and QUIC another (`streams`, who is let
 //! in by the `roster`): a `connection` a client of TCP or `tls`, streams of `quic`. All of them answer through one function,
-//! `Desk::answer`, from the snapshot that is newest when a batch begins. What they may take is one table, [`LIMITS`].
+//! `Desk::answer`, from the snapshot that is newest when a batch begins. What they may take is one table, [`LIMITS`]. [`admin`] says
+//! over HTTP what is being done.
 //!
 //! hickory-server's TLS and QUIC listeners were read and rejected (0.26.3): they bound neither connections, nor those of a source,
 //! nor handshakes, nor queries in flight; QUIC handshakes are awaited one after another; a message that it cannot parse is
 //! answered before any handler sees it, and a handler's response is encoded anew, so that OPT and the order of records are lost.
 //! Below them lie rustls and quinn, and these carry our octets as they are.
 
+pub mod admin;
 mod answer;
 mod batch;
 mod bind;

@@ -14,6 +14,7 @@ mod files;
 mod hold;
 mod owner;
 mod read;
+mod receipts;
 mod report;
 mod saving;
 mod scan;

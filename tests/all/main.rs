@@ -6,11 +6,13 @@
     reason = "all of this is a test: what does not hold is to end it"
 )]
 
+mod admin;
 mod arrows;
 mod attacks;
 mod census;
 mod cli;
 mod clients;
+mod commands;
 mod compiling;
 mod compliance;
 mod differential;
@@ -23,6 +25,7 @@ mod health;
 mod identity;
 mod large_sets;
 mod message;
+mod metrics;
 mod outlives;
 mod process;
 mod reload;
