@@ -20,11 +20,12 @@
 //! The outer modules move octets and time, and decide no DNS meaning:
 //!
 //! - [`watch`]: one task owns the state; it sees files change and rebuilds. [`control`]: messages to that task.
-//! - [`publish`]: the one mutable cell between it and whoever answers.
+//! - [`state`]: what outlives the process. [`publish`]: the one mutable cell between it and whoever answers.
 //! - [`serve`]: UDP, TCP, TLS and QUIC. [`forward`]: what upstreams say of names that are not ours. [`observe`]: counters.
-//!   [`cli`]: the command.
+//!   [`census`]: tells when one address speaks for many callers. [`cli`]: the command.
 //!
 //! Arrows between modules never turn back; a test reads every path in the source and holds it to a table.
+pub mod census;
 pub mod cli;
 pub mod compile;
 pub mod control;
@@ -39,6 +40,7 @@ pub mod record;
 pub mod registry;
 pub mod serve;
 pub mod spec;
+pub mod state;
 pub mod watch;
 pub mod wire;
 pub mod zone;

@@ -43,13 +43,27 @@ impl Publisher {
     /// Makes `contents` the current snapshot and returns its generation: one more than the last.
     ///
     /// The generation and the serial that `contents` came with are overwritten; its readiness is what is published.
-    pub fn publish(&mut self, mut contents: Snapshot, wall_seconds: u64) -> u64 {
+    pub fn publish(&mut self, contents: Snapshot, wall_seconds: u64) -> u64 {
+        let next = self.stage(contents, wall_seconds);
+        self.put(next)
+    }
+
+    /// Gives `contents` the generation and serial with which it is to be [`put`](Self::put) in its place: for whoever has
+    /// something to do between the two.
+    #[must_use]
+    pub fn stage(&self, mut contents: Snapshot, wall_seconds: u64) -> Arc<Snapshot> {
         let last = self.current();
         contents.generation = last.generation + 1;
         contents.serial = serial_after(&last, wall_seconds);
-        let generation = contents.generation;
+        Arc::new(contents)
+    }
+
+    /// Makes what was [`stage`](Self::stage)d last the current snapshot and returns its generation.
+    pub fn put(&mut self, next: Arc<Snapshot>) -> u64 {
+        let last = self.current();
+        let generation = next.generation;
         // The snapshot first: whoever sees the new generation finds a snapshot at least as new.
-        self.cell.current.store(Arc::new(contents));
+        self.cell.current.store(next);
         self.cell.generation.0.store(generation, Ordering::SeqCst);
         self.old.push(last);
         self.reap();

@@ -24,6 +24,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod upstreams;
+mod views;
 mod wait;
 
 use std::error::Error;

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::{clock, identity, log, panics, upstreams};
 use crate::observe::FileGauges;
 use crate::publish::Publisher;
 use crate::serve::admin::{self, Listeners};
+use crate::state::State;
 use crate::zone::Snapshot;
 use crate::{control, health, serve, watch};
 
@@ -24,17 +26,16 @@ use crate::{control, health, serve, watch};
 /// The directory is not there, an address cannot be had, a thread cannot be started.
 pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     // Looked at before anything starts: a slip in its name is better said than served.
-    let listed = std::fs::read_dir(&args.dir);
-    listed.map_err(|error| {
-        let dir = args.dir.display();
-        format!("{dir}: the spec directory cannot be read: {error}; create it, or name another: spacedns serve DIR")
-    })?;
+    let listed = std::fs::read_dir(&args.dir).map(drop).map_err(|error| unreadable(&args.dir, &error));
+    if let (Err(error), None) = (&listed, &args.state_dir) {
+        return Err(format!("{error}; create it, or name another: spacedns serve DIR").into());
+    }
     let root = std::path::absolute(&args.dir)?;
     let credentials = args.certificate.map(|files| serve::Credentials::load(&files.certificate, &files.key));
     let credentials = credentials.transpose()?;
     let secrets = identity::secrets(args.cookie_secret.as_deref())?;
     let sockets = serve::bind(&args.listen, args.workers)?.with_tls(&args.tls_listen)?.with_quic(&args.quic_listen)?;
-    let (listeners, without) = listen_admin(args.admin)?;
+    let (mut listeners, without) = listen_admin(args.admin)?;
     let ours = [sockets.addresses(), sockets.tls_addresses(), sockets.quic_addresses()].concat();
     let forward = upstreams::config(&args.upstream, &args.allow_private, &args.upstream_ca, &ours)?;
     log::start(args.log);
@@ -56,9 +57,31 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         (None, Some(why)) => warn!("no admin address: {why}"),
         (None, None) => {}
     }
+    // Where the state directory is not there yet it is made when it is opened, and the socket after that.
+    let (state, served) = args.state_dir.as_deref().map(State::open).unzip();
+    if let Some(directory) = &args.state_dir {
+        match listeners.add_socket(&directory.join(CONTROL_SOCKET)) {
+            Ok(()) => info!("saying so on {} as well", directory.join(CONTROL_SOCKET).display()),
+            Err(error) => warn!("no control socket: {error}"),
+        }
+    }
     info!("reading {}", root.display());
 
-    let publisher = Publisher::new(Snapshot::starting());
+    let publisher = match (served.flatten(), listed) {
+        (None, Err(error)) => {
+            return Err(format!(
+                "{error}, and there is no saved state to serve; create it, or name another: spacedns serve DIR"
+            )
+            .into());
+        }
+        (None, Ok(())) => Publisher::new(Snapshot::starting()),
+        (Some(served), listed) => {
+            let (apps, generation) = (served.apps.iter().count(), served.generation);
+            info!(apps, generation, "ready: what was served before is served, until the directory is read");
+            listed.unwrap_or_else(|error| warn!("{error}; what was served before stays until it can be"));
+            Publisher::new(served)
+        }
+    };
     let config = serve::Config {
         trust_subnet_from: args.trust_subnet_from,
         limits: args.limits,
@@ -81,8 +104,9 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         info!("carrying out the readiness checks of app specs");
     }
     let ends = (control.clone(), inbox);
-    let owner = watch::start(settings, publisher, ends, Arc::clone(&gauges), clock::start(), readiness)?;
-    let sources = dns.map(|dns| admin::Sources { control: control.clone(), subscriber, dns });
+    let owner = watch::start(settings, publisher, ends, Arc::clone(&gauges), clock::start(), readiness, state)?;
+    let sources = dns.filter(|_| !listeners.is_empty());
+    let sources = sources.map(|dns| admin::Sources { control: control.clone(), subscriber, dns });
     let admin = sources.map(|sources| admin::start(listeners, sources)).transpose()?;
 
     signals.follow(&control);
@@ -97,6 +121,9 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+/// The name of the control socket in the state directory.
+pub(super) const CONTROL_SOCKET: &str = "control.sock";
 
 /// Takes the admin address; where it is left out, says why.
 fn listen_admin(setting: Admin) -> Result<(Listeners, Option<String>), Box<dyn Error>> {
@@ -114,6 +141,11 @@ fn listen_admin(setting: Admin) -> Result<(Listeners, Option<String>), Box<dyn E
             Err(error) => Ok((Listeners::default(), Some(format!("{error}; --admin ADDRESS:PORT chooses another")))),
         },
     }
+}
+
+fn unreadable(dir: &Path, error: &std::io::Error) -> String {
+    let dir = dir.display();
+    format!("{dir}: the spec directory cannot be read: {error}")
 }
 
 fn list(addresses: &[SocketAddr]) -> String {

@@ -28,9 +28,14 @@ pub(crate) struct Server {
 impl Server {
     /// Serves a spec directory, with callers told by Client Subnet from loopback, and waits until it answers.
     pub(crate) fn spacedns(directory: &Path) -> Self {
+        Self::spacedns_with(directory, &[])
+    }
+
+    /// The same, with further arguments.
+    pub(crate) fn spacedns_with(directory: &Path, arguments: &[&str]) -> Self {
         Self::start(|port| {
             let mut command = Command::new(SPACEDNS);
-            command.arg("serve").arg(directory);
+            command.arg("serve").arg(directory).args(arguments);
             command.args(["--listen", &format!("127.0.0.1:{port}"), "--trust-subnet-from", "127.0.0.0/8"]);
             command.args(["--admin", "127.0.0.1:0"]);
             command
@@ -92,6 +97,13 @@ impl Server {
         let log = self.log();
         let (_, after) = log.split_once("http://").unwrap_or_else(|| panic!("no admin address:\n{log}"));
         after.split('/').next().unwrap().parse().unwrap()
+    }
+
+    /// Ends the process as a crash does, at once; gives what it has written.
+    pub(crate) fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.log()
     }
 
     /// What the process has written.
