@@ -9,6 +9,7 @@
 mod admin;
 mod arrows;
 mod attacks;
+mod canary;
 mod census;
 mod cli;
 mod clients;
@@ -18,6 +19,7 @@ mod compliance;
 mod differential;
 mod examples;
 mod explain;
+mod files;
 mod forward;
 mod forward_limits;
 mod forward_names;
