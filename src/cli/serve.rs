@@ -35,7 +35,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let credentials = credentials.transpose()?;
     let secrets = identity::secrets(args.cookie_secret.as_deref())?;
     let sockets = serve::bind(&args.listen, args.workers)?.with_tls(&args.tls_listen)?.with_quic(&args.quic_listen)?;
-    let (listeners, without) = listen_admin(args.admin)?;
+    let (mut listeners, without) = listen_admin(args.admin)?;
     let ours = [sockets.addresses(), sockets.tls_addresses(), sockets.quic_addresses()].concat();
     let forward = upstreams::config(&args.upstream, &args.allow_private, &args.upstream_ca, &ours)?;
     log::start(args.log, clock::monotonic());
@@ -57,9 +57,16 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         (None, Some(why)) => warn!("no admin address: {why}"),
         (None, None) => {}
     }
+    // Where the state directory is not there yet it is made when it is opened, and the socket after that.
+    let (state, served) = args.state_dir.as_deref().map(State::open).unzip();
+    if let Some(directory) = &args.state_dir {
+        match listeners.add_socket(&directory.join(CONTROL_SOCKET)) {
+            Ok(()) => info!("saying so on {} as well", directory.join(CONTROL_SOCKET).display()),
+            Err(error) => warn!("no control socket: {error}"),
+        }
+    }
     info!("reading {}", root.display());
 
-    let (state, served) = args.state_dir.as_deref().map(State::open).unzip();
     let publisher = match (served.flatten(), listed) {
         (None, Err(error)) => {
             return Err(format!(
@@ -105,7 +112,8 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let owner = watch::start(settings, publisher, ends, Arc::clone(&gauges), clock::start(), readiness, state)?;
     let counters = running.counters().into_iter().chain([checking]);
     let metrics = serve::Metrics::new(counters, Arc::clone(&gauges), &subscriber);
-    let sources = dns.map(|dns| admin::Sources { control: control.clone(), subscriber, metrics, dns });
+    let sources = dns.filter(|_| !listeners.is_empty());
+    let sources = sources.map(|dns| admin::Sources { control: control.clone(), subscriber, metrics, dns });
     let admin = sources.map(|sources| admin::start(listeners, sources)).transpose()?;
 
     signals.follow(&control);
@@ -125,6 +133,9 @@ fn unreadable(dir: &Path, error: &std::io::Error) -> String {
     let dir = dir.display();
     format!("{dir}: the spec directory cannot be read: {error}")
 }
+
+/// The name of the control socket in the state directory.
+pub(super) const CONTROL_SOCKET: &str = "control.sock";
 
 /// Takes the admin address; where it is left out, says why.
 fn listen_admin(setting: Admin) -> Result<(Listeners, Option<String>), Box<dyn Error>> {

@@ -97,18 +97,18 @@ impl Server {
         self.log()
     }
 
-    /// Ends the process as a crash does, at once; gives what it has written.
-    pub(crate) fn kill(mut self) -> String {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.log()
-    }
-
     /// Where a server that [`spacedns`](Self::spacedns) started says how things stand.
     pub(crate) fn admin(&self) -> SocketAddr {
         let log = self.log();
         let (_, after) = log.split_once("http://").unwrap_or_else(|| panic!("no admin address:\n{log}"));
         after.split('/').next().unwrap().parse().unwrap()
+    }
+
+    /// Ends the process as a crash does, at once; gives what it has written.
+    pub(crate) fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.log()
     }
 
     /// What the process has written.

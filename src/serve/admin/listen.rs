@@ -63,6 +63,12 @@ impl Listeners {
         Ok(())
     }
 
+    /// Whether nothing is listened on.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.tcp.is_none() && self.unix.is_none()
+    }
+
     /// The address that is listened on, with the port that was got for port 0.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
