@@ -7,6 +7,7 @@
 //!
 //! Requests cannot be merged: there is room for so many, and who comes when it is full is told so.
 
+mod overview;
 mod status;
 
 pub mod checks;
@@ -19,6 +20,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use self::checks::{Finding, TargetId};
+pub use overview::{
+    AppSelection, AppStatus, Change, ComponentStatus, Explained, ExplainedStep, InstanceStatus, Overview, Question,
+    SpaceStatus,
+};
 pub use status::{Counts, FaultStatus, FileState, FileStatus, Hash, HashError, Readiness, Receipt, Status, Watching};
 
 /// Makes the two ends: any number of senders, one owner.
@@ -63,12 +68,30 @@ impl Control {
         self.ask(|reply| Request::Wait(wanted, reply)).await
     }
 
+    /// Asks for spaces, apps and instances.
+    ///
+    /// # Errors
+    ///
+    /// Too much of this is asked at once, or the owner task has ended.
+    pub async fn overview(&self, selection: AppSelection) -> Result<Overview, Unanswered> {
+        self.ask(|reply| Request::Overview(selection, reply)).await
+    }
+
+    /// Asks why a caller gets what it gets; what is wrong with the question where it cannot be asked so.
+    ///
+    /// # Errors
+    ///
+    /// Too much of this is asked at once, or the owner task has ended.
+    pub async fn explain(&self, question: Question) -> Result<Result<Explained, String>, Unanswered> {
+        self.ask(|reply| Request::Explain(question, reply)).await
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Unanswered> {
         let (reply, replied) = oneshot::channel();
         let request = request(reply);
         let room = {
             let mut pending = self.shared.lock();
-            let room = !pending.closed && pending.requests.len() < REQUESTS_MAX;
+            let room = !pending.closed && pending.has_room(&request);
             if room {
                 pending.requests.push(request);
             }
@@ -155,6 +178,11 @@ impl Pending {
         *order == Order::None && marks.is_empty() && findings.is_empty() && requests.is_empty()
     }
 
+    fn has_room(&self, request: &Request) -> bool {
+        let long = self.requests.iter().filter(|waiting| waiting.is_long()).count();
+        self.requests.len() < REQUESTS_MAX && (!request.is_long() || long < LONG_REQUESTS_MAX)
+    }
+
     fn mark(&mut self, path: &Path, mark: Mark) {
         if let Some(last) = self.marks.get_mut(path) {
             *last = last.then(mark);
@@ -174,6 +202,17 @@ pub(crate) enum Request {
     Status(Selection, oneshot::Sender<Status>),
     /// To say when a file is served.
     Wait(Wanted, oneshot::Sender<Receipt>),
+    /// Spaces, apps and instances.
+    Overview(AppSelection, oneshot::Sender<Overview>),
+    /// Why a caller gets what it gets.
+    Explain(Question, oneshot::Sender<Result<Explained, String>>),
+}
+
+impl Request {
+    /// Whether every app is looked at for the reply.
+    const fn is_long(&self) -> bool {
+        matches!(self, Self::Overview(..) | Self::Explain(..))
+    }
 }
 
 /// Which files to say something of.
@@ -189,6 +228,13 @@ pub enum Selection {
         after: String,
         /// In this state only.
         state: Option<FileState>,
+        /// At most so many.
+        most: usize,
+    },
+    /// The same of those that have a fault or a warning.
+    Faulty {
+        /// Those after this path; all of them after the empty one.
+        after: String,
         /// At most so many.
         most: usize,
     },
@@ -260,6 +306,10 @@ const MARKS_MAX: usize = 8192;
 /// How many requests may lie in the box: more than the admin address lets in at once.
 const REQUESTS_MAX: usize = 256;
 
+/// How many of them may be such that every app is looked at, which takes a large fraction of a second where there are a
+/// million: no more than these lie between a change and its being served.
+const LONG_REQUESTS_MAX: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,6 +335,19 @@ mod tests {
         let pending = inbox.take(Duration::ZERO);
         assert_eq!(pending.order, Order::Rescan);
         assert!(pending.marks.is_empty());
+    }
+
+    #[test]
+    fn few_long_requests_have_room_and_they_leave_room_for_others() {
+        let selection = || AppSelection { search: String::new(), after: String::new(), most: 1 };
+        let overview = || Request::Overview(selection(), oneshot::channel().0);
+        let mut pending = Pending::default();
+        for _ in 0..LONG_REQUESTS_MAX {
+            assert!(pending.has_room(&overview()));
+            pending.requests.push(overview());
+        }
+        assert!(!pending.has_room(&overview()));
+        assert!(pending.has_room(&Request::Status(Selection::Nothing, oneshot::channel().0)));
     }
 
     #[test]

@@ -97,6 +97,22 @@ pub enum Outcome {
     Silence,
 }
 
+impl Outcome {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::NoData => "nodata",
+            Self::NxDomain => "nxdomain",
+            Self::Foreign => "foreign",
+            Self::Refused => "refused",
+            Self::Error => "error",
+            Self::Silence => "silence",
+        }
+    }
+}
+
 /// Explains what callers at `caller` get for `name` and `qtype`.
 ///
 /// `snapshot` must be compiled from `registry` as it is now. The query has RD and EDNS set, goes over UDP first and over TCP when

@@ -19,9 +19,12 @@ use super::FAILURE;
 use super::args::Directory;
 use super::config::HiArgs;
 use super::log::Escaped;
+use crate::control::{Explained, ExplainedStep, Question};
 use crate::explain::{Explanation, Outcome, explain};
 use crate::name::Name;
 use crate::record::Rtype;
+use crate::registry::Registry;
+use crate::zone::Snapshot;
 
 /// What to resolve, and for whom.
 #[derive(Debug, Args)]
@@ -65,6 +68,32 @@ pub(crate) fn run(args: &HiArgs, resolve: &Resolve) -> Result<ExitCode, Box<dyn 
     }
     out.flush()?;
     Ok(if explanation.outcome == Outcome::Answer { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
+}
+
+/// Explains for a server that is asked over HTTP: the same, from what it has read.
+pub(super) fn explain_running(
+    registry: &Registry,
+    snapshot: &Snapshot,
+    question: &Question,
+) -> Result<Explained, String> {
+    let Question { name, qtype, caller } = question;
+    let name: Name = name.parse().map_err(|error| format!("name: {error}"))?;
+    let qtype: Rtype = qtype.parse().map_err(|error| format!("type: {error}"))?;
+    let explanation = explain(registry, snapshot, *caller, &name, qtype);
+    let mut json = Vec::new();
+    write_json(&mut json, &explanation).map_err(|error| error.to_string())?;
+    let steps = explanation.steps.iter().map(|step| ExplainedStep {
+        subject: step.subject.to_string(),
+        words: step.words.clone(),
+        written: step.source.as_ref().map(ToString::to_string),
+    });
+    Ok(Explained {
+        outcome: explanation.outcome.word().to_owned(),
+        steps: steps.collect(),
+        response: Response::read(&explanation.response)
+            .map_or_else(|| ";; no response\n".to_owned(), |response| response.to_string()),
+        json: String::from_utf8_lossy(&json).into_owned(),
+    })
 }
 
 fn write_text(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {

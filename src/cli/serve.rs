@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::config::{Admin, HiArgs};
+use super::resolve::explain_running;
 use super::{clock, identity, log, panics, upstreams};
 use crate::observe::{Counters, FileGauges, QueryLog};
 use crate::publish::Publisher;
@@ -109,7 +110,15 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         info!("carrying out the readiness checks of app specs");
     }
     let ends = (control.clone(), inbox);
-    let owner = watch::start(settings, publisher, ends, Arc::clone(&gauges), clock::start(), readiness, state)?;
+    let owner = watch::start(
+        settings,
+        publisher,
+        ends,
+        Arc::clone(&gauges),
+        (clock::start(), Box::new(explain_running)),
+        readiness,
+        state,
+    )?;
     let counters = running.counters().into_iter().chain([checking]);
     let metrics = serve::Metrics::new(counters, Arc::clone(&gauges), &subscriber);
     let sources = dns.filter(|_| !listeners.is_empty());

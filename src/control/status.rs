@@ -10,6 +10,8 @@ use std::str::FromStr;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
+use super::Change;
+
 /// What there is to say of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -35,6 +37,8 @@ pub struct Status {
     pub files: Vec<FileStatus>,
     /// Where there are more: the path to ask for those after.
     pub next: Option<String>,
+    /// The last generations, the newest first; not more than some ten.
+    pub changes: Vec<Change>,
 }
 
 /// Whether queries are answered.

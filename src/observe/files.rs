@@ -16,6 +16,8 @@ pub struct FileGauges {
     holds: AtomicU64,
     pauses: AtomicU64,
     unsaved: AtomicU64,
+    /// How many files are ok, stale, rejected, expired.
+    states: [AtomicU64; STATES],
     /// What the owner task times.
     counters: Counters,
 }
@@ -56,6 +58,27 @@ impl FileGauges {
         self.unsaved.store(times, Ordering::Relaxed);
     }
 
+    /// Notes how many files are ok, stale, rejected and expired.
+    pub fn states(&self, counts: [u64; STATES]) {
+        for (gauge, count) in self.states.iter().zip(counts) {
+            gauge.store(count, Ordering::Relaxed);
+        }
+    }
+
+    /// How many files are in each state.
+    #[must_use]
+    pub fn by_state(&self) -> [Gauge; STATES] {
+        let [ok, stale, rejected, expired] = &self.states;
+        let gauge = |label: &'static str, count: &AtomicU64| Gauge {
+            name: "files",
+            help: "Files, by what became of them",
+            label: Some(("state", label)),
+            sort: Sort::Level,
+            value: count.load(Ordering::Relaxed),
+        };
+        [gauge("ok", ok), gauge("stale", stale), gauge("rejected", rejected), gauge("expired", expired)]
+    }
+
     /// Every number, by its name: those that are so now, then those that only grow.
     #[must_use]
     pub fn numbers(&self) -> [Gauge; 8] {
@@ -84,6 +107,9 @@ impl FileGauges {
         ]
     }
 }
+
+/// How many states a file may be in.
+const STATES: usize = 4;
 
 const fn number(name: &'static str, help: &'static str, sort: Sort, value: u64) -> Gauge {
     Gauge { name, help, label: None, sort, value }

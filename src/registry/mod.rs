@@ -404,6 +404,17 @@ impl Registry {
         self.app_ids.get(&(space, label.clone())).copied()
     }
 
+    /// Every app's number, space and name, without resolving the app.
+    pub fn app_names(&self) -> impl Iterator<Item = (AppId, SpaceId, &Label)> {
+        self.apps.iter().map(|(id, entry)| (*id, entry.space, &entry.label))
+    }
+
+    /// When the next lease in a file runs out; the monotonic clock.
+    #[must_use]
+    pub fn lease_end(&self, file: &str) -> Option<Duration> {
+        self.files.get(file)?.deadline
+    }
+
     /// The space that an app is in, without resolving the app.
     #[must_use]
     pub fn space_of(&self, id: AppId) -> Option<SpaceId> {

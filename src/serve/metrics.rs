@@ -40,8 +40,15 @@ impl Metrics {
     pub fn text(&self) -> String {
         let mut gauges = Vec::new();
         self.served.lock().unwrap_or_else(PoisonError::into_inner).gauges(&mut gauges);
+        gauges.extend(self.files.by_state());
         gauges.extend(self.files.numbers());
         openmetrics(&self.totals(), gauges)
+    }
+
+    /// How many files are ok, stale, rejected and expired.
+    #[must_use]
+    pub fn files_by_state(&self) -> [u64; 4] {
+        self.files.by_state().map(|gauge| gauge.value)
     }
 
     /// What is heaviest, at most so many of each kind.

@@ -13,12 +13,14 @@ mod doubt;
 mod events;
 mod files;
 mod hold;
+mod overview;
 mod owner;
 mod read;
 mod receipts;
 mod report;
 mod saving;
 mod scan;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -37,7 +39,7 @@ use self::scan::scan;
 use self::wait::Told;
 use crate::compile::Compiler;
 use crate::control::checks::Checklist;
-use crate::control::{Control, Inbox};
+use crate::control::{Control, Explained, Inbox, Question};
 use crate::observe::FileGauges;
 use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{AllUnhealthy, Now, Registry, Touched};
@@ -45,6 +47,9 @@ use crate::state::State;
 
 /// Reads the clocks.
 pub type Clock = Box<dyn Fn() -> Now + Send>;
+
+/// Explains what a caller gets, by what is and what is compiled from that; or says what is wrong with the question.
+pub type Explain = Box<dyn Fn(&Registry, &Snapshot, &Question) -> Result<Explained, String> + Send>;
 
 /// Everything that one look at a directory gives.
 #[derive(Debug)]
@@ -108,11 +113,11 @@ pub fn start(
     publisher: Publisher,
     (control, inbox): (Control, Inbox),
     gauges: Arc<FileGauges>,
-    clock: Clock,
+    (clock, explain): (Clock, Explain),
     readiness: Option<(AllUnhealthy, Checklist)>,
     state: Option<State>,
 ) -> io::Result<JoinHandle<()>> {
-    let mut owner = Owner::new(settings, publisher, (control, inbox), gauges, clock, state);
+    let mut owner = Owner::new(settings, publisher, (control, inbox), gauges, (clock, explain), state);
     if let Some((policy, checklist)) = readiness {
         owner.check_health(policy, checklist);
     }

@@ -1,31 +1,36 @@
 //! The rounds of the owner task: take the hints, look at what is due, rebuild, publish.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::fs;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::checks::{self, Checks};
 use super::events::{Health, Watches};
 use super::files::Files;
 use super::hold::Hold;
+use super::overview::overview;
 use super::receipts::{self, Known, Receipts};
 use super::saving::{Resumed, Saving};
 use super::scan::{format_of, is_below, is_passed_over, scan};
+use super::tally::Tally;
 use super::wait::Told;
-use super::{Clock, Settings};
+use super::{Clock, Explain, Settings};
 use crate::compile::Compiler;
 use crate::control::checks::{Checklist, Finding, TargetId};
-use crate::control::{self, Control, Inbox, Mark, Order, Pending, Receipt, Request, Selection, Status, Watching};
+use crate::control::{
+    self, Change, Control, Counts, Explained, Inbox, Mark, Order, Pending, Question, Receipt, Request, Selection,
+    Status, Watching,
+};
 use crate::observe::{FileGauges, Span};
 use crate::publish::{Publisher, Readiness, Snapshot};
-use crate::registry::{AllUnhealthy, FileChange, FileFault, Now, Registry, Touched};
+use crate::registry::{AllUnhealthy, FileChange, FileFault, Now, Registry, Timestamp, Touched};
 use crate::state::State;
 
 /// The state of the owner task.
@@ -33,6 +38,10 @@ pub(crate) struct Owner {
     root: PathBuf,
     pub(super) inbox: Inbox,
     clock: Clock,
+    explain: Explain,
+    /// The last generations, the newest last; at most [`HISTORY_MAX`].
+    history: VecDeque<Change>,
+    tally: Tally,
     watches: Watches,
     pub(super) files: Files,
     registry: Registry,
@@ -79,7 +88,7 @@ impl Owner {
         publisher: Publisher,
         (control, inbox): (Control, Inbox),
         gauges: Arc<FileGauges>,
-        clock: Clock,
+        (clock, explain): (Clock, Explain),
         state: Option<State>,
     ) -> Self {
         let Settings { root, tombstone, removal_hold } = settings;
@@ -95,6 +104,9 @@ impl Owner {
             newcomers_from: None,
             heard: None,
             clock,
+            explain,
+            history: VecDeque::new(),
+            tally: Tally::default(),
             registry: Registry::new(tombstone),
             checks: None,
             findings: BTreeMap::new(),
@@ -147,7 +159,8 @@ impl Owner {
         }
         let now = (self.clock)();
         let reaching = self.receipts.next(now.monotonic);
-        let deadlines = [self.files.next(), self.registry.deadline(), self.ready_by, self.hold.next(), reaching];
+        let deadlines =
+            [self.files.next(), self.registry.deadline(), self.ready_by, self.hold.next(), reaching, self.tally.next()];
         let next = deadlines.into_iter().flatten().min().map_or(self.scan_due, |next| next.min(self.scan_due));
         let wait = next.saturating_sub(now.monotonic);
         let Pending { order, marks, findings, requests, .. } = self.inbox.take(wait);
@@ -166,12 +179,14 @@ impl Owner {
             self.heard.get_or_insert(now.monotonic);
         }
         self.hear(marks, now);
-        let statuses = self.hear_requests(requests, now);
+        let questions = self.hear_requests(requests, now);
         if self.scan_due <= now.monotonic {
+            self.tally.note(now.monotonic);
             self.scan_everything();
         }
         self.rebuild();
-        self.reply(statuses);
+        self.count_files();
+        self.reply(questions);
         ControlFlow::Continue(())
     }
 
@@ -243,11 +258,10 @@ impl Owner {
     }
 
     /// Takes in what is asked. A file that is waited for is looked at, whether an event told of it or not.
-    fn hear_requests(&mut self, requests: Vec<Request>, now: Now) -> Vec<(Selection, oneshot::Sender<Status>)> {
-        let mut statuses = Vec::new();
+    fn hear_requests(&mut self, requests: Vec<Request>, now: Now) -> Vec<Request> {
+        let mut questions = Vec::new();
         for request in requests {
             match request {
-                Request::Status(selection, reply) => statuses.push((selection, reply)),
                 Request::Wait(wanted, reply) if receipts::is_read(&self.root, &wanted.file) => {
                     self.files.mark(&Arc::from(wanted.file.as_str()), Mark::Touched, now.monotonic);
                     self.receipts.add(wanted, reply);
@@ -255,21 +269,39 @@ impl Owner {
                 Request::Wait(_, reply) => {
                     let _ = reply.send(Receipt::Rejected { faults: vec![receipts::not_read()] });
                 }
+                question @ (Request::Status(..) | Request::Overview(..) | Request::Explain(..)) => {
+                    questions.push(question);
+                }
             }
         }
-        statuses
+        questions
     }
 
     /// Says what was asked, as things are after the round.
-    fn reply(&mut self, statuses: Vec<(Selection, oneshot::Sender<Status>)>) {
+    fn reply(&mut self, questions: Vec<Request>) {
         let now = (self.clock)().monotonic;
         let mut receipts = std::mem::take(&mut self.receipts);
         receipts.give(self.known(), now);
         self.receipts = receipts;
-        for (selection, reply) in statuses {
+        for question in questions {
             // Whoever asked may be gone: then there is nobody to tell.
-            let _ = reply.send(self.status(&selection));
+            match question {
+                Request::Status(selection, reply) => _ = reply.send(self.status(&selection)),
+                Request::Overview(selection, reply) => _ = reply.send(overview(&self.registry, &selection, now)),
+                Request::Explain(question, reply) if !reply.is_closed() => {
+                    let _ = reply.send(self.explained(&question));
+                }
+                // Nobody listens any more, or it was answered when it came in.
+                Request::Explain(..) | Request::Wait(..) => {}
+            }
         }
+    }
+
+    fn explained(&self, question: &Question) -> Result<Explained, String> {
+        let explaining = || (self.explain)(&self.registry, &self.publisher.current(), question);
+        // Nothing is changed by it, and no question may end what keeps the names.
+        catch_unwind(AssertUnwindSafe(explaining))
+            .unwrap_or_else(|_| Err("explaining it failed: a fault of ours, please report it".to_owned()))
     }
 
     fn known(&self) -> Known<'_> {
@@ -299,6 +331,7 @@ impl Owner {
             counts: known.counts(),
             files,
             next,
+            changes: self.history.iter().rev().cloned().collect(),
         }
     }
 
@@ -343,6 +376,9 @@ impl Owner {
     /// Reads what is due, lets time pass, and publishes what came of it.
     fn rebuild(&mut self) {
         let now = (self.clock)();
+        if [self.files.next(), self.registry.deadline()].into_iter().flatten().any(|due| due <= now.monotonic) {
+            self.tally.note(now.monotonic);
+        }
         if self.newcomers_from.is_some_and(|from| from <= now.monotonic) {
             self.registry.await_newcomers();
         }
@@ -385,6 +421,8 @@ impl Owner {
                 files => Cause::Files(files),
             };
             info!(generation, "serving what changed: {cause}");
+            let cause = cause.to_string();
+            self.note_change(generation, cause, now);
         } else {
             self.saving.save(&self.files, &self.registry, None, now);
         }
@@ -396,6 +434,25 @@ impl Owner {
         self.gauges.saving_failed(self.saving.failures());
         self.files.made(changed, self.publisher.current().generation);
         self.publisher.reap();
+    }
+
+    /// Keeps what made a generation, for whoever asks what changed.
+    fn note_change(&mut self, generation: u64, cause: String, now: Now) {
+        if self.history.len() >= HISTORY_MAX {
+            self.history.pop_front();
+        }
+        self.history.push_back(Change { generation, at: now.wall, time: Timestamp(now.wall).to_string(), cause });
+    }
+
+    /// Counts the files by state again where they may have changed, and it is not too soon.
+    fn count_files(&mut self) {
+        let begun = (self.clock)().monotonic;
+        if !self.tally.is_due(begun) {
+            return;
+        }
+        let Counts { ok, stale, rejected, expired } = self.known().counts();
+        self.gauges.states([ok, stale, rejected, expired]);
+        self.tally.done((self.clock)().monotonic, begun);
     }
 
     /// Saves a change and publishes it, in this order: what was answered once is answered again.
@@ -485,6 +542,7 @@ impl Owner {
         // What is saved of an older state, if anything, was of no use: all of it is told anew.
         self.saving.forget();
         self.registry.await_newcomers();
+        self.note_change(self.publisher.current().generation, "the first look at every file".to_owned(), now);
         info!(apps, files = self.files.count(), "ready: every file is read, queries are answered");
     }
 
@@ -532,6 +590,9 @@ impl fmt::Display for Cause<'_> {
         }
     }
 }
+
+/// How many generations are remembered: a screen of them.
+const HISTORY_MAX: usize = 32;
 
 /// How often everything is looked at by stat while that is cheap.
 const SCAN_EVERY: Duration = Duration::from_secs(5);

@@ -153,11 +153,25 @@ impl Known<'_> {
                 let between = Between { faults: self.registry.faults_of(file), warnings: Vec::new() };
                 (self.file_status(file, &between).into_iter().collect(), None)
             }
-            Selection::Some { after, state, most } => self.some(after, *state, (*most).min(LISTED_MAX)),
+            Selection::Some { after, state: wanted, most } => {
+                self.some(after, *most, |_, state, _| wanted.is_none_or(|wanted| wanted == state))
+            }
+            Selection::Faulty { after, most } => self.some(after, *most, |file, state, between| {
+                let of_others = between.is_some_and(|found| !(found.faults.is_empty() && found.warnings.is_empty()));
+                let has_warnings =
+                    || self.files.standing(file).is_some_and(|standing| !standing.report.warnings.is_empty());
+                state != FileState::Ok || of_others || has_warnings()
+            }),
         }
     }
 
-    fn some(self, after: &str, state: Option<FileState>, most: usize) -> (Vec<FileStatus>, Option<String>) {
+    fn some(
+        self,
+        after: &str,
+        most: usize,
+        is_wanted: impl Fn(&str, FileState, Option<&Between>) -> bool,
+    ) -> (Vec<FileStatus>, Option<String>) {
+        let most = most.min(LISTED_MAX);
         let mut between = BTreeMap::<Arc<str>, Between>::new();
         for found in self.registry.faults() {
             between.entry(Arc::clone(&found.file)).or_default().faults.push(found);
@@ -168,7 +182,7 @@ impl Known<'_> {
         let none = Between::default();
         let mut listed = Vec::new();
         for (file, of_report) in self.files.states(after) {
-            if state.is_some_and(|state| state != self.state(file, of_report)) {
+            if !is_wanted(file, self.state(file, of_report), between.get(file)) {
                 continue;
             }
             if listed.len() == most {
@@ -307,6 +321,7 @@ mod tests {
 
     use super::super::Settings;
     use super::super::owner::Owner;
+    use super::super::tests::unexplained;
     use super::*;
     use crate::control::{self, Control, Mark, Unanswered};
     use crate::registry::Now;
@@ -340,7 +355,8 @@ mod tests {
         let publisher = Publisher::new(Snapshot::starting());
         let channel = (control.clone(), inbox);
         let settings = Settings { root: root.to_owned(), tombstone: Duration::ZERO, removal_hold: Duration::ZERO };
-        let mut owner = Owner::new(settings, publisher, channel, Arc::default(), Box::new(clock), None);
+        let mut owner =
+            Owner::new(settings, publisher, channel, Arc::default(), (Box::new(clock), unexplained()), None);
         while !owner.is_ready() {
             assert!(owner.round().is_continue());
         }

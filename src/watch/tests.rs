@@ -699,7 +699,7 @@ impl Live {
         let root = dir.path().to_owned();
         let settings = Settings { root, tombstone: Duration::from_secs(3600), removal_hold: Duration::from_secs(10) };
         let gauges = Arc::new(FileGauges::default());
-        let owner = Owner::new(settings, publisher, (control.clone(), inbox), gauges, clock(), None);
+        let owner = Owner::new(settings, publisher, (control.clone(), inbox), gauges, (clock(), unexplained()), None);
         let mut live = Self { owner, control, dir };
         for (file, text) in files {
             live.place(file, text);
@@ -852,8 +852,14 @@ fn a_lease_runs_by_the_monotonic_clock_and_is_whole_after_a_pause() {
     let elapsed = Arc::new(AtomicU64::new(0));
     let publisher = Publisher::new(Snapshot::starting());
     let served = publisher.subscribe();
-    let mut owner =
-        Owner::new(settings, publisher, (control.clone(), inbox), Arc::clone(&gauges), turned(&elapsed), None);
+    let mut owner = Owner::new(
+        settings,
+        publisher,
+        (control.clone(), inbox),
+        Arc::clone(&gauges),
+        (turned(&elapsed), unexplained()),
+        None,
+    );
     // A message for each round: it waits for nothing.
     let mut pass = |milliseconds: u64| {
         elapsed.fetch_add(milliseconds, Ordering::SeqCst);
@@ -896,4 +902,9 @@ fn the_owner_ends_when_told() {
     let mut live = Live::new(&[]);
     live.control.stop();
     assert!(live.owner.round().is_break());
+}
+
+/// Explains nothing: not what these tests are about.
+pub(super) fn unexplained() -> super::Explain {
+    Box::new(|_, _, _| Err("not here".to_owned()))
 }

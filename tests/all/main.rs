@@ -29,6 +29,7 @@ mod large_sets;
 mod message;
 mod metrics;
 mod outlives;
+mod page;
 mod process;
 mod reload;
 mod saved;

@@ -8,11 +8,16 @@
 //! unless told otherwise, and there a request that names another host is refused: it is a web page that looks into the machine
 //! of whoever reads it (DNS rebinding).
 
+mod apps;
+mod html;
 mod listen;
 mod live;
 mod metrics;
+mod page;
 mod pages;
+mod rates;
 mod ready;
+mod resolve;
 mod status;
 mod top;
 mod wait;
@@ -42,6 +47,7 @@ use crate::publish::Subscriber;
 
 pub use listen::{Listeners, SocketError};
 use pages::Hosts;
+use rates::Rates;
 
 /// What pages are made from.
 #[derive(Debug, Clone)]
@@ -109,7 +115,7 @@ impl Runtime {
 
     fn run(self, sources: Sources, mut stop: watch::Receiver<bool>) {
         let Self { runtime, tcp, unix } = self;
-        let shared = Rc::new(Shared { sources, roster: Rc::default() });
+        let shared = Rc::new(Shared { sources, roster: Rc::default(), rates: Rates::default() });
         // Dropped before the runtime, and with it the connections that are left.
         LocalSet::new().block_on(&runtime, async {
             if let Some(listener) = tcp {
@@ -118,6 +124,7 @@ impl Runtime {
             if let Some(listener) = unix {
                 spawn_local(accept_unix(listener, Rc::clone(&shared)));
             }
+            spawn_local(follow_rates(Rc::clone(&shared)));
             // An error means that whoever could stop us is gone without doing so: that is a stop.
             let _ = stop.wait_for(|stop| *stop).await;
         });
@@ -127,6 +134,14 @@ impl Runtime {
 struct Shared {
     sources: Sources,
     roster: Rc<Roster>,
+    rates: Rates,
+}
+
+async fn follow_rates(shared: Rc<Shared>) {
+    loop {
+        shared.rates.take(now(), &shared.sources.metrics.totals());
+        sleep(rates::SAMPLE_EVERY).await;
+    }
 }
 
 async fn accept_tcp(listener: TcpListener, shared: Rc<Shared>) {
@@ -185,7 +200,7 @@ async fn converse(
 ) {
     let service = service_fn(|request| {
         let shared = Rc::clone(&shared);
-        async move { Ok::<_, Infallible>(pages::respond(&request, hosts, &shared.sources).await) }
+        async move { Ok::<_, Infallible>(pages::respond(&request, hosts, &shared).await) }
     });
     let mut http = http1::Builder::new();
     http.keep_alive(false).max_header_size(REQUEST_MAX).timer(TokioTimer::new()).header_read_timeout(REQUEST_TIME);

@@ -9,7 +9,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, X_CON
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
-use super::{Sources, live, metrics, ready, status, top, wait};
+use super::{Shared, apps, live, metrics, page, rates, ready, resolve, status, top, wait};
 
 /// What goes out.
 pub(super) type Reply = Response<Full<Bytes>>;
@@ -24,7 +24,8 @@ pub(super) enum Hosts {
 }
 
 /// Makes the page that is asked for.
-pub(super) async fn respond(request: &Request<Incoming>, hosts: Hosts, sources: &Sources) -> Reply {
+pub(super) async fn respond(request: &Request<Incoming>, hosts: Hosts, shared: &Shared) -> Reply {
+    let sources = &shared.sources;
     if hosts == Hosts::ThisOne && !is_this_host(request) {
         return refuse(StatusCode::MISDIRECTED_REQUEST, "ask for this host by its address, or as localhost");
     }
@@ -35,13 +36,22 @@ pub(super) async fn respond(request: &Request<Incoming>, hosts: Hosts, sources: 
     }
     let parameters = Parameters::of(request.uri().query().unwrap_or_default());
     let page = match request.uri().path() {
+        "/" => page::page(&parameters, shared).await,
+        "/page.css" => Ok(page::style()),
+        "/page.js" => Ok(page::script()),
+        "/apps" => apps::page(&parameters, sources).await,
+        "/rates" => Ok(rates::page(shared)),
+        "/resolve" => resolve::page(&parameters, sources).await,
         "/metrics" => Ok(metrics::page(sources)),
         "/top" => top::page(&parameters, sources),
         "/livez" => live::page(sources).await,
         "/readyz" => Ok(ready::page(sources)),
         "/status" => status::page(&parameters, sources).await,
         "/wait" => wait::page(&parameters, sources).await,
-        _ => Err(Refusal(StatusCode::NOT_FOUND, "there are /livez, /readyz, /status, /wait, /metrics and /top".into())),
+        _ => Err(Refusal(
+            StatusCode::NOT_FOUND,
+            "there are /, /livez, /readyz, /status, /apps, /resolve, /wait, /metrics, /rates and /top".into(),
+        )),
     };
     page.unwrap_or_else(|Refusal(status, why)| refuse(status, &why))
 }

@@ -1,4 +1,4 @@
-//! `/status`: generation, serial, readiness, and how each file stands, as JSON.
+//! `/status`: generation, serial, readiness, the last changes, and how each file stands, as JSON.
 //!
 //! `?file=PATH` tells of one file; `?state=WORD` of those in one state; `?after=PATH` goes on after a path, which is what `next`
 //! says when there are more than `?most=N`.
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Sources;
 use super::pages::{Parameters, Refusal, Reply, json};
-use crate::control::{FileState, Selection, Unanswered};
+use crate::control::{FileState, Selection, Status, Unanswered};
 
 pub(super) async fn page(parameters: &Parameters<'_>, sources: &Sources) -> Result<Reply, Refusal> {
     parameters.only(&["file", "state", "after", "most"])?;
@@ -22,9 +22,12 @@ pub(super) async fn page(parameters: &Parameters<'_>, sources: &Sources) -> Resu
             most: parameters.value("most").map_or(Ok(MOST), number)?,
         },
     };
-    let asked = timeout(PATIENCE, sources.control.status(selection)).await;
-    let status = asked.map_err(|_| Unanswered)??;
-    Ok(json(StatusCode::OK, &status))
+    Ok(json(StatusCode::OK, &ask(selection, sources).await?))
+}
+
+/// Has the owner task tell.
+pub(super) async fn ask(selection: Selection, sources: &Sources) -> Result<Status, Unanswered> {
+    timeout(PATIENCE, sources.control.status(selection)).await.map_err(|_| Unanswered)?
 }
 
 fn state(word: &str) -> Result<FileState, Refusal> {
