@@ -54,7 +54,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         info!("asking {} about foreign names below {}", list(&servers), route.zone);
     }
     match (listeners.address(), without) {
-        (Some(address), _) => info!("saying how things stand at http://{address}/status"),
+        (Some(address), _) => info!("saying how things stand at http://{address}/"),
         (None, Some(why)) => warn!("no admin address: {why}"),
         (None, None) => {}
     }

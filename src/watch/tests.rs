@@ -905,6 +905,6 @@ fn the_owner_ends_when_told() {
 }
 
 /// Explains nothing: not what these tests are about.
-pub(super) fn unexplained() -> super::Explain {
+pub(super) fn unexplained() -> Explain {
     Box::new(|_, _, _| Err("not here".to_owned()))
 }

@@ -71,10 +71,10 @@ impl Rates {
         if let (Some((begun, first)), Some((ended, last))) = (samples.front(), samples.back()) {
             let seconds = ended.saturating_duration_since(*begun).as_secs_f64();
             for ((rate, first), last) in rates.iter_mut().zip(first).zip(last) {
-                // Counts of seconds: far below what an f64 holds exactly.
-                let counted = u32::try_from(last.wrapping_sub(*first)).map_or(f64::from(u32::MAX), f64::from);
+                // Counts of ten seconds: far fewer than a u32 holds.
+                let counted = u32::try_from(last.wrapping_sub(*first)).unwrap_or(u32::MAX);
                 if seconds > 0.0 {
-                    rate.per_second = (counted / seconds * 10.0).round() / 10.0;
+                    rate.per_second = (f64::from(counted) / seconds * 10.0).round() / 10.0;
                 }
             }
         }

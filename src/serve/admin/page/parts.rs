@@ -180,9 +180,9 @@ fn write_files(html: &mut Html, asked: &Asked, status: &Status) {
         });
     } else {
         html.raw(
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Files and their faults\"><table>\
-                  <caption>Files and their faults, line by line</caption><thead><tr><th scope=\"col\">File</th>\
-                  <th scope=\"col\">State</th><th scope=\"col\">Faults and warnings</th></tr></thead><tbody>\n",
+            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Files and their faults\"><table class=\"stack\" role=\"table\">\
+                  <caption>Files and their faults, line by line</caption><thead role=\"rowgroup\"><tr role=\"row\"><th scope=\"col\" role=\"columnheader\">File</th>\
+                  <th scope=\"col\" role=\"columnheader\">State</th><th scope=\"col\" role=\"columnheader\">Faults and warnings</th></tr></thead><tbody role=\"rowgroup\">\n",
         );
         for file in &status.files {
             write_file(html, file);
@@ -198,9 +198,13 @@ fn write_files(html: &mut Html, asked: &Asked, status: &Status) {
 }
 
 fn write_file(html: &mut Html, file: &FileStatus) {
-    html.element("<tr><th scope=\"row\"><code>", &file.file, "</code></th><td>");
+    html.element(
+        "<tr role=\"row\"><th scope=\"row\" role=\"rowheader\"><code>",
+        &file.file,
+        "</code></th><td role=\"cell\">",
+    );
     write_badge(html, file.state.word());
-    html.raw("</td><td>");
+    html.raw("</td><td role=\"cell\">");
     if file.faults.is_empty() && file.warnings.is_empty() {
         html.raw("none");
     } else {
@@ -253,9 +257,10 @@ fn write_app(html: &mut Html, app: &AppStatus) {
         Some(written) => _ = html.element("declared at <code class=\"place\">", written, "</code>"),
         None => _ = html.raw("declared nowhere: only registrations name it"),
     }
-    html.raw(if app.internal_routing { ", internally routed" } else { ", not internally routed" });
-    if let Some(web) = &app.web {
-        html.raw(", answers while <b>").text(web).raw("</b> is up");
+    match (app.internal_routing, &app.web) {
+        (true, Some(web)) => _ = html.element("; its hostnames answer while <b>", web, "</b> is up"),
+        (true, None) => _ = html.raw("; nothing in it could answer for its hostnames"),
+        (false, _) => _ = html.raw("; not internally routed: its hostnames are not ours"),
     }
     if app.archived.is_some() {
         html.raw(", <span class=\"badge warn\">archived</span>");
@@ -307,7 +312,10 @@ fn write_instance(html: &mut Html, component: &str, instance: &InstanceStatus) {
     html.raw("<tr><th scope=\"row\">").text(component).raw(".").text(instance.number).raw("</th><td>");
     write_badge(html, &instance.state);
     html.raw("</td><td>");
-    write_badge(html, &instance.health);
+    match &instance.written {
+        Some(_) => write_badge(html, &instance.health),
+        None => _ = html.raw("none"),
+    }
     if let Some(reason) = &instance.reason {
         html.raw(" ").text(reason);
     }
