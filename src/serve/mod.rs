@@ -76,8 +76,6 @@ fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond:
     let mut running = Running::new();
     let desk = || Desk::new(&config, respond);
     let (sampler, samples) = sample::new();
-    let reader = subscriber.reader();
-    running.spawn("census".to_owned(), move |counters| samples.run(reader, counters))?;
     let desk = match config.forward.clone() {
         Some(mut forward) => {
             forward.limits = config.limits.forward.clone();
@@ -98,6 +96,9 @@ fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond:
         }
     }
     let spawned = running.spawn_streams("tcp", plain, None, (&desk, &config.limits, &subscriber));
+    let reader = subscriber.reader();
+    let spawned =
+        spawned.and_then(|()| running.spawn("census".to_owned(), move |counters| samples.run(reader, counters)));
     let spawned = match config.credentials {
         Some(credentials) if spawned.is_ok() => {
             let doors = Doors { tcp: Vec::new(), tls: sockets.tls, quic: sockets.quic };

@@ -209,10 +209,10 @@ impl Owner {
                     self.watches.forget(&relative);
                 }
                 directories.insert(relative);
-            } else if matches!(mark, Mark::Made | Mark::Placed | Mark::Touched) && is_directory(&path) {
-                directories.insert(relative);
-            } else if format_of(name).is_some() {
+            } else if format_of(name).is_some() && !(matches!(mark, Mark::Made | Mark::Placed) && is_directory(&path)) {
                 self.files.mark(&relative, mark, now.monotonic);
+            } else if is_directory(&path) {
+                directories.insert(relative);
             }
         }
         let mut done: Option<Arc<str>> = None;
