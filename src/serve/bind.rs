@@ -82,7 +82,7 @@ pub fn bind(listen: &[SocketAddr], workers: NonZeroUsize) -> Result<Sockets, Bin
 pub struct BindError {
     /// The address as it was asked for.
     pub address: SocketAddr,
-    /// `UDP`, `TCP`, `TLS` or `QUIC`.
+    /// `UDP`, `TCP`, `TLS`, `QUIC` or `admin`.
     pub protocol: &'static str,
     /// What the system said.
     pub reason: io::Error,
@@ -136,7 +136,7 @@ fn bind_both(asked: SocketAddr, workers: NonZeroUsize) -> Result<Listen, BindErr
     Ok(Listen { address, udp, tcp })
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = open(address, Type::STREAM, Protocol::TCP)?;
     // A restart need not wait for the connections of the server before it to be forgotten.
     socket.set_reuse_address(true)?;

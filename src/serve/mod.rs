@@ -3,13 +3,15 @@
 //! [`bind()`] takes every socket before any thread exists. [`start`] gives each UDP socket a thread of its own (`udp`, batches
 //! of datagrams by `batch`), all TCP listeners one thread with a runtime, and all of TLS and QUIC another (`streams`, who is let
 //! in by the `roster`): a `connection` a client of TCP or `tls`, streams of `quic`. All of them answer through one function,
-//! `Desk::answer`, from the snapshot that is newest when a batch begins. What they may take is one table, [`LIMITS`].
+//! `Desk::answer`, from the snapshot that is newest when a batch begins. What they may take is one table, [`LIMITS`]. [`admin`] says
+//! over HTTP what is being done.
 //!
 //! hickory-server's TLS and QUIC listeners were read and rejected (0.26.3): they bound neither connections, nor those of a source,
 //! nor handshakes, nor queries in flight; QUIC handshakes are awaited one after another; a message that it cannot parse is
 //! answered before any handler sees it, and a handler's response is encoded anew, so that OPT and the order of records are lost.
 //! Below them lie rustls and quinn, and these carry our octets as they are.
 
+pub mod admin;
 mod answer;
 mod batch;
 mod bind;
@@ -17,6 +19,7 @@ mod certificate;
 mod connection;
 mod forwarding;
 mod limits;
+mod metrics;
 mod quic;
 mod roster;
 mod sample;
@@ -36,7 +39,7 @@ use tokio::sync::watch;
 
 use crate::engine;
 use crate::forward::{self, Clock, Queue};
-use crate::observe::{Counters, Totals};
+use crate::observe::{Counters, QueryLog, Totals};
 use crate::publish::Subscriber;
 use answer::{Desk, Respond, Ticket};
 
@@ -46,6 +49,7 @@ use tls::Encryption;
 pub use bind::{BindError, Sockets, bind};
 pub use certificate::{CertificateError, Credentials};
 pub use limits::{LIMITS, Limits, OutOfBounds, Row, Unit};
+pub use metrics::Metrics;
 
 /// How to serve.
 #[derive(Debug, Clone, Default)]
@@ -60,6 +64,8 @@ pub struct Config {
     pub forward: Option<forward::Config>,
     /// What the server says of itself; the keepalive is that of the limits.
     pub settings: engine::Settings,
+    /// Where queries are written down that somebody wants to see.
+    pub query_log: Option<Arc<QueryLog>>,
     /// What server cookies are made with; without, there are none.
     pub secrets: Option<engine::Secrets>,
 }
@@ -69,7 +75,7 @@ pub struct Config {
 /// # Errors
 /// When a thread or the runtime cannot be had; what was started is stopped again.
 pub fn start(sockets: Sockets, config: Config, subscriber: Subscriber) -> io::Result<Running> {
-    start_with(sockets, config, subscriber, engine::respond)
+    start_with(sockets, config, subscriber, engine::respond_noting)
 }
 
 fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond: Respond) -> io::Result<Running> {
@@ -136,6 +142,12 @@ impl Running {
             counters: Vec::new(),
             threads: Vec::new(),
         }
+    }
+
+    /// The counters of all threads.
+    #[must_use]
+    pub fn counters(&self) -> Vec<Arc<Counters>> {
+        self.counters.clone()
     }
 
     /// What all threads have counted up to now.
