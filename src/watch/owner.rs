@@ -185,8 +185,8 @@ impl Owner {
             self.scan_everything();
         }
         self.rebuild();
-        self.count_files();
         self.reply(questions);
+        self.count_files();
         ControlFlow::Continue(())
     }
 

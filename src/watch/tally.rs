@@ -1,4 +1,4 @@
-//! When to count the files by state again: after something happened, and never so often that it takes more than a hundredth of the time.
+//! When to count the files by state again: after something happened, and never so often that it takes more than a small part of the time.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ pub(crate) struct Tally {
 impl Tally {
     /// Takes in that something happened that may have changed it.
     pub(crate) fn note(&mut self, now: Duration) {
-        self.due.get_or_insert(now.max(self.not_before));
+        let due = now.max(self.not_before);
+        self.due.get_or_insert(due);
     }
 
     /// When it is due.
@@ -33,8 +34,8 @@ impl Tally {
     }
 }
 
-/// Counting takes this part of the time at most.
-const SHARE: u32 = 100;
+/// Counting takes this part of the time at most, as scans do.
+const SHARE: u32 = 200;
 
 #[cfg(test)]
 mod tests {
@@ -49,8 +50,8 @@ mod tests {
         assert!(tally.is_due(second(1)));
         tally.done(second(2), second(1));
         tally.note(second(3));
-        assert!(!tally.is_due(second(101)));
-        assert_eq!(tally.next(), Some(second(102)));
-        assert!(tally.is_due(second(102)));
+        assert!(!tally.is_due(second(201)));
+        assert_eq!(tally.next(), Some(second(202)));
+        assert!(tally.is_due(second(202)));
     }
 }

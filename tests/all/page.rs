@@ -193,7 +193,13 @@ fn a_browser_shows_it_and_runs_nothing_of_the_files() {
     let profile = tempfile::tempdir().unwrap();
     let url = format!("http://{}/?files=all&name=shop.herokuapp.com&from=10.0.200.1", server.admin());
     let shown = browse(profile.path(), &url);
-    for text in ["Outcome: <b>answer</b>", "web.1", "data-rate=\"queries\"", "&lt;script&gt;alert(1)&lt;/script&gt;"] {
+    for text in [
+        "Outcome: <b>answer</b>",
+        "web.1",
+        "data-rate=\"queries\"",
+        "data-live=\"yes\"",
+        "&lt;script&gt;alert(1)&lt;/script&gt;",
+    ] {
         assert!(shown.contains(text), "{text}\n{shown}");
     }
     assert_eq!(shown.matches("<script").count(), 1, "{shown}");

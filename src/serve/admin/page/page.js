@@ -59,6 +59,7 @@ async function refresh() {
     }
   }
   last = now;
+  document.documentElement.dataset.live = "yes";
 }
 setInterval(() => refresh().catch(() => {}), 2000);
 refresh().catch(() => {});
