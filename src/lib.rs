@@ -22,7 +22,7 @@
 //! - [`watch`]: one task owns the state; it sees files change and rebuilds. [`control`]: messages to that task.
 //! - [`publish`]: the one mutable cell between it and whoever answers.
 //! - [`serve`]: UDP, TCP, TLS and QUIC. [`forward`]: what upstreams say of names that are not ours. [`observe`]: counters.
-//!   [`cli`]: the command.
+//!   [`life`]: starting, handing over and ending, and with which rights. [`cli`]: the command.
 //!
 //! Arrows between modules never turn back; a test reads every path in the source and holds it to a table.
 pub mod cli;
@@ -31,6 +31,7 @@ pub mod control;
 pub mod engine;
 pub mod explain;
 pub mod forward;
+pub mod life;
 pub mod name;
 pub mod observe;
 pub mod publish;

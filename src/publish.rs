@@ -15,7 +15,8 @@
 //! line, and its guards would end on the workers).
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -36,7 +37,8 @@ impl Publisher {
     #[must_use]
     pub fn new(snapshot: Snapshot) -> Self {
         let generation = Generation(AtomicU64::new(snapshot.generation));
-        let cell = Cell { current: ArcSwap::from_pointee(snapshot), generation, readers: Mutex::default() };
+        let ready = (Mutex::new(snapshot.readiness == Readiness::Ready), Condvar::new());
+        let cell = Cell { current: ArcSwap::from_pointee(snapshot), generation, readers: Mutex::default(), ready };
         Self { cell: Arc::new(cell), old: Vec::new() }
     }
 
@@ -51,6 +53,10 @@ impl Publisher {
         // The snapshot first: whoever sees the new generation finds a snapshot at least as new.
         self.cell.current.store(Arc::new(contents));
         self.cell.generation.0.store(generation, Ordering::SeqCst);
+        if last.readiness == Readiness::Starting && self.current().readiness == Readiness::Ready {
+            *lock(&self.cell.ready.0) = true;
+            self.cell.ready.1.notify_all();
+        }
         self.old.push(last);
         self.reap();
         generation
@@ -109,6 +115,16 @@ impl Subscriber {
     }
 }
 
+impl Subscriber {
+    /// Waits up to `patience` until a snapshot is served that was made of every file, and says whether one is.
+    #[must_use]
+    pub fn wait_until_ready(&self, patience: Duration) -> bool {
+        let (ready, told) = &self.cell.ready;
+        let waited = told.wait_timeout_while(lock(ready), patience, |ready| !*ready);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
 /// One worker's side: the snapshot it answers from.
 #[derive(Debug)]
 pub struct Reader {
@@ -149,13 +165,19 @@ struct Cell {
     generation: Generation,
     /// Locked when a worker comes or goes, and when the owner asks what was reached.
     readers: Mutex<Vec<Arc<Slot>>>,
+    /// Whether a whole snapshot was ever published; for those who wait for that.
+    ready: (Mutex<bool>, Condvar),
 }
 
 impl Cell {
     fn readers(&self) -> MutexGuard<'_, Vec<Arc<Slot>>> {
-        // A list of pointers is whole whatever panicked beside it.
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.readers)
     }
+}
+
+/// What is behind these locks is whole whatever panicked beside it: a list of pointers, a flag.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The generation of the current snapshot, on a line that only publishing writes to.
@@ -189,6 +211,18 @@ mod tests {
         assert_eq!(publisher.publish(Snapshot::starting(), WALL), 1);
         assert_eq!(publisher.publish(Snapshot { generation: 77, ..Snapshot::starting() }, WALL), 2);
         assert_eq!(publisher.current().generation, 2);
+    }
+
+    #[test]
+    fn who_waits_for_readiness_is_told() {
+        let mut publisher = publisher();
+        let subscriber = publisher.subscribe();
+        assert!(!subscriber.wait_until_ready(Duration::ZERO));
+        publisher.publish(Snapshot::starting(), WALL);
+        assert!(!subscriber.wait_until_ready(Duration::ZERO), "there are files to read");
+        let waiting = std::thread::spawn(move || subscriber.wait_until_ready(Duration::from_secs(60)));
+        publisher.publish(Snapshot { readiness: Readiness::Ready, ..Snapshot::starting() }, WALL);
+        assert!(waiting.join().unwrap());
     }
 
     #[test]

@@ -19,6 +19,8 @@ use super::limits::{LimitSetting, LimitTable};
 use super::resolve::Resolve;
 use super::upstreams::Zone;
 use crate::forward::Setting;
+use crate::life::rights::Sandbox;
+use crate::life::user::UserName;
 
 /// A private DNS server for internally routed apps: app specs and registrations in, answers out.
 #[derive(Debug, Parser)]
@@ -108,6 +110,19 @@ pub(crate) struct Serve {
     /// Set a limit on what clients may take, as in idle=30s; may be repeated; the names are in the README
     #[arg(long, value_name = "NAME=VALUE", env = "SPACEDNS_LIMIT", value_delimiter = ',')]
     pub(crate) limit: Option<Vec<LimitSetting>>,
+    /// Take the sockets of the server that waits at this Unix socket, then wait there for the next one; without a lost query
+    /// [default: none]
+    #[arg(long, value_name = "FILE", env = "SPACEDNS_HANDOVER")]
+    pub(crate) handover: Option<PathBuf>,
+    /// Become this user (a name, UID, or UID:GID) once everything is bound; needs root [default: stay]
+    #[arg(long, value_name = "USER", env = "SPACEDNS_USER")]
+    pub(crate) user: Option<UserName>,
+    /// Give up rights before answering: full (Landlock and no_new_privs), no-new-privileges, or off [default: full]
+    #[arg(long, value_name = "WHAT", env = "SPACEDNS_SANDBOX")]
+    pub(crate) sandbox: Option<Sandbox>,
+    /// Keep this path in reach of the sandbox as well, for links that lead out of the directory; may be repeated [default: none]
+    #[arg(long, value_name = "PATH", env = "SPACEDNS_ALSO_READ", value_delimiter = ',')]
+    pub(crate) also_read: Option<Vec<PathBuf>>,
     /// Answer over UDP on so many threads [default: one per core]
     #[arg(long, value_name = "N", env = "SPACEDNS_WORKERS")]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -159,6 +174,14 @@ pub(crate) struct ConfigFile {
     pub(crate) cookie_secret: Option<PathBuf>,
     /// As `--limit`, each under its name; a flag replaces one limit, and the others stay.
     pub(crate) limits: Option<LimitTable>,
+    /// As `--handover`; relative to the working directory.
+    pub(crate) handover: Option<PathBuf>,
+    /// As `--user`.
+    pub(crate) user: Option<UserName>,
+    /// As `--sandbox`.
+    pub(crate) sandbox: Option<Sandbox>,
+    /// As `--also-read`; relative to the working directory.
+    pub(crate) also_read: Option<Vec<PathBuf>>,
     /// As `--workers`.
     pub(crate) workers: Option<NonZeroUsize>,
     /// As `--log`.

@@ -17,6 +17,8 @@ use super::identity::Words;
 use super::upstreams::Zone;
 use crate::engine::Settings;
 use crate::forward::Setting;
+use crate::life::rights::Sandbox;
+use crate::life::user::UserName;
 use crate::serve::Limits;
 
 /// Every setting.
@@ -48,6 +50,14 @@ pub(crate) struct HiArgs {
     pub(crate) settings: Settings,
     /// Where the secret of server cookies is; one is made when there is none.
     pub(crate) cookie_secret: Option<PathBuf>,
+    /// Where the sockets of the server before this one are, and where those of this one are given.
+    pub(crate) handover: Option<PathBuf>,
+    /// Who to become.
+    pub(crate) user: Option<UserName>,
+    /// How much to give up.
+    pub(crate) sandbox: Sandbox,
+    /// What stays in reach all the same.
+    pub(crate) also_read: Vec<PathBuf>,
     /// How many threads answer over UDP.
     pub(crate) workers: NonZeroUsize,
     /// What is logged.
@@ -155,6 +165,10 @@ impl HiArgs {
                 keepalive: None,
             },
             cookie_secret: serve.and_then(|serve| serve.cookie_secret.clone()).or(file.cookie_secret),
+            handover: serve.and_then(|serve| serve.handover.clone()).or(file.handover),
+            user: serve.and_then(|serve| serve.user.clone()).or(file.user),
+            sandbox: serve.and_then(|serve| serve.sandbox).or(file.sandbox).unwrap_or_default(),
+            also_read: serve.and_then(|serve| serve.also_read.clone()).or(file.also_read).unwrap_or_default(),
             workers: serve.and_then(|serve| serve.workers).or(file.workers).unwrap_or_else(cores),
             log: low.log.or_else(|| file.log.map(|Level(level)| level)).unwrap_or(LevelFilter::INFO),
         })
@@ -245,6 +259,7 @@ mod tests {
         assert_eq!(args.limits, Limits::default());
         assert_eq!((args.upstream, args.allow_private), (vec![], vec![]));
         assert_eq!(args.upstream_ca, Path::new(AUTHORITIES));
+        assert_eq!((args.handover, args.user, args.sandbox, args.also_read), (None, None, Sandbox::Full, vec![]));
         assert_eq!(args.workers, std::thread::available_parallelism().unwrap());
         assert_eq!(args.log, LevelFilter::INFO);
     }
@@ -257,7 +272,8 @@ mod tests {
              tls-listen = [\"10.0.0.1:853\"]\nquic-listen = [\"10.0.0.2:853\"]\n\
              tls-certificate = \"c.pem\"\ntls-key = \"k.pem\"\n\
              upstream = [\"192.0.2.1\", \"corp.example=10.9.0.53\"]\nallow-private = [\"corp.example\"]\n\
-             upstream-ca = \"ca.pem\"\n[limits]\nidle = \"30s\"\nconnections = 7\nunsent = \"64KiB\"\n",
+             upstream-ca = \"ca.pem\"\nhandover = \"/run/next\"\nuser = \"dns\"\nsandbox = \"off\"\n\
+             also-read = [\"/srv\"]\n[limits]\nidle = \"30s\"\nconnections = 7\nunsent = \"64KiB\"\n",
             &[],
         );
         assert_eq!(args.tls_listen, ["10.0.0.1:853".parse().unwrap()]);
@@ -268,6 +284,8 @@ mod tests {
         assert_eq!(args.upstream, upstream);
         assert_eq!(args.allow_private, ["corp.example".parse().unwrap()]);
         assert_eq!(args.upstream_ca, Path::new("ca.pem"));
+        assert_eq!((args.handover, args.user), (Some(PathBuf::from("/run/next")), Some("dns".parse().unwrap())));
+        assert_eq!((args.sandbox, args.also_read), (Sandbox::Off, vec![PathBuf::from("/srv")]));
         let idle = Duration::from_secs(30);
         assert_eq!(args.limits, Limits { idle, connections: 7, unsent: 65_536, ..Limits::default() });
         assert_eq!(args.dir, Path::new("specs"));

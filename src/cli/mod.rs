@@ -12,8 +12,11 @@ mod export;
 mod identity;
 mod limits;
 mod log;
+mod open;
 mod panics;
+mod reach;
 mod resolve;
+mod running;
 mod serve;
 #[cfg(test)]
 mod tests;

@@ -6,24 +6,29 @@
 
 use std::net::UdpSocket;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use super::answer::{Asked, Desk, Reply, Said};
 use super::batch::{BATCH, Batch, Wait};
+use super::phase::{Phase, PhaseFlag};
 use crate::engine::Transport;
 use crate::observe::{Counters, Event};
 use crate::publish::Reader;
 
-/// Answers until `stop` is set and the socket shut down, then what is queued in the socket.
-pub(super) fn run(socket: &Arc<UdpSocket>, desk: &Desk, mut reader: Reader, counters: &Counters, stop: &AtomicBool) {
+/// Answers until the server closes and the socket is shut down, then what is queued in the socket; or until the server leaves, and
+/// then nothing more: the socket is another's, who must not find it shut down, so this looks every [`LOOK`].
+pub(super) fn run(socket: &Arc<UdpSocket>, desk: &Desk, mut reader: Reader, counters: &Counters, phase: &PhaseFlag) {
     let mut batch = Batch::new();
     let mut failures = 0;
     let mut left = DRAIN_BATCHES;
     while left > 0 {
-        // A shut down socket never waits, so whoever sets `stop` first and shuts down then wakes this thread for sure.
-        let wait = if stop.load(Ordering::Acquire) { Wait::Never } else { Wait::ForOne };
+        // A shut down socket never waits, so whoever sets the phase first and shuts down then wakes this thread for sure.
+        let wait = match phase.get() {
+            Phase::Serving => Wait::ForOne,
+            Phase::Closing => Wait::Never,
+            Phase::Leaving => return,
+        };
         match batch.receive(socket, wait) {
             Ok(0) if wait == Wait::Never => return,
             Ok(count) => {
@@ -75,6 +80,10 @@ fn pause_after(failures: u32) -> Duration {
         _ => Duration::from_millis(1 << (failures - FREE_FAILURES).min(10)).min(PAUSE_MAX),
     }
 }
+
+/// How long a worker waits for a query before it looks whether it is to leave. Four looks a second cost a core nothing, and nobody
+/// waits for one who leaves.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 
 /// Failures in a row that cost no pause.
 const FREE_FAILURES: u32 = 8;

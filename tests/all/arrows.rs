@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Which modules each module may use, besides itself.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("name", &[]),
     ("record", &["name"]),
     ("wire", &["name", "record"]),
@@ -26,12 +26,13 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("serve", &["engine", "publish", "forward", "control", "explain", "observe"]),
     ("forward", &["wire", "zone", "engine", "observe", "name", "record"]),
     ("observe", &[]),
+    ("life", &[]),
     ("cli", ALL),
 ];
 
 const ALL: &[&str] = &[
     "name", "record", "wire", "zone", "engine", "spec", "registry", "compile", "publish", "watch", "state", "control",
-    "explain", "health", "serve", "forward", "observe",
+    "explain", "health", "serve", "forward", "observe", "life",
 ];
 
 /// The modules that own no socket, file, clock, log or thread.

@@ -17,6 +17,8 @@ mod explain;
 mod forward;
 mod identity;
 mod large_sets;
+mod life;
+mod load;
 mod message;
 mod process;
 mod reload;
