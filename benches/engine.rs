@@ -3,9 +3,14 @@
 //! 10,000 apps of two instances each, asked in turn so that no app stays in the nearest cache. What is measured is reading, deciding and
 //! writing, without a socket. `cargo bench --bench engine -- 1000` asks so many queries an outcome, for a smoke
 //! test; `-- hostname` only those outcomes whose name has that in it.
+//!
+//! `-- --instructions` counts instead: the instructions of one query, by outcome. valgrind counts them, in a run of this program within the
+//! run, so the figures are the same on a busy machine. `.ci/instructions` holds them to those in `instructions.txt`.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +24,12 @@ use spacedns::zone::{
 };
 
 const APPS: u32 = 10_000;
+
+/// Apps, and queries an outcome, where instructions are counted: they do not depend on what is in the cache.
+const COUNTED: u32 = 1_000;
+
+/// Set in the run that is counted.
+const INSIDE: &str = "SPACEDNS_BENCH_INSIDE";
 
 /// An outcome's name, and the query that the caller at `source` sends about app `n` to get it.
 struct Case {
@@ -64,48 +75,98 @@ const SECRETS: Secrets = Secrets { current: [7; 16], previous: None };
 /// The one outcome that is asked for without OPT, as glibc, musl and c-ares do.
 const PLAIN: &str = "plain hostname A";
 
+/// A query and what came with it.
+type Asked<'s> = (Ask<'s>, Vec<u8>);
+
 #[allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark reads the clock and prints")]
 fn main() {
     let rounds: u32 = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(4_000_000);
     let wanted =
         std::env::args().skip(1).find(|argument| !argument.starts_with("--") && argument.parse::<u32>().is_err());
-    let snapshot = snapshot();
+    let cases = CASES.iter().filter(|case| wanted.as_ref().is_none_or(|wanted| case.outcome.contains(wanted)));
     let settings = Settings::new();
     let mut response = vec![0; 4096];
-    for Case { outcome, name, qtype, source } in CASES {
-        if wanted.as_ref().is_some_and(|wanted| !outcome.contains(wanted)) {
-            continue;
+    if std::env::var_os(INSIDE).is_some() {
+        let snapshot = snapshot(COUNTED);
+        for case in CASES {
+            let queries = case.queries(COUNTED, &settings);
+            black_box(answer(&snapshot, &queries, queries.len(), &mut response));
         }
-        let queries: Vec<_> = (0..APPS)
-            .map(|n| {
-                let ask = Ask {
-                    source: source(n),
-                    trust: Trust::Nobody,
-                    transport: Transport::Udp,
-                    turn: 0,
-                    recursion: Recursion::Unavailable,
-                    settings: &settings,
-                    secrets: Some(&SECRETS),
-                    now: 1_800_000_000,
-                };
-                let mut query = query(&name(n), qtype);
-                if outcome == PLAIN {
-                    query.truncate(query.len() - OPT.len());
-                    query.iter_mut().skip(11).take(1).for_each(|additionals| *additionals = 0);
-                }
-                (ask, query)
-            })
-            .collect();
-        let mut sent = 0_u64;
-        let begin = Instant::now();
-        for (ask, query) in queries.iter().cycle().take(usize::try_from(rounds).unwrap_or(0)) {
-            if let Verdict::Send(length) = respond(&snapshot, ask, black_box(query), &mut response) {
-                sent += length as u64;
+    } else if std::env::args().any(|argument| argument == "--instructions") {
+        for (case, count) in CASES.iter().zip(count()) {
+            println!("{:28} {:5}", case.outcome, count / u64::from(COUNTED));
+        }
+    } else {
+        let snapshot = snapshot(APPS);
+        for case in cases {
+            let queries = case.queries(APPS, &settings);
+            let begin = Instant::now();
+            let sent = answer(&snapshot, &queries, usize::try_from(rounds).unwrap_or(0), &mut response);
+            let each = begin.elapsed().as_nanos() / u128::from(rounds.max(1));
+            println!("{:28} {each:5} ns {:5} octets", case.outcome, sent / u64::from(rounds.max(1)));
+        }
+    }
+}
+
+/// Answers, and says how many octets that was. Not inlined: valgrind is told to count within it.
+#[inline(never)]
+fn answer(snapshot: &Snapshot, asked: &[Asked<'_>], rounds: usize, response: &mut [u8]) -> u64 {
+    let mut sent = 0;
+    for (ask, query) in asked.iter().cycle().take(rounds) {
+        if let Verdict::Send(length) = respond(snapshot, ask, black_box(query), response) {
+            sent += length as u64;
+        }
+        black_box(&mut *response);
+    }
+    sent
+}
+
+/// The instructions that the queries of each outcome take.
+#[allow(clippy::disallowed_methods, reason = "the program runs itself")]
+fn count() -> Vec<u64> {
+    let home = std::env::temp_dir().join(format!("spacedns-instructions-{}", std::process::id()));
+    std::fs::create_dir(&home).expect("a directory of our own");
+    let status = Command::new("valgrind")
+        .args(["--quiet", "--tool=callgrind", "--toggle-collect=engine::answer", "--dump-after=engine::answer"])
+        .arg(format!("--callgrind-out-file={}", home.join("count").display()))
+        .arg(std::env::current_exe().expect("the program that runs"))
+        .env(INSIDE, "1")
+        .status()
+        .expect("valgrind is installed");
+    assert!(status.success(), "valgrind: {status}");
+    let counts = (1..=CASES.len()).map(|number| total(&home.join(format!("count.{number}")))).collect();
+    std::fs::remove_dir_all(&home).expect("it is ours");
+    counts
+}
+
+/// The total of one of callgrind's dumps.
+fn total(dump: &Path) -> u64 {
+    let text = std::fs::read_to_string(dump).expect("a dump for each outcome");
+    let total = text.lines().find_map(|line| line.strip_prefix("totals: ").or_else(|| line.strip_prefix("summary: ")));
+    total.and_then(|total| total.trim().parse().ok()).expect("a dump has a total")
+}
+
+impl Case {
+    fn queries<'s>(&self, apps: u32, settings: &'s Settings) -> Vec<Asked<'s>> {
+        let query = |n| {
+            let mut query = query(&(self.name)(n), self.qtype);
+            if self.outcome == PLAIN {
+                query.truncate(query.len() - OPT.len());
+                query.iter_mut().skip(11).take(1).for_each(|additionals| *additionals = 0);
             }
-            black_box(&mut response);
-        }
-        let each = begin.elapsed().as_nanos() / u128::from(rounds.max(1));
-        println!("{outcome:28} {each:5} ns {:5} octets", sent / u64::from(rounds.max(1)));
+            query
+        };
+        let ask = |n| Ask {
+            source: (self.source)(n),
+            trust: Trust::Nobody,
+            transport: Transport::Udp,
+            turn: 0,
+            recursion: Recursion::Unavailable,
+            settings,
+            secrets: Some(&SECRETS),
+            now: 1_800_000_000,
+        };
+        (0..apps).map(|n| (ask(n), query(n))).collect()
     }
 }
 
@@ -141,7 +202,7 @@ fn name(text: &str) -> Name {
     text.parse().expect("a name")
 }
 
-fn snapshot() -> Snapshot {
+fn snapshot(apps: u32) -> Snapshot {
     let view = View { space: 0, lan: Lan::None };
     let network = "10.0.0.0/8".parse().expect("a network");
     let apex = |text, labels| Apex { name: name(text), labels, kind: ApexKind::Discovery };
@@ -161,7 +222,7 @@ fn snapshot() -> Snapshot {
         ranges: Arc::new(Ranges::flatten(&[Rule { network, rank: 1, view }])),
         ..Snapshot::starting()
     };
-    for n in 0..APPS {
+    for n in 0..apps {
         add_app(&mut snapshot, n * 2, n, &format!("app{n}"), Gate::Web(0));
         let reason = format!("off{n}: 0 of 2 web instances up; web.1 lease expired 2026-11-20T16:40:12Z");
         add_app(&mut snapshot, n * 2 + 1, n, &format!("off{n}"), Gate::Closed(reason.into()));

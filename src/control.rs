@@ -114,7 +114,9 @@ pub(crate) enum Order {
 /// What happened to a path, as far as an event tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// It was made, or something was written into it; more may follow.
+    /// It was made: a link is whole by that, a file is still to be written.
+    Made,
+    /// Something was written into it, and more may follow.
     Written,
     /// Its writer closed it.
     Closed,

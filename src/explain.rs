@@ -147,7 +147,7 @@ impl Inquiry<'_> {
             now: 0,
         };
         let mut verdict = engine::respond(self.snapshot, &ask, &query, &mut response);
-        if matches!(verdict, Verdict::Send(_)) && response.get(2).is_some_and(|flags| flags & TC != 0) {
+        if verdict.length().is_some() && response.get(2).is_some_and(|flags| flags & TC != 0) {
             ask.transport = Transport::Tcp;
             verdict = engine::respond(self.snapshot, &ask, &query, &mut response);
         }
@@ -155,7 +155,7 @@ impl Inquiry<'_> {
         if is_foreign {
             verdict = engine::refuse_foreign(&ask, &query, &mut response);
         }
-        let Verdict::Send(length) = verdict else { return (Outcome::Silence, Box::default()) };
+        let Some(length) = verdict.length() else { return (Outcome::Silence, Box::default()) };
         response.truncate(length);
         let outcome = if is_foreign { Outcome::Foreign } else { outcome_of(&response) };
         (outcome, response.into())

@@ -72,6 +72,9 @@ pub(crate) struct Serve {
     /// Deny the hostnames of a removed app for so long before they are foreign again [default: 1h]
     #[arg(long, value_name = "TIME", env = "SPACEDNS_TOMBSTONE")]
     pub(crate) tombstone: Option<Period>,
+    /// Keep large losses of files for so long that only a scan found, 0 for not at all [default: 10s]
+    #[arg(long, value_name = "TIME", env = "SPACEDNS_REMOVAL_HOLD")]
+    pub(crate) removal_hold: Option<Period>,
     /// Answer DNS over TLS on this address; may be repeated [default: none]
     #[arg(long, value_name = "ADDRESS:PORT", env = "SPACEDNS_TLS_LISTEN", value_delimiter = ',')]
     pub(crate) tls_listen: Option<Vec<SocketAddr>>,
@@ -150,6 +153,8 @@ pub(crate) struct ConfigFile {
     pub(crate) trust_subnet_from: Option<Vec<IpNet>>,
     /// As `--tombstone`.
     pub(crate) tombstone: Option<Period>,
+    /// As `--removal-hold`.
+    pub(crate) removal_hold: Option<Period>,
     /// As `--tls-listen`.
     pub(crate) tls_listen: Option<Vec<SocketAddr>>,
     /// As `--quic-listen`.

@@ -32,6 +32,8 @@ pub(crate) struct HiArgs {
     pub(crate) trust_subnet_from: Vec<IpNet>,
     /// How long removed hostnames are denied.
     pub(crate) tombstone: Duration,
+    /// How long large losses are held that only a scan found.
+    pub(crate) removal_hold: Duration,
     /// Where to answer over TLS.
     pub(crate) tls_listen: Vec<SocketAddr>,
     /// Where to answer over QUIC.
@@ -120,6 +122,7 @@ impl HiArgs {
         };
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let tombstone = serve.and_then(|serve| serve.tombstone).or(file.tombstone);
+        let removal_hold = serve.and_then(|serve| serve.removal_hold).or(file.removal_hold);
         let tls_listen = serve.and_then(|serve| serve.tls_listen.clone()).or(file.tls_listen).unwrap_or_default();
         let quic_listen = serve.and_then(|serve| serve.quic_listen.clone()).or(file.quic_listen).unwrap_or_default();
         let certificate = serve.and_then(|serve| serve.tls_certificate.clone()).or(file.tls_certificate);
@@ -146,6 +149,7 @@ impl HiArgs {
                 .or(file.trust_subnet_from)
                 .unwrap_or_default(),
             tombstone: tombstone.map_or(TOMBSTONE, |Period(tombstone)| tombstone),
+            removal_hold: removal_hold.map_or(REMOVAL_HOLD, |Period(period)| period),
             tls_listen,
             quic_listen,
             certificate,
@@ -162,7 +166,7 @@ impl HiArgs {
                 node_id: words(serve.and_then(|serve| serve.node_id.clone()).or(file.node_id)),
                 version: words(serve.and_then(|serve| serve.version_text.clone()).or(file.version_text)),
                 identity: words(serve.and_then(|serve| serve.identity.clone()).or(file.identity)),
-                keepalive: None,
+                ..Settings::new()
             },
             cookie_secret: serve.and_then(|serve| serve.cookie_secret.clone()).or(file.cookie_secret),
             handover: serve.and_then(|serve| serve.handover.clone()).or(file.handover),
@@ -205,6 +209,7 @@ impl FromStr for Period {
         let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let milliseconds: u64 = match unit {
+            "" if number == "0" => 1,
             "ms" => 1,
             "s" => 1000,
             "m" => 60_000,
@@ -233,6 +238,9 @@ const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// How long removed hostnames are denied when nobody says.
 const TOMBSTONE: Duration = Duration::from_secs(3600);
+
+/// How long large losses are held when nobody says: a mount or a server that comes back does so in less.
+const REMOVAL_HOLD: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -348,6 +356,7 @@ mod tests {
         let period = |text: &str| text.parse::<Period>().map(|Period(period)| period.as_millis());
         assert_eq!(period("250ms"), Ok(250));
         assert_eq!(period("2d"), Ok(172_800_000));
+        assert_eq!(period("0"), Ok(0));
         for wrong in ["", "1", "h", "1.5h", "-1s", "1 h", "99999999999s"] {
             assert!(period(wrong).is_err(), "{wrong}");
         }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::life::notify::{self, News};
 use crate::life::rights::{self, Line};
 use crate::life::takeover::{self, Giver, Taken};
 use crate::life::user::User;
+use crate::observe::FileGauges;
 use crate::publish::{Publisher, Subscriber};
 use crate::serve::Inherited;
 use crate::zone::Snapshot;
@@ -86,7 +88,9 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     // Before anything says that it is ready: a signal that nobody waits for would end the process. An heir has nothing to lose yet.
     let early = if is_heir { None } else { Some(Events::catch()?) };
     let (control, inbox) = control::channel();
-    let owner = watch::start(root, args.tombstone, publisher, (control.clone(), inbox), clock::start())?;
+    let gauges = Arc::new(FileGauges::default());
+    let settings = watch::Settings { root, tombstone: args.tombstone, removal_hold: args.removal_hold };
+    let owner = watch::start(settings, publisher, (control.clone(), inbox), Arc::clone(&gauges), clock::start())?;
     if is_heir {
         wait_until_ready(&subscriber, &owner)?;
     }
@@ -109,7 +113,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         (End::Replaced, _) => running.leave(),
     };
     control.stop();
-    info!("counted: {totals}");
+    info!("counted: {totals}{gauges}");
     if owner.join().is_err() {
         error!("the owner task had ended before; changes were no longer served");
         return Ok(ExitCode::FAILURE);

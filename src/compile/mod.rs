@@ -6,16 +6,19 @@
 //!
 //! - `app`: one app's block.
 //! - `names`: the table of names outside the discovery domains, with the empty non-terminals above them.
+//! - `loss`: what answering would lose, were some files gone.
 //!
 //! Compiling from nothing is the same code with everything touched: that is what the property test holds it against.
 
 mod app;
+mod loss;
 mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use self::loss::Loss;
 use crate::name::Name;
 use crate::record::Ttl;
 use crate::registry::{AppId, Own, Registry, SpaceState, Touched};

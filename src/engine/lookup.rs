@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Ask, Caller, Settings, Text, Who};
+use crate::name::NameBuffer;
 use crate::record::Rtype;
 use crate::wire::{Class, Fault, Flags, Query};
 use crate::zone::{
@@ -97,7 +98,7 @@ pub(super) fn decide<'s>(snapshot: &'s Snapshot, ask: &Ask<'s>, caller: &Caller,
         Rtype::IXFR | Rtype::AXFR => return Outcome::Refuse(Refusal::Transfer),
         _ => {}
     }
-    find(snapshot, view, query)
+    find(snapshot, ask, view, query)
 }
 
 /// RFC 4892 §3, and what BIND made customary before it.
@@ -113,8 +114,8 @@ fn of_chaos<'s>(settings: &'s Settings, query: &Query) -> Outcome<'s> {
     }
 }
 
-fn find<'s>(snapshot: &'s Snapshot, view: View, query: &Query) -> Outcome<'s> {
-    match (snapshot.find(view, &query.qname), snapshot.space(view.space)) {
+fn find<'s>(snapshot: &'s Snapshot, ask: &Ask<'_>, view: View, query: &Query) -> Outcome<'s> {
+    match (found(snapshot, ask.settings, view, &query.qname), snapshot.space(view.space)) {
         (Found::Owned(owned), Some(space)) if is_ours(owned.types, query.qtype) => {
             of_node(Authority { space, serial: snapshot.serial, apex: owned.apex }, &owned, query.qtype)
         }
@@ -122,6 +123,11 @@ fn find<'s>(snapshot: &'s Snapshot, view: View, query: &Query) -> Outcome<'s> {
         _ if !query.header.flags.has(Flags::RD) => Outcome::Refuse(Refusal::NotAuthoritative),
         _ => Outcome::Foreign,
     }
+}
+
+/// What `name` is to a caller with this view.
+pub(super) fn found<'s>(snapshot: &'s Snapshot, settings: &Settings, view: View, name: &NameBuffer) -> Found<'s> {
+    if settings.opened.has(name) { snapshot.find_opened(view, name) } else { snapshot.find(view, name) }
 }
 
 /// Whether a name that is ours for these types is so for `qtype`.

@@ -16,11 +16,12 @@ use std::net::IpAddr;
 
 use crate::wire::{Edns, Extras, Fault, Keepalive, OptResponse, Query, Rcode, Subnet, Unreadable, Writer};
 use crate::zone::Snapshot;
+pub use crate::zone::Withheld;
 pub use cookie::Secrets;
 use cookie::Standing;
 use lookup::{Outcome, Refusal};
 pub use relay::{Relayed, owns, relay};
-pub use settings::{Settings, TEXT_MAX, Text, TextError};
+pub use settings::{Opened, Settings, TEXT_MAX, Text, TextError};
 
 /// Who asks, and over what; and what the server brings along to answer.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +72,12 @@ impl Transport {
         matches!(self, Self::Tcp | Self::Tls)
     }
 
+    /// Whether a query with what this one says must not come this way: edns-tcp-keepalive over QUIC is an error of the connection, not
+    /// of the query (RFC 9250 §4.3.3), so it gets no response, and whoever carried it closes the connection.
+    const fn forbids(self, query: &Query) -> bool {
+        matches!((self, &query.edns), (Self::Quic, Some(Edns { keepalive: Some(_), .. })))
+    }
+
     /// Whether nobody between the two sees more of a message than its length.
     const fn is_encrypted(self) -> bool {
         matches!(self, Self::Tls | Self::Quic)
@@ -91,10 +98,23 @@ pub enum Recursion {
 pub enum Verdict {
     /// Send the first so many octets of the response buffer.
     Send(usize),
+    /// Send as many; there are upstreams, and the name has no data here, and is not theirs to know for this reason.
+    Withhold(usize, Withheld),
     /// The name is foreign: ask an upstream, or let [`refuse_foreign`] write what is said without one.
     Forward,
     /// Say nothing: the octets are no query, or may not be answered.
     Drop,
+}
+
+impl Verdict {
+    /// How many octets are to be sent, if any are.
+    #[must_use]
+    pub const fn length(self) -> Option<usize> {
+        match self {
+            Self::Send(length) | Self::Withhold(length, _) => Some(length),
+            Self::Forward | Self::Drop => None,
+        }
+    }
 }
 
 /// Answers `query` from `snapshot` into `response`, whose length is a further limit (512 octets at least).
@@ -103,23 +123,39 @@ pub fn respond(snapshot: &Snapshot, ask: &Ask<'_>, query: &[u8], response: &mut 
     let mut read = Query::new();
     match read.read(query) {
         Ok(()) => answer(snapshot, ask, query, &read, response),
-        Err(unreadable) => reject(ask, unreadable, response),
+        Err(unreadable) => reject(ask, &read, unreadable, response),
     }
 }
 
 /// Answers `query`, which was read from `message`.
 #[must_use]
 pub fn answer(snapshot: &Snapshot, ask: &Ask<'_>, message: &[u8], query: &Query, response: &mut [u8]) -> Verdict {
+    if ask.transport.forbids(query) {
+        return Verdict::Drop;
+    }
     let caller = Caller::of(ask, query);
     match lookup::decide(snapshot, ask, &caller, query) {
         Outcome::Foreign => Verdict::Forward,
-        outcome => sections::write(&outcome, ask, &caller, message, query, response),
+        outcome => {
+            let verdict = sections::write(&outcome, ask, &caller, message, query, response);
+            match (outcome, verdict) {
+                (Outcome::NoData(authority, _) | Outcome::NxDomain(authority, _), Verdict::Send(length))
+                    if ask.recursion == Recursion::Available =>
+                {
+                    Verdict::Withhold(length, Withheld::of(authority.space, &query.qname, authority.apex))
+                }
+                (_, verdict) => verdict,
+            }
+        }
     }
 }
 
-/// Responds to a message without a readable question, if at all.
+/// Responds to a message without a readable question, if at all; `query` holds what of it could be read.
 #[must_use]
-pub fn reject(ask: &Ask<'_>, unreadable: Unreadable, response: &mut [u8]) -> Verdict {
+pub fn reject(ask: &Ask<'_>, query: &Query, unreadable: Unreadable, response: &mut [u8]) -> Verdict {
+    if ask.transport.forbids(query) {
+        return Verdict::Drop;
+    }
     let written = match (unreadable, ask.secrets) {
         (Unreadable::Drop, _) => return Verdict::Drop,
         (Unreadable::Respond(header, rcode), _) => Writer::bare(response, header, rcode, None),
@@ -148,7 +184,7 @@ pub fn refuse_foreign(ask: &Ask<'_>, query: &[u8], response: &mut [u8]) -> Verdi
             let refused = Outcome::Refuse(Refusal::NotAuthoritative);
             sections::write(&refused, ask, &Caller::of(ask, &read), query, &read, response)
         }
-        Err(unreadable) => reject(ask, unreadable, response),
+        Err(unreadable) => reject(ask, &read, unreadable, response),
     }
 }
 

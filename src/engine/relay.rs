@@ -54,5 +54,5 @@ pub fn owns(snapshot: &Snapshot, ask: &Ask<'_>, query: &Query, name: &NameBuffer
         Who::Hidden | Who::Garbled => None,
     };
     let Some(view) = view else { return false };
-    matches!(snapshot.find(view, name), Found::Owned(owned) if lookup::is_ours(owned.types, rtype))
+    matches!(lookup::found(snapshot, ask.settings, view, name), Found::Owned(owned) if lookup::is_ours(owned.types, rtype))
 }

@@ -5,16 +5,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
-use std::ops::Range;
 
 use super::lookup::{Answer, Authority, Outcome, Refusal};
 use super::{Ask, Caller, Recursion, Text, Transport, Verdict, Who};
+use crate::name::Name;
 use crate::record::{Rtype, Ttl};
 use crate::wire::{
-    Edns, Explanation, Extras, Fault, Flags, Full, InfoCode, OptResponse, Owner, Query, Rcode, Section,
-    UDP_RESPONSE_MAX, UDP_RESPONSE_MIN, Writer,
+    Earlier, Edns, Explanation, Extras, Fault, Flags, Full, InfoCode, Numbered, OptResponse, Owner, Query, Rcode,
+    Section, UDP_RESPONSE_MAX, UDP_RESPONSE_MIN, Writer,
 };
-use crate::zone::{AddressSet, App, Component, Fit, Hosts, Instance, NameServer, Space, SrvSet, Why, bucket_of};
+use crate::zone::{AddressSet, App, BUCKETS, Component, Fit, Hosts, NameServer, Space, SrvSet, Why, bucket_of};
 
 /// Writes the response that `outcome` asks for.
 pub(super) fn write(
@@ -132,19 +132,23 @@ fn write_answer(
 ) -> Result<(), Full> {
     let space = authority.space;
     let turn = usize::from(query.header.id.wrapping_add(ask.turn));
-    let bucket = || match caller.who {
-        Who::At(address) => bucket_of(address),
-        Who::Hidden | Who::Garbled => 0,
-    };
     match answer {
-        Answer::V4(hosts, fit) => Addresses { all: hosts.v4(), rtype: Rtype::A, ttl: space.ttl, fit: *fit, turn }
-            .write(writer, Ipv4Addr::octets, || set_of(hosts)?.preferred_v4(bucket())),
-        Answer::V6(hosts, fit) => Addresses { all: hosts.v6(), rtype: Rtype::AAAA, ttl: space.ttl, fit: *fit, turn }
-            .write(writer, Ipv6Addr::octets, || set_of(hosts)?.preferred_v6(bucket())),
-        Answer::Srv(set) => write_srv(writer, space, set),
+        Answer::V4(hosts, fit) => Addresses { all: hosts.v4(), rtype: Rtype::A, ttl: space.ttl, turn }.write(
+            writer,
+            Part::new(*fit, ask, caller),
+            Ipv4Addr::octets,
+            |bucket| set_of(hosts)?.preferred_v4(bucket),
+        ),
+        Answer::V6(hosts, fit) => Addresses { all: hosts.v6(), rtype: Rtype::AAAA, ttl: space.ttl, turn }.write(
+            writer,
+            Part::new(*fit, ask, caller),
+            Ipv6Addr::octets,
+            |bucket| set_of(hosts)?.preferred_v6(bucket),
+        ),
+        Answer::Srv(set) => write_srv(writer, space, set, Part::new(Fit::All, ask, caller)),
         Answer::Pointer(pointer) => writer
             .record(Section::Answer, Owner::Question, Rtype::PTR, space.ttl, |writer| {
-                put_instance_name(writer, space, pointer.app, pointer.component, pointer.instance)
+                writer.put(instance_names(space, pointer.app, pointer.component)?.name(pointer.instance.number))
             })
             .map(drop),
         Answer::Loopback(IpAddr::V4(address)) => {
@@ -163,38 +167,76 @@ fn write_answer(
     }
 }
 
+/// What a response carries of a set that it cannot carry whole.
+#[derive(Clone, Copy)]
+struct Part<'c> {
+    fit: Fit,
+    caller: &'c Caller,
+}
+
+impl<'c> Part<'c> {
+    /// Over a stream it is always some: what does not fit into 65,535 octets fits nowhere, and TC would send the client to where it is
+    /// already, without an answer.
+    const fn new(fit: Fit, ask: &Ask<'_>, caller: &'c Caller) -> Self {
+        let fit = match ask.transport {
+            Transport::Udp => fit,
+            Transport::Tcp | Transport::Tls | Transport::Quic => Fit::Some,
+        };
+        Self { fit, caller }
+    }
+
+    fn bucket(self) -> usize {
+        match self.caller.who {
+            Who::At(address) => bucket_of(address),
+            Who::Hidden | Who::Garbled => 0,
+        }
+    }
+
+    /// Where the caller's part begins of so many things in a circle: at the same place for the same caller, at others for others.
+    fn start(self, count: usize) -> usize {
+        count * self.bucket() / BUCKETS
+    }
+}
+
 /// Addresses of one family that answer a question.
 struct Addresses<'s, T> {
     all: &'s [T],
     rtype: Rtype,
     ttl: Ttl,
-    fit: Fit,
     turn: usize,
 }
 
 impl<T> Addresses<'_, T> {
-    /// Writes all if they fit, else some or none, as `fit` has it; which some, `preferred` says.
+    /// Writes all if they fit, else some or none, as `part` has it; which some, `preferred` says for a bucket of callers.
     fn write<'p, const N: usize>(
         &self,
         writer: &mut Writer<'_>,
+        part: Part<'_>,
         octets: impl Fn(&T) -> [u8; N],
-        preferred: impl FnOnce() -> Option<&'p [u16]>,
+        preferred: impl FnOnce(usize) -> Option<&'p [u16]>,
     ) -> Result<(), Full> {
         let room = writer.room_for(N);
         if self.all.len() <= room {
             self.rotate(writer, self.all, octets);
             return Ok(());
         }
-        if self.fit == Fit::All || room == 0 {
+        if part.fit == Fit::All || room == 0 {
             return Err(Full);
         }
-        match preferred() {
-            Some(picks) => {
+        match preferred(part.bucket()) {
+            Some(picks) if room <= picks.len() => {
                 let (first, second) = turned(first_of(picks, room), self.turn);
-                for part in [first, second] {
-                    let picked = part.iter().filter_map(|index| self.all.get(usize::from(*index)));
+                for half in [first, second] {
+                    let picked = half.iter().filter_map(|index| self.all.get(usize::from(*index)));
                     writer.addresses(self.rtype, self.ttl, picked.map(&octets));
                 }
+            }
+            // More than is picked in advance: the caller's part of the circle that they make.
+            Some(_) => {
+                let (start, count) = (part.start(self.all.len()), self.all.len());
+                let places = (0..room).map(|place| (start + (place + self.turn) % room) % count);
+                let picked = places.filter_map(|place| self.all.get(place));
+                writer.addresses(self.rtype, self.ttl, picked.map(&octets));
             }
             None => self.rotate(writer, first_of(self.all, room), octets),
         }
@@ -227,37 +269,41 @@ const fn set_of<'s>(hosts: &Hosts<'s>) -> Option<&'s AddressSet> {
 
 /// Writes an SRV set, and the addresses of its targets as far as there is room: a client asks for those that it misses, so they
 /// never make TC (RFC 2181 §9).
-fn write_srv(writer: &mut Writer<'_>, space: &Space, set: &SrvSet<'_>) -> Result<(), Full> {
-    let instances = &set.component.instances;
-    let targets =
-        || set.port.targets.iter().filter_map(|target| Some((target, instances.get(usize::from(target.instance))?)));
-    let mut first = None;
-    // The targets differ in their first label, so the rest of the name is put together once and copied from then on.
-    let mut rest = None;
-    for (target, instance) in targets() {
-        let rdata = writer.record(Section::Answer, Owner::Question, Rtype::SRV, space.ttl, |writer| {
-            let [high, low] = target.port.to_be_bytes();
-            writer.put(&[0, 0, 0, 1, high, low])?;
-            // RFC 2782: the target is not compressed.
-            writer.put_number_label(instance.number)?;
-            match &rest {
-                Some(rest) => writer.put_again(Range::clone(rest)),
-                None => {
-                    rest = Some(put_component_name(writer, space, set.app, set.component)?);
-                    Ok(())
-                }
-            }
-        })?;
-        first.get_or_insert(rdata);
+///
+/// Over a stream there is nowhere to go for what does not fit into 65,535 octets: a thousand targets with names longer than some
+/// 45 octets, as they must not be compressed (RFC 3597 §4). TC would leave the client without a single one, so it gets as many as
+/// fit: its own part of the circle that the targets make, which moves by one where one comes or goes.
+fn write_srv(writer: &mut Writer<'_>, space: &Space, set: &SrvSet<'_>, part: Part<'_>) -> Result<(), Full> {
+    let SrvSet { app, component, port } = *set;
+    let mut names = instance_names(space, app, component)?;
+    let length_max = port.targets.last().map_or(0, |last| {
+        names.name(component.instances.get(usize::from(last.instance)).map_or(u32::MAX, |last| last.number)).len()
+    });
+    let start =
+        if port.targets.len() <= writer.room_for_services(length_max) { 0 } else { part.start(port.targets.len()) };
+    let (first, second) = turned(&port.targets, start);
+    let targets = || {
+        let targets = first.iter().chain(second);
+        targets.filter_map(|target| Some((target.port, component.instances.get(usize::from(target.instance))?)))
+    };
+    let begin = writer.position();
+    let mut count = 0;
+    for (port, instance) in targets() {
+        match writer.service(space.ttl, port, names.name(instance.number)) {
+            Ok(()) => count += 1,
+            Err(Full) if count > 0 && part.fit == Fit::Some => break,
+            Err(Full) => return Err(Full),
+        }
     }
     // The records stand in a row, so where each target's name is follows from the one before, and no list of places is kept.
-    let mut rdata = first.unwrap_or_default();
-    for (_, instance) in targets() {
-        let name = rdata.start + SRV_HEAD..rdata.end;
-        if write_hosts(writer, space.ttl, &name, &instance.v4, &instance.v6).is_err() {
+    let mut at = begin;
+    let rest = writer.target_label(begin).end;
+    for (_, instance) in targets().take(count) {
+        let own = writer.target_label(at);
+        at = own.end + names.shared();
+        if write_hosts(writer, space.ttl, &Earlier { own, rest }, &instance.v4, &instance.v6).is_err() {
             break;
         }
-        rdata = writer.rdata_after(rdata.end);
     }
     Ok(())
 }
@@ -272,10 +318,11 @@ fn write_name_servers(writer: &mut Writer<'_>, space: &Space, query: &Query) -> 
     }
     let mut rdata = first.unwrap_or_default();
     for NameServer { v4, v6, .. } in &space.ns {
-        if write_hosts(writer, space.ttl, &rdata, v4, v6).is_err() {
+        let end = rdata.end;
+        if write_hosts(writer, space.ttl, &Earlier { own: rdata, rest: end }, v4, v6).is_err() {
             break;
         }
-        rdata = writer.rdata_after(rdata.end);
+        rdata = writer.rdata_after(end);
     }
     Ok(())
 }
@@ -284,7 +331,7 @@ fn write_name_servers(writer: &mut Writer<'_>, space: &Space, query: &Query) -> 
 fn write_hosts(
     writer: &mut Writer<'_>,
     ttl: Ttl,
-    name: &Range<usize>,
+    name: &Earlier,
     v4: &[Ipv4Addr],
     v6: &[Ipv6Addr],
 ) -> Result<(), Full> {
@@ -322,36 +369,15 @@ fn write_soa(
         .map(drop)
 }
 
-/// Writes `<n>.<component>.<app>.<canonical discovery domain>`.
-fn put_instance_name(
-    writer: &mut Writer<'_>,
-    space: &Space,
-    app: &App,
-    component: &Component,
-    instance: &Instance,
-) -> Result<(), Full> {
-    writer.put_number_label(instance.number)?;
-    put_component_name(writer, space, app, component).map(|_| ())
-}
-
-/// Writes `<component>.<app>.<canonical discovery domain>`, and returns where.
-fn put_component_name(
-    writer: &mut Writer<'_>,
-    space: &Space,
-    app: &App,
-    component: &Component,
-) -> Result<Range<usize>, Full> {
-    let start = writer.position();
-    writer.put_label(component.label.octets())?;
-    writer.put_label(app.label.octets())?;
-    writer.put(space.discovery.first().map_or(&[0], |domain| domain.wire()))?;
-    Ok(start..writer.position())
+/// `<n>.<component>.<app>.<canonical discovery domain>` for every number.
+fn instance_names(space: &Space, app: &App, component: &Component) -> Result<Numbered, Full> {
+    let domain = space.discovery.first().map_or(&[][..], Name::wire);
+    // The compiler of the snapshot lets no longer names in.
+    Numbered::below([component.label.octets(), app.label.octets()], domain).ok_or(Full)
 }
 
 /// The multiple that responses are padded to (RFC 8467 §4.1).
 const BLOCK: Option<NonZeroUsize> = NonZeroUsize::new(468);
-/// Octets of SRV data before the target.
-const SRV_HEAD: usize = 6;
 /// RNAME: there is no mailbox behind a zone that files make (RFC 2606's `invalid.`, so that nobody writes to a stranger).
 const NOBODY: &[u8] = b"\x06nobody\x07invalid\x00";
 /// `localhost.`

@@ -64,6 +64,9 @@ pub enum UpstreamError {
     /// The zone cannot be read.
     #[error("`{0}` is no upstream: what stands before `=` is no zone: {1}")]
     NoZone(String, NameError),
+    /// The zone is answered here, whatever rule there is.
+    #[error("`{0}` is no upstream: names of {1} are about the machine that asks, and always answered here")]
+    Here(String, Name),
     /// The list of servers cannot be read.
     #[error("{}: cannot be read: {}; name the upstreams with --upstream IP", .0.display(), .1)]
     Unreadable(PathBuf, io::Error),
@@ -88,7 +91,10 @@ impl FromStr for Setting {
         if zone == RESOLV_CONF {
             return Ok(Self::ResolvConf(server.into()));
         }
-        let zone = zone.parse().map_err(|error| UpstreamError::NoZone(text.to_owned(), error))?;
+        let zone: Name = zone.parse().map_err(|error| UpstreamError::NoZone(text.to_owned(), error))?;
+        if zone.wire().ends_with(LOCALHOST) || zone.wire().ends_with(RESOLVER) {
+            return Err(UpstreamError::Here(text.to_owned(), zone));
+        }
         Ok(Self::Server { zone, server: server_of(server)? })
     }
 }
@@ -222,6 +228,9 @@ fn listed(text: &str) -> Vec<Server> {
 const RESOLV_CONF: &str = "resolv.conf";
 /// Servers that are taken of a list: `MAXNS` of glibc and musl.
 const LISTED_MAX: usize = 3;
+/// `localhost.` (RFC 6761 §6.3), and `resolver.arpa.`, where another server would only tell of itself (RFC 9462 §6.4).
+const LOCALHOST: &[u8] = b"\x09localhost\x00";
+const RESOLVER: &[u8] = b"\x08resolver\x04arpa\x00";
 const PORT: u16 = 53;
 /// RFC 7858 §3.1.
 const TLS_PORT: u16 = 853;
@@ -291,6 +300,8 @@ mod tests {
             ("tls://192.0.2.1#", "name of a server"),
             ("a..b=192.0.2.1", "a label is empty"),
             ("=192.0.2.1", "a label is empty"),
+            ("x.LocalHost=192.0.2.1", "always answered here"),
+            ("resolver.arpa=192.0.2.1", "always answered here"),
             ("udp://192.0.2.1", "write IP"),
         ] {
             let error = text.parse::<Setting>().unwrap_err().to_string();

@@ -93,9 +93,7 @@ fn ask_ourselves(foreign: &Foreign<'_>, query: &Query, target: &[u8]) -> Option<
     // All of it: what of it fits is seen when the whole is written.
     let ask = Ask { transport: Transport::Tcp, ..*foreign.ask };
     let mut response = vec![0; usize::from(u16::MAX)];
-    let Verdict::Send(length) = engine::answer(foreign.snapshot, &ask, &message, &asked, &mut response) else {
-        return None;
-    };
+    let length = engine::answer(foreign.snapshot, &ask, &message, &asked, &mut response).length()?;
     let reading = Reading::of(response.get(..length)?, message.len())?;
     Some((reading.rcode, reading.records))
 }

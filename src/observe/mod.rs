@@ -4,8 +4,12 @@
 //! cost more than the rest of the bookkeeping of a query. Readers may see a sum that is a moment old, never a torn one.
 //! The sets of things counted are closed (enums), so that no name in a query can make a counter.
 
+mod files;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use self::files::FileGauges;
 
 /// What carried a query, and over which family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,11 +110,21 @@ pub enum Event {
     ForwardStale,
     /// A foreign query was answered SERVFAIL: no upstream, or too many queries.
     ForwardFailed,
+    /// There are upstreams, and a single label without data here was not asked for: it would be a bare name.
+    WithheldSingleLabel,
+    /// The same of a name in a zone that is all ours.
+    WithheldExclusiveSuffix,
+    /// The same of a name of ours under a public suffix.
+    WithheldOverlayName,
+    /// The same of a special-use name.
+    WithheldSpecialUse,
+    /// The same of the reverse name of a private address.
+    WithheldPrivateReverse,
 }
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 23] = [
         Self::Dropped,
         Self::Truncated,
         Self::Foreign,
@@ -129,6 +143,11 @@ impl Event {
         Self::ForwardAnswered,
         Self::ForwardStale,
         Self::ForwardFailed,
+        Self::WithheldSingleLabel,
+        Self::WithheldExclusiveSuffix,
+        Self::WithheldOverlayName,
+        Self::WithheldSpecialUse,
+        Self::WithheldPrivateReverse,
     ];
 
     /// What it is called.
@@ -153,6 +172,11 @@ impl Event {
             Self::ForwardAnswered => "forward-answered",
             Self::ForwardStale => "forward-stale",
             Self::ForwardFailed => "forward-failed",
+            Self::WithheldSingleLabel => "withheld-single-label",
+            Self::WithheldExclusiveSuffix => "withheld-exclusive-suffix",
+            Self::WithheldOverlayName => "withheld-overlay-name",
+            Self::WithheldSpecialUse => "withheld-special-use",
+            Self::WithheldPrivateReverse => "withheld-private-reverse",
         }
     }
 }

@@ -44,6 +44,20 @@ impl Deadlines {
         self.queue.first().map(|(at, _)| *at)
     }
 
+    /// The files with a lease that runs.
+    pub(super) fn leased(&self) -> Vec<Arc<str>> {
+        self.leased_until(Duration::MAX)
+    }
+
+    /// The files with a lease that runs out at `end` or before.
+    pub(super) fn leased_until(&self, end: Duration) -> Vec<Arc<str>> {
+        let lease = |(_, deadline): &(Duration, Deadline)| match deadline {
+            Deadline::Lease(file) => Some(Arc::clone(file)),
+            Deadline::Tombstone(..) | Deadline::Forget(_) => None,
+        };
+        self.queue.iter().take_while(|(at, _)| *at <= end).filter_map(lease).collect()
+    }
+
     /// Takes out the next deadline that is due at `now`.
     pub(super) fn pop(&mut self, now: Duration) -> Option<(Duration, Deadline)> {
         self.queue.first().filter(|(at, _)| *at <= now)?;

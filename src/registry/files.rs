@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::deadlines::Deadline;
 use super::spaces::Cover;
 use super::{
-    AppEntry, AppId, Concern, Contribution, Entry, File, FileContent, Findings, Registry, Source, SpaceId, Touched,
-    topology,
+    AppEntry, AppId, Concern, Contribution, Entry, File, FileContent, Findings, Now, Registry, Source, SpaceId,
+    Touched, topology,
 };
 use crate::name::{Label, Name};
 use crate::spec::{AppSpec, Document, Place, TopologyApp};
@@ -55,7 +55,7 @@ impl Registry {
         let mut findings = Findings::default();
         for (index, document) in documents.iter().enumerate() {
             let (named, topology): (Option<&AppSpec>, &[TopologyApp]) = match document {
-                Document::Space(_) | Document::BrokenSpace => continue,
+                Document::Space(_) | Document::BrokenSpace | Document::Unread => continue,
                 Document::App(app) => (Some(app), &[]),
                 Document::Topology(apps) => (None, apps),
             };
@@ -154,15 +154,52 @@ impl Registry {
         touched.apps.extend(self.apps.keys());
     }
 
+    /// Grants the leases of files anew that were written or touched and say what they said before.
+    pub fn renew(&mut self, files: &[Arc<str>], now: Now) -> Touched {
+        self.now = now;
+        let mut touched = Touched::default();
+        for file in files {
+            self.grant(file, &mut touched);
+        }
+        if !touched.is_empty() {
+            self.settle(&mut touched);
+        }
+        touched
+    }
+
+    /// Grants every lease anew that has not run out: for a while nobody looked, so nobody can have been seen to renew.
+    /// Returns in how many files there are such.
+    pub fn renew_all(&mut self, now: Now) -> usize {
+        self.now = now;
+        let leased = self.deadlines.leased();
+        for file in &leased {
+            self.regrant(file);
+        }
+        leased.len()
+    }
+
+    /// The files with a lease that [`advance`](Self::advance) would let run out at `now`.
+    #[must_use]
+    pub fn lapsing(&self, now: Now) -> Vec<Arc<str>> {
+        self.deadlines.leased_until(now.monotonic)
+    }
+
     /// Grants every lease of a file anew. Its registrations grow no newer by that: nobody loses an instance or an address to
     /// a file that says what it said before.
-    pub(super) fn renew(&mut self, file: &Arc<str>, touched: &mut Touched) {
+    pub(super) fn grant(&mut self, file: &Arc<str>, touched: &mut Touched) {
+        let Some(entry) = self.files.get_mut(file) else { return };
+        let came_back = !std::mem::take(&mut entry.lapsed).is_empty();
+        self.regrant(file);
+        if came_back {
+            self.touch_apps_of(file, touched);
+        }
+    }
+
+    /// Grants those leases of a file anew that have not run out.
+    fn regrant(&mut self, file: &Arc<str>) {
         let Some(entry) = self.files.get_mut(file) else { return };
         entry.renewed = self.now.monotonic;
         self.deadlines.withdraw(entry.deadline.take(), Deadline::Lease(Arc::clone(file)));
-        if !std::mem::take(&mut entry.lapsed).is_empty() {
-            self.touch_apps_of(file, touched);
-        }
         self.arm(file);
     }
 
@@ -209,7 +246,7 @@ enum Direction {
 }
 
 fn has_space(documents: &[Document]) -> bool {
-    documents.iter().any(|document| matches!(document, Document::Space(_) | Document::BrokenSpace))
+    documents.iter().any(|document| matches!(document, Document::Space(_) | Document::BrokenSpace | Document::Unread))
 }
 
 fn leases(documents: &[Document]) -> impl Iterator<Item = Duration> + '_ {
@@ -218,7 +255,7 @@ fn leases(documents: &[Document]) -> impl Iterator<Item = Duration> + '_ {
         .flat_map(|document| match document {
             Document::App(app) => app.instances.as_slice(),
             // A dyno of a topology has no lease: it is there until the file says otherwise.
-            Document::Space(_) | Document::BrokenSpace | Document::Topology(_) => &[],
+            Document::Space(_) | Document::BrokenSpace | Document::Unread | Document::Topology(_) => &[],
         })
         .filter_map(|instance| instance.value.lease)
 }

@@ -95,7 +95,7 @@ impl Registry {
                         self.register(&mut gathered, entry, (contribution, file), index, instance);
                     }
                 }
-                Some(Document::Space(_) | Document::BrokenSpace) | None => {}
+                Some(Document::Space(_) | Document::BrokenSpace | Document::Unread) | None => {}
             }
         }
         gathered

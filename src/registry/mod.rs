@@ -26,6 +26,7 @@ mod state;
 mod tests;
 mod timestamp;
 mod topology;
+mod without;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -173,7 +174,7 @@ struct File {
 }
 
 /// All that is known of one app besides the documents themselves.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct AppEntry {
     space: SpaceId,
     label: Label,
@@ -272,7 +273,7 @@ impl Registry {
         for FileChange { file, content } in changes {
             match content {
                 Some(content) if self.files.get(&file).is_some_and(|old| old.documents == content.documents) => {
-                    self.renew(&file, &mut touched);
+                    self.grant(&file, &mut touched);
                 }
                 content => _ = changed.insert(file, content),
             }

@@ -48,6 +48,11 @@ impl SpaceState {
         Some(Source { file: Arc::clone(&source.file), place: said.place })
     }
 
+    /// Whether its document stands in `directory`.
+    fn covers(&self, directory: &str) -> bool {
+        self.source.is_some() && *self.directory == *directory
+    }
+
     fn networks(&self) -> impl Iterator<Item = IpNet> + '_ {
         self.spec.cidrs.iter().map(|cidr| cidr.value).chain(self.spec.peers.iter().map(|peer| peer.value.cidr))
     }
@@ -163,9 +168,19 @@ impl Spaces {
                 None => _ = directories.insert(state.directory, None),
             }
         }
-        if accepted.is_empty() && directories.is_empty() {
+        // A file that could never be read may be the space of its directory. Where another space covers that, its files go on
+        // as they are: rather that than hold back many for one. In the default space they would be answered for as nobody said.
+        let is_said = |above: &str| directories.contains_key(above) || accepted.iter().any(|state| state.covers(above));
+        let unread = files.iter().filter(|(_, content)| content.documents.contains(&Document::Unread));
+        let unknown: Vec<Arc<str>> = unread
+            .filter(|(file, _)| !ancestors(file).any(is_said))
+            .map(|(file, _)| directory_of(file))
+            .filter(|directory| !self.is_served(directory, files, batch))
+            .collect();
+        if accepted.is_empty() && directories.is_empty() && !unknown.iter().any(|directory| directory.is_empty()) {
             accepted.push(default_space());
         }
+        directories.extend(unknown.into_iter().map(|directory| (directory, None)));
         self.number(accepted, directories);
         findings
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{AppState, FileChange, FileContent, Now, Registry, Standing, Touched};
 use crate::name::{Label, Name};
-use crate::spec::{self, Format};
+use crate::spec::{self, Document, Format};
 
 /// How long removed hostnames stay.
 const TOMBSTONE: Duration = Duration::from_secs(3_600);
@@ -345,4 +345,69 @@ fn churn_leaves_nothing_behind() {
         (registry.names.iter().count(), registry.lans.iter().count(), registry.addresses.iter().count()),
         (0, 0, 0)
     );
+}
+
+#[test]
+fn a_file_that_could_never_be_read_keeps_its_directory_out_of_the_default_space() {
+    let unread = |file: &str| FileChange {
+        file: Arc::from(file),
+        content: Some(FileContent { documents: vec![Document::Unread], modified: 0 }),
+    };
+    let mut dropped = Dropped { registry: Registry::new(TOMBSTONE), elapsed: Duration::ZERO, batches: 0 };
+    let now = dropped.now();
+    let registered =
+        |app: &str| spec::read(instance(app, "web", 1, "10.0.0.1").as_bytes(), Format::Yaml, "stem").documents;
+    let change = |file: &str, app: &str| FileChange {
+        file: Arc::from(file),
+        content: Some(FileContent { documents: registered(app), modified: 0 }),
+    };
+    // At a cold start, in one batch: what is beside it and below waits, the rest is served.
+    dropped.registry.apply(
+        vec![
+            unread("a/space.yaml"),
+            change("a/web.yaml", "beside"),
+            change("a/b/web.yaml", "below"),
+            change("web.yaml", "above"),
+        ],
+        now,
+    );
+    let apps = |dropped: &Dropped| {
+        let registry = &dropped.registry;
+        let mut apps: Vec<String> =
+            registry.app_ids().filter_map(|id| registry.app(id)).map(|app| app.label.to_string()).collect();
+        apps.sort();
+        apps
+    };
+    assert_eq!(apps(&dropped), ["above"]);
+    // It turns out to be no space.
+    dropped.write(&[("a/space.yaml", &instance("shop", "web", 2, "10.0.0.2"))]);
+    assert_eq!(apps(&dropped), ["above", "below", "beside", "shop"]);
+    // What is served goes on, whatever appears beside it.
+    dropped.registry.apply(vec![unread("a/b/secret.yaml"), unread("secret.yaml")], now);
+    assert_eq!(apps(&dropped), ["above", "below", "beside", "shop"]);
+    // Where a space covers the directory, nothing waits.
+    let mut dropped = Dropped::new();
+    dropped.registry.apply(vec![unread("a/secret.yaml"), change("a/web.yaml", "beside")], now);
+    assert_eq!(apps(&dropped), ["beside"]);
+}
+
+#[test]
+fn renewing_takes_no_parsing_and_brings_back_what_had_lapsed() {
+    let mut dropped = Dropped::new();
+    let leased = |number, seconds| format!("{}lease: {seconds}s\n", instance("shop", "web", number, "10.0.0.1"));
+    dropped.write(&[("web.1.yaml", &leased(1, 10)), ("web.2.yaml", &leased(2, 20).replace("0.1", "0.2"))]);
+    dropped.elapsed = Duration::from_secs(9);
+    let file = Arc::<str>::from("web.1.yaml");
+    assert!(dropped.registry.lapsing(dropped.now()).is_empty());
+    assert!(dropped.registry.renew(std::slice::from_ref(&file), dropped.now()).is_empty());
+    assert!(dropped.at(18).is_empty());
+    assert!(!dropped.at(19).is_empty(), "10 s after the renewal");
+    // A pause: what runs has its whole time again, what had run out has not come back.
+    dropped.elapsed = Duration::from_secs(1000);
+    assert_eq!(dropped.registry.lapsing(dropped.now()), [Arc::from("web.2.yaml")]);
+    assert_eq!(dropped.registry.renew_all(dropped.now()), 1);
+    assert!(dropped.at(1019).is_empty());
+    assert!(!dropped.at(1020).is_empty());
+    assert!(!dropped.registry.renew(&[file], dropped.now()).is_empty());
+    assert_eq!(dropped.registry.deadline(), Some(Duration::from_secs(1030)));
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::Config;
 use super::batch::Origin;
-use crate::engine::{self, Ask, Recursion, Secrets, Settings, Transport, Trust, Verdict};
+use crate::engine::{self, Ask, Opened, Recursion, Secrets, Settings, Transport, Trust, Verdict, Withheld};
 use crate::forward::{self, Answered, Foreign, Forwarder, Outcome, Wanted};
 use crate::observe::{Carrier, Class, Counters, Event};
 use crate::publish::Snapshot;
@@ -75,7 +75,8 @@ impl Desk {
     pub(super) fn new(config: &Config, respond: Respond) -> Self {
         // RFC 7828 §3.4: what a client is told is what it gets.
         let keepalive = u16::try_from(config.limits.idle.as_millis() / 100).unwrap_or(u16::MAX);
-        let settings = Settings { keepalive: Some(keepalive), ..config.settings.clone() };
+        let zones = config.forward.iter().flat_map(|forward| forward.routes.all()).map(|route| &route.zone);
+        let settings = Settings { keepalive: Some(keepalive), opened: Opened::new(zones), ..config.settings.clone() };
         let (trusted, secrets) = (config.trust_subnet_from.clone(), config.secrets);
         let (now, recursion, forwarder) = (AtomicU32::new(0), Recursion::Unavailable, None);
         let desk = Self { trusted, respond, settings, secrets, now, recursion, forwarder };
@@ -197,6 +198,10 @@ impl Desk {
     ) -> Said {
         let length = match verdict {
             Ok(Verdict::Send(length)) => Some(length),
+            Ok(Verdict::Withhold(length, why)) => {
+                counters.event(withheld(why), 1);
+                Some(length)
+            }
             Ok(Verdict::Drop | Verdict::Forward) => None,
             Err(_) => {
                 counters.event(Event::Panicked, 1);
@@ -256,6 +261,16 @@ const fn event_of(source: forward::Source) -> Event {
         forward::Source::Kept => Event::ForwardAnswered,
         forward::Source::Stale => Event::ForwardStale,
         forward::Source::Failure => Event::ForwardFailed,
+    }
+}
+
+const fn withheld(why: Withheld) -> Event {
+    match why {
+        Withheld::SingleLabel => Event::WithheldSingleLabel,
+        Withheld::ExclusiveSuffix => Event::WithheldExclusiveSuffix,
+        Withheld::OverlayName => Event::WithheldOverlayName,
+        Withheld::SpecialUse => Event::WithheldSpecialUse,
+        Withheld::PrivateReverse => Event::WithheldPrivateReverse,
     }
 }
 

@@ -137,6 +137,8 @@ pub enum Document {
     Space(SpaceSpec),
     /// A space document with faults, in a file that has them: its directory is a space, and nothing else is known of it.
     BrokenSpace,
+    /// What stands in a file that could never be read: anything, perhaps a space.
+    Unread,
     /// An app spec, settings of an app, or registrations (design §2.2, §2.3).
     App(AppSpec),
     /// What `heroku spaces:topology --json` prints (design §2.4).

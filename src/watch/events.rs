@@ -1,16 +1,21 @@
 //! Asks for events of directories, and turns them into marks.
 //!
-//! One watch a directory, none recursive: notify's recursive watch stops at the first directory it cannot read. Events are
-//! hints. Where they cannot be had (no more instances or watches; NFS, overlay, FUSE give none) the scans alone find what
-//! changed, and every scan asks again.
+//! One watch a directory, none recursive: what is below is watched as it is scanned, so that one directory which cannot be
+//! read ends nothing. Events are hints. Where they cannot be had (no more instances or watches) or do not tell of
+//! everything (NFS, overlay, 9p, FUSE) the scans alone find what changed, and every scan asks again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
-use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::io::Errno;
 use tracing::{info, warn};
 
 use super::scan::{DirectoryId, absolute, below, is_passed_over};
@@ -21,11 +26,20 @@ use crate::control::{Control, Mark};
 pub(crate) struct Watches {
     root: PathBuf,
     control: Control,
-    watcher: Option<RecommendedWatcher>,
-    watched: BTreeMap<Arc<str>, DirectoryId>,
+    events: Option<Events>,
+    watched: BTreeMap<Arc<str>, Watch>,
     health: Health,
     /// What the last round of asking came to.
     failure: Option<String>,
+}
+
+/// One directory that events come from.
+#[derive(Debug)]
+struct Watch {
+    id: DirectoryId,
+    descriptor: i32,
+    /// The kind of file system, where others may change what is in it unheard.
+    deaf: Option<&'static str>,
 }
 
 /// Whether events can be relied on.
@@ -43,7 +57,7 @@ impl Watches {
         Self {
             root: root.to_owned(),
             control,
-            watcher: None,
+            events: None,
             watched: BTreeMap::new(),
             health: Health::Events,
             failure: None,
@@ -63,32 +77,30 @@ impl Watches {
     /// Begins a round of asking.
     pub(crate) fn begin(&mut self) {
         self.failure = None;
-        if self.watcher.is_none() {
-            let control = self.control.clone();
-            let config = Config::default().with_follow_symlinks(false);
-            let root = self.root.clone();
-            match RecommendedWatcher::new(move |event| pass_on(event, &root, &control), config) {
-                Ok(watcher) => self.watcher = Some(watcher),
-                Err(error) => self.failure = Some(error.to_string()),
+        if self.events.is_none() {
+            match Events::start(self.control.clone()) {
+                Ok(events) => self.events = Some(events),
+                Err(error) => self.failure = Some(format!("{error} (is fs.inotify.max_user_instances reached?)")),
             }
         }
     }
 
     /// Asks for events of a directory, unless they come already.
     pub(crate) fn add(&mut self, directory: &Arc<str>, path: &Path, id: DirectoryId) {
-        if self.watched.get(directory) == Some(&id) {
+        if self.watched.get(directory).is_some_and(|watch| watch.id == id) {
             return;
         }
         self.forget(directory);
-        let Some(watcher) = &mut self.watcher else { return };
-        match watcher.watch(path, RecursiveMode::NonRecursive) {
-            Ok(()) => {
-                self.watched.insert(Arc::clone(directory), id);
+        let Some(events) = &self.events else { return };
+        match events.add(path, directory.is_empty()) {
+            Ok(descriptor) => {
+                // One directory has one watch, whatever it is called: what it was called before is not.
+                self.watched.retain(|_, watch| watch.descriptor != descriptor);
+                self.watched.insert(Arc::clone(directory), Watch { id, descriptor, deaf: deafness(path) });
             }
-            Err(error) => match error.kind {
-                notify::ErrorKind::PathNotFound => {}
-                _ => self.failure = Some(error.to_string()),
-            },
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(Errno::NOSPC) => self.failure = Some("fs.inotify.max_user_watches is reached".to_owned()),
+            Err(error) => self.failure = Some(format!("{}: {error}", path.display())),
         }
     }
 
@@ -100,13 +112,19 @@ impl Watches {
         for directory in gone {
             self.forget(&directory);
         }
+        let deaf = self.watched.iter().find_map(|(directory, watch)| Some((directory, watch.deaf?)));
+        let deaf = deaf.map(|(directory, kind)| {
+            let path = absolute(&self.root, directory);
+            format!("{} is on {kind}, where not every change is told", path.display())
+        });
+        let failure = self.failure.take().or(deaf);
         // Only a round over everything shows that every directory can be watched again.
-        let health = match &self.failure {
+        let health = match &failure {
             Some(_) => Health::Polling,
             None if under.is_empty() => Health::Events,
             None => self.health,
         };
-        match (self.health, health, &self.failure) {
+        match (self.health, health, failure) {
             (Health::Events, Health::Polling, Some(failure)) => {
                 warn!("no file events: {failure}; the directory is scanned every few seconds instead");
             }
@@ -118,44 +136,173 @@ impl Watches {
 
     /// Drops the watch of a directory that was removed, or moved away, or made anew.
     pub(crate) fn forget(&mut self, directory: &str) {
-        if self.watched.remove(directory).is_some()
-            && let Some(watcher) = &mut self.watcher
+        if let Some(watch) = self.watched.remove(directory)
+            && let Some(events) = &self.events
         {
-            // It fails where the directory is gone, and with it the watch.
-            let _ = watcher.unwatch(&absolute(&self.root, directory));
+            events.remove(watch.descriptor);
         }
     }
 }
 
-fn pass_on(event: notify::Result<Event>, root: &Path, control: &Control) {
-    let Ok(event) = event else { return control.rescan() };
-    if event.need_rescan() {
-        return control.rescan();
+/// Where the kernel tells of events, and the thread that hears them.
+#[derive(Debug)]
+struct Events {
+    inotify: Arc<OwnedFd>,
+    /// `None` only while this is dropped.
+    directories: Option<Arc<Directories>>,
+}
+
+/// The directory of each watch.
+type Directories = Mutex<HashMap<i32, PathBuf>>;
+
+impl Events {
+    fn start(control: Control) -> io::Result<Self> {
+        let inotify = Arc::new(inotify::init(CreateFlags::CLOEXEC)?);
+        let directories = Arc::new(Directories::default());
+        let (heard, known) = (Arc::clone(&inotify), Arc::downgrade(&directories));
+        thread::Builder::new().name("events".to_owned()).spawn(move || listen(&heard, &known, &control))?;
+        Ok(Self { inotify, directories: Some(directories) })
     }
-    let Some(mark) = mark_of(event.kind) else { return };
-    for path in event.paths.iter().filter(|path| *path == root || !is_of_no_concern(path)) {
-        control.mark(path, mark);
+
+    fn add(&self, path: &Path, is_root: bool) -> rustix::io::Result<i32> {
+        // Only the root may be a link.
+        let follow = if is_root { WatchFlags::empty() } else { WatchFlags::DONT_FOLLOW };
+        // Locked before the kernel knows of it: whoever hears an event finds its directory.
+        let mut directories = self.directories();
+        let descriptor = inotify::add_watch(&*self.inotify, path, ASKED.union(follow))?;
+        if let Some(directories) = &mut directories {
+            directories.insert(descriptor, path.to_owned());
+        }
+        Ok(descriptor)
     }
+
+    fn remove(&self, descriptor: i32) {
+        if let Some(mut directories) = self.directories() {
+            directories.remove(&descriptor);
+        }
+        // It fails where the directory is gone, and with it the watch.
+        let _ = inotify::remove_watch(&*self.inotify, descriptor);
+    }
+
+    fn directories(&self) -> Option<MutexGuard<'_, HashMap<i32, PathBuf>>> {
+        Some(lock(self.directories.as_ref()?))
+    }
+}
+
+impl Drop for Events {
+    /// Ends the thread: the end of a watch is an event, and with nobody to tell it of the thread ends.
+    fn drop(&mut self) {
+        self.directories = None;
+        if let Ok(descriptor) = inotify::add_watch(&*self.inotify, "/", WatchFlags::DELETE_SELF) {
+            let _ = inotify::remove_watch(&*self.inotify, descriptor);
+        }
+    }
+}
+
+/// Passes on what happens until nobody wants to know.
+fn listen(inotify: &OwnedFd, directories: &Weak<Directories>, control: &Control) {
+    let mut buffer = [MaybeUninit::uninit(); BUFFER];
+    let mut reader = Reader::new(inotify, &mut buffer);
+    loop {
+        let event = match reader.next() {
+            Ok(event) => event,
+            Err(Errno::INTR) => continue,
+            // It does not fail while the descriptor is open. If it did, scans would find what changes.
+            Err(_) => return control.rescan(),
+        };
+        let Some(directories) = directories.upgrade() else { return };
+        if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+            control.rescan();
+            continue;
+        }
+        let mut directories = lock(&directories);
+        let Some(directory) = directories.get(&event.wd()) else { continue };
+        match (mark_of(event.events()), event.file_name()) {
+            (Some(mark), None) => control.mark(directory, mark),
+            (Some(mark), Some(name)) if !is_of_no_concern(name.to_bytes()) => {
+                control.mark(&directory.join(OsStr::from_bytes(name.to_bytes())), mark);
+            }
+            _ => {}
+        }
+        if event.events().contains(ReadFlags::IGNORED) {
+            directories.remove(&event.wd());
+        }
+    }
+}
+
+/// A list of paths is whole whatever panicked beside it.
+fn lock(directories: &Directories) -> MutexGuard<'_, HashMap<i32, PathBuf>> {
+    directories.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a path is one that is passed over, as what careful writers rename into place is until then: nobody need wake
 /// for it. A name that begins with `..` may be what the links of a mount lead through.
-fn is_of_no_concern(path: &Path) -> bool {
-    let name = path.file_name().and_then(OsStr::to_str);
-    name.is_some_and(|name| is_passed_over(name) && !name.starts_with(".."))
+fn is_of_no_concern(name: &[u8]) -> bool {
+    std::str::from_utf8(name).is_ok_and(|name| is_passed_over(name) && !name.starts_with(".."))
 }
 
-/// What an event says; `None` of what reading does (our own reads must cause no work) and of what another event says too.
-fn mark_of(kind: EventKind) -> Option<Mark> {
-    match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Mark::Closed),
-        EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => Some(Mark::Removed),
-        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(Mark::Placed),
-        EventKind::Modify(ModifyKind::Metadata(_)) => Some(Mark::Touched),
-        EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_)) => Some(Mark::Written),
-        _ => None,
+/// What an event says; `None` of what another event says too.
+fn mark_of(events: ReadFlags) -> Option<Mark> {
+    let is = |any: ReadFlags| events.intersects(any);
+    if is(GONE) {
+        Some(Mark::Removed)
+    } else if is(ReadFlags::MOVED_TO) {
+        Some(Mark::Placed)
+    } else if is(ReadFlags::CLOSE_WRITE) {
+        Some(Mark::Closed)
+    } else if is(ReadFlags::MODIFY) {
+        Some(Mark::Written)
+    } else if is(ReadFlags::CREATE) {
+        Some(Mark::Made)
+    } else if is(ReadFlags::ATTRIB) {
+        Some(Mark::Touched)
+    } else {
+        None
     }
 }
+
+/// The kind of file system that a directory is on, if that is one where changes are made elsewhere than in this kernel, or
+/// below what it shows: its events are only of what is changed here.
+fn deafness(path: &Path) -> Option<&'static str> {
+    let kind = u32::try_from(rustix::fs::statfs(path).ok()?.f_type).ok()?;
+    DEAF.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
+}
+
+/// What is asked for. Not to be told of files that are opened and read: our own reads must cause no work.
+const ASKED: WatchFlags = WatchFlags::ATTRIB
+    .union(WatchFlags::CREATE)
+    .union(WatchFlags::MODIFY)
+    .union(WatchFlags::CLOSE_WRITE)
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::MOVE)
+    .union(WatchFlags::DELETE_SELF)
+    .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::ONLYDIR)
+    .union(WatchFlags::EXCL_UNLINK);
+
+/// What says that something is not where it was.
+const GONE: ReadFlags = ReadFlags::DELETE
+    .union(ReadFlags::MOVED_FROM)
+    .union(ReadFlags::DELETE_SELF)
+    .union(ReadFlags::MOVE_SELF)
+    .union(ReadFlags::UNMOUNT);
+
+/// What `statfs(2)` calls file systems that do not tell of every change.
+const DEAF: [(u32, &str); 10] = [
+    (0x0000_6969, "NFS"),
+    (0x0000_517b, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB"),
+    (0x0102_1997, "9p"),
+    (0x6573_5546, "FUSE"),
+    (0x794c_7630, "overlay"),
+    (0x00c3_6400, "Ceph"),
+    (0x5346_414f, "AFS"),
+    (0x786f_4256, "vboxsf"),
+];
+
+/// Room for some hundred events at once; one needs 272 octets at most.
+const BUFFER: usize = 32 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -191,17 +338,35 @@ mod tests {
         for (name, expected) in
             [(".shop.json.new", true), ("shop.json~", true), ("..data", false), ("shop.json", false)]
         {
-            assert_eq!(is_of_no_concern(&Path::new("/zones").join(name)), expected, "{name}");
+            assert_eq!(is_of_no_concern(name.as_bytes()), expected, "{name}");
         }
     }
 
     #[test]
-    fn reading_says_nothing() {
-        for mode in [AccessMode::Any, AccessMode::Read, AccessMode::Execute] {
-            assert_eq!(mark_of(EventKind::Access(AccessKind::Open(mode))), None);
-            assert_eq!(mark_of(EventKind::Access(AccessKind::Close(mode))), None);
+    fn nobody_asks_to_be_told_of_reading() {
+        for unasked in [WatchFlags::OPEN, WatchFlags::ACCESS, WatchFlags::CLOSE_NOWRITE] {
+            assert!(!ASKED.intersects(unasked));
         }
-        assert_eq!(mark_of(EventKind::Access(AccessKind::Read)), None);
-        assert_eq!(mark_of(EventKind::Access(AccessKind::Close(AccessMode::Write))), Some(Mark::Closed));
+        assert_eq!(mark_of(ReadFlags::OPEN), None);
+        assert_eq!(mark_of(ReadFlags::CLOSE_WRITE), Some(Mark::Closed));
+        assert_eq!(mark_of(ReadFlags::CREATE | ReadFlags::ISDIR), Some(Mark::Made));
+        assert_eq!(mark_of(ReadFlags::UNMOUNT), Some(Mark::Removed));
+    }
+
+    #[test]
+    fn the_thread_ends_with_the_watches() {
+        let root = tempfile::tempdir().unwrap();
+        let (control, inbox) = channel();
+        let events = Events::start(control).unwrap();
+        events.add(root.path(), true).unwrap();
+        let inotify = Arc::downgrade(&events.inotify);
+        std::fs::write(root.path().join("a.json"), "").unwrap();
+        assert!(!inbox.take(std::time::Duration::from_secs(10)).marks.is_empty());
+        drop(events);
+        let ended = (0..10_000).any(|_| {
+            thread::sleep(std::time::Duration::from_millis(1));
+            inotify.strong_count() == 0
+        });
+        assert!(ended);
     }
 }

@@ -3,14 +3,20 @@
 //!
 //! Truncated YAML can be valid YAML, and can hold a wrong address. So a file is taken when it is whole, and what tells is
 //! how it came: renamed into place or, for JSON, closed by its writer: at once. Written in place: after a little quiet.
-//! Empty, without a last line feed, or the beginning of what it was before: after it has stood a while.
+//! Empty, without a last line feed, or less than it was: after it has stood a while. The beginning of what it was, cut within
+//! a line, or anything that may be cut where the disk is full: never. A file cut at the end of a line is, after a second, a
+//! shorter file: nothing tells it from an edit, and so the writer should rename, or write JSON.
 //!
 //! Nothing here shrinks what is served by mistake: only a file that is not there any more, in a directory that is, counts
-//! as removed. Every other trouble leaves the last good version and a fault beside it.
+//! as removed, and where no event told of it the owner is asked first. Every other trouble leaves the last good version and
+//! a fault beside it.
+//!
+//! A file whose time of writing moved and whose octets did not is a renewal, and is not parsed. So is one that was written
+//! and cannot be used: whoever writes is there, though what it writes is broken.
 //!
 //! Time is an argument, so every rule can be tested without waiting for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +26,7 @@ use tracing::{debug, info, warn};
 
 use super::read::{self, Ahead, Contents, read_ahead, unreadable, whole};
 use super::report::{FileReport, FileState};
-use super::scan::{DirectoryId, Identity, Scan, Seen, Sight, Way, below, format_of, is_below, look};
+use super::scan::{Body, DirectoryId, Identity, Scan, Seen, Sight, Way, absolute, below, format_of, is_below, look};
 use crate::control::Mark;
 use crate::registry::{FileChange, FileContent, Now};
 use crate::spec::{Document, Fault, Format, Reading, Role};
@@ -37,8 +43,28 @@ pub(crate) struct Files {
     unread: BTreeMap<Arc<str>, Fault>,
     /// Which files are to be looked at, and when.
     waits: BTreeMap<Arc<str>, Wait>,
+    /// Files that are missing since a moment, of which no event told.
+    missing: BTreeMap<Arc<str>, Duration>,
     /// Why what is served does not change; `None` while it may.
     frozen: Option<String>,
+}
+
+/// What came of looking at the files that were due.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// What changed.
+    pub(crate) changes: Vec<FileChange>,
+    /// Files that were written or touched, and mean what they meant.
+    pub(crate) renewed: Vec<Arc<str>>,
+}
+
+/// How it is known that something is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// An event told of it, or of the directory that it was in.
+    ByEvent,
+    /// A scan did not find it.
+    ByScan,
 }
 
 #[derive(Debug)]
@@ -81,9 +107,31 @@ enum Why {
     /// It may be cut off, unless it is still this.
     Standing(Identity),
     /// It is said to be gone.
-    Vanished,
+    Vanished(Told),
     /// It was gone.
-    Missing,
+    Missing(Told),
+}
+
+/// Whether a file is whole.
+enum Doubt {
+    /// Nothing speaks against it.
+    None,
+    /// It may be cut off; that it stands as it is speaks for it.
+    Unsure,
+    /// It is cut off.
+    Cut(Fault),
+}
+
+/// What became of looking at one file.
+enum Outcome {
+    /// It means something else now.
+    Changed(FileContent),
+    /// It was written or touched, and means what it meant.
+    Renewed,
+    /// It is removed.
+    Gone,
+    /// Nothing, or nothing yet.
+    Same,
 }
 
 impl Files {
@@ -95,6 +143,7 @@ impl Files {
             entries: BTreeMap::new(),
             unread: BTreeMap::new(),
             waits: BTreeMap::new(),
+            missing: BTreeMap::new(),
             frozen: None,
         }
     }
@@ -122,7 +171,7 @@ impl Files {
     /// The last good version of a file.
     #[cfg(test)]
     pub(crate) fn good(&self, file: &str) -> Option<&[u8]> {
-        Some(&self.entries.get(file)?.good.as_ref()?.octets)
+        self.good_octets(file)
     }
 
     /// Whether some file is still held back that may be in what is served first.
@@ -146,14 +195,16 @@ impl Files {
             Mark::Closed if json => (now, Why::Finished),
             Mark::Touched if last.is_some() => return,
             Mark::Touched => (now, Why::Finished),
-            Mark::Removed => (now, Why::Vanished),
-            Mark::Written | Mark::Closed => ((now + QUIET).min(since + QUIET_MAX), Why::Written(None)),
+            Mark::Removed => (now, Why::Vanished(Told::ByEvent)),
+            // Whoever writes has it open still.
+            Mark::Written => (since + QUIET_MAX, Why::Written(None)),
+            Mark::Made | Mark::Closed => ((now + QUIET).min(since + QUIET_MAX), Why::Written(None)),
         };
         self.waits.insert(Arc::clone(file), Wait { since, due, why });
     }
 
-    /// Takes in what a scan of everything below `under` found.
-    pub(crate) fn found(&mut self, scan: Scan, under: &str, now: Now) {
+    /// Takes in what a scan of everything below `under` found; `told` is what it was made for.
+    pub(crate) fn found(&mut self, scan: Scan, under: &str, told: Told, now: Now) {
         let id = scan.directories.get(under).copied();
         let replaced = under.is_empty() && self.root_id.is_some() && self.root_id != id;
         if replaced && scan.files.is_empty() && !self.entries.is_empty() {
@@ -167,23 +218,34 @@ impl Files {
             }
         }
         self.note_unread(&scan, under);
+        self.missing.retain(|file, _| !scan.unread.keys().any(|directory| is_below(file, directory)));
         let gone: Vec<Arc<str>> = below(&self.entries, under)
             .filter(|file| !scan.files.contains_key(*file))
             .filter(|file| !self.unread.keys().any(|directory| is_below(file, directory)))
-            .filter(|file| !matches!(self.waits.get(*file), Some(Wait { why: Why::Missing | Why::Vanished, .. })))
+            .filter(|file| !matches!(self.waits.get(*file), Some(Wait { why: Why::Missing(_) | Why::Vanished(_), .. })))
+            .filter(|file| told == Told::ByEvent || !self.missing.contains_key(*file))
             .cloned()
             .collect();
+        let moved: HashSet<Body> =
+            gone.iter().filter_map(|file| Some(self.entries.get(file)?.identity?.body())).collect();
         for file in gone {
             // A directory made anew is often still being filled.
-            let wait = if replaced { Wait::until(now, REMOVAL, Why::Missing) } else { Wait::now(now, Why::Vanished) };
+            let wait = if replaced {
+                Wait::until(now, REMOVAL, Why::Missing(told))
+            } else {
+                Wait::now(now, Why::Vanished(told))
+            };
             self.waits.insert(file, wait);
         }
         for (file, sight) in scan.files {
-            self.sight(file, &sight, first, now);
+            self.missing.remove(&file);
+            let stood =
+                |identity: Identity| if first { has_stood(identity, now) } else { moved.contains(&identity.body()) };
+            self.sight(file, &sight, first, stood, now);
         }
     }
 
-    fn sight(&mut self, file: Arc<str>, sight: &Sight, first: bool, now: Now) {
+    fn sight(&mut self, file: Arc<str>, sight: &Sight, first: bool, stood: impl Fn(Identity) -> bool, now: Now) {
         if self.waits.contains_key(&file) {
             return;
         }
@@ -191,11 +253,11 @@ impl Files {
         let wait = match sight {
             Sight::File(seen) if entry.is_some_and(|entry| entry.identity == Some(seen.identity)) => return,
             Sight::File(Seen { way: Way::Swapped, .. }) => Wait::now(now, Why::Whole),
-            Sight::File(seen) if has_stood(seen.identity, now) => Wait::now(now, Why::Whole),
+            Sight::File(seen) if stood(seen.identity) => Wait::now(now, Why::Whole),
             Sight::File(_) if first => Wait::now(now, Why::Finished),
             Sight::File(seen) => Wait::until(now, QUIET, Why::Written(Some(seen.identity))),
             Sight::Gone if entry.is_none() => return,
-            Sight::Gone => Wait::now(now, Why::Vanished),
+            Sight::Gone => Wait::now(now, Why::Vanished(Told::ByScan)),
             Sight::Odd(_) | Sight::Failed(_) => Wait::now(now, Why::Finished),
         };
         self.waits.insert(file, wait);
@@ -225,7 +287,8 @@ impl Files {
 
     fn freeze(&mut self, why: String) {
         // What is missing while everything is missing was not removed.
-        self.waits.retain(|_, wait| !matches!(wait.why, Why::Missing | Why::Vanished));
+        self.waits.retain(|_, wait| !matches!(wait.why, Why::Missing(_) | Why::Vanished(_)));
+        self.missing.clear();
         if self.frozen.as_ref() != Some(&why) {
             warn!("the spec directory is lost: {why}; what is served stays as it is until there is content again");
             self.frozen = Some(why);
@@ -239,42 +302,99 @@ impl Files {
         }
     }
 
-    /// Looks at every file that is due, and says what changed.
-    pub(crate) fn due(&mut self, now: Now) -> Vec<FileChange> {
+    /// Whether a file was written or touched since it was last seen, though perhaps no event told of it: asked before its
+    /// lease runs out.
+    pub(crate) fn was_touched(&mut self, file: &Arc<str>, now: Now) -> bool {
+        let Sight::File(seen) = look(&self.root, file) else { return false };
+        let known = self.entries.get(file).is_some_and(|entry| entry.identity == Some(seen.identity));
+        if !known && !self.waits.contains_key(file) {
+            let wait = Wait::until(now, QUIET, Why::Written(Some(seen.identity)));
+            self.waits.insert(Arc::clone(file), wait);
+        }
+        self.is_renewed(file, seen.identity)
+    }
+
+    /// The files that are missing since a moment, of which no event told: they are kept until somebody
+    /// [believes](Self::believe) it.
+    pub(crate) const fn missing(&self) -> &BTreeMap<Arc<str>, Duration> {
+        &self.missing
+    }
+
+    /// Takes files that are missing for removed.
+    pub(crate) fn believe(&mut self, files: BTreeSet<Arc<str>>) -> Vec<FileChange> {
+        for file in &files {
+            debug!(%file, "removed");
+            self.missing.remove(file);
+            self.entries.remove(file);
+        }
+        files.into_iter().map(|file| FileChange { file, content: None }).collect()
+    }
+
+    /// Looks at every file that is due, and says what came of it.
+    pub(crate) fn due(&mut self, now: Now) -> Due {
         let due: Vec<Arc<str>> = (self.waits.iter())
             .filter(|(_, wait)| wait.due <= now.monotonic)
             .map(|(file, _)| Arc::clone(file))
             .collect();
         let mut root_stands = None;
-        let mut changes = Vec::new();
-        let root = self.root.clone();
-        let looked = due.chunks(AHEAD_MAX).flat_map(|due| {
-            let ahead = read_ahead(&root, due).into_iter().chain(std::iter::repeat_with(|| None));
-            due.iter().cloned().zip(ahead).collect::<Vec<_>>()
-        });
-        for (file, ahead) in looked {
-            let Some(wait) = self.waits.remove(&file) else { continue };
-            let (sight, ahead) = ahead.map_or_else(|| (look(&self.root, &file), None), Ahead::into_parts);
-            let content = match sight {
-                Sight::File(seen) => self.arrive(&file, (seen, ahead), &wait, now).map(Some),
-                Sight::Gone => {
-                    let root = || self.root_id.is_some() && DirectoryId::at(&self.root).ok() == self.root_id;
-                    let stands = *root_stands.get_or_insert_with(root);
-                    self.miss(&file, &wait, stands, now).then_some(None)
+        let mut found = Due::default();
+        for chunk in due.chunks(AHEAD_MAX) {
+            let known: Vec<Option<&[u8]>> = chunk.iter().map(|file| self.good_octets(file)).collect();
+            let ahead = read_ahead(&self.root, chunk, &known).into_iter().chain(std::iter::repeat_with(|| None));
+            for (file, ahead) in chunk.iter().zip(ahead) {
+                match self.look_at(file, ahead, &mut root_stands, now) {
+                    Outcome::Changed(content) => {
+                        found.changes.push(FileChange { file: Arc::clone(file), content: Some(content) });
+                    }
+                    Outcome::Gone => found.changes.push(FileChange { file: Arc::clone(file), content: None }),
+                    Outcome::Renewed => found.renewed.push(Arc::clone(file)),
+                    Outcome::Same => {}
                 }
-                Sight::Odd(what) => self.refuse(&file, None, vec![odd(what)]),
-                Sight::Failed(error) => self.refuse(&file, None, vec![unreadable(&error)]),
-            };
-            changes.extend(content.map(|content| FileChange { file, content }));
+            }
         }
-        changes
+        found
+    }
+
+    fn look_at(&mut self, file: &Arc<str>, ahead: Option<Ahead>, root_stands: &mut Option<bool>, now: Now) -> Outcome {
+        let Some(wait) = self.waits.remove(file) else { return Outcome::Same };
+        let (sight, ahead) = ahead.map_or_else(|| (look(&self.root, file), None), Ahead::into_parts);
+        if !matches!(sight, Sight::Gone) {
+            self.missing.remove(file);
+        }
+        match sight {
+            Sight::File(seen) => {
+                let renewed = self.is_renewed(file, seen.identity);
+                let content = self.arrive(file, (seen, ahead), &wait, now);
+                content.map_or(if renewed { Outcome::Renewed } else { Outcome::Same }, Outcome::Changed)
+            }
+            Sight::Gone => {
+                let root = || self.root_id.is_some() && DirectoryId::at(&self.root).ok() == self.root_id;
+                let stands = *root_stands.get_or_insert_with(root);
+                if self.miss(file, &wait, stands, now) { Outcome::Gone } else { Outcome::Same }
+            }
+            Sight::Odd(what) => {
+                self.refuse::<FileContent>(file, None, vec![odd(what)]);
+                Outcome::Same
+            }
+            Sight::Failed(error) => self.unread(file, &error).map_or(Outcome::Same, Outcome::Changed),
+        }
+    }
+
+    /// Whether a file that has a good version was written or touched since that was last asked.
+    fn is_renewed(&mut self, file: &Arc<str>, seen: Identity) -> bool {
+        let Some(good) = self.entries.get_mut(file).and_then(|entry| entry.good.as_mut()) else { return false };
+        std::mem::replace(&mut good.modified, seen.modified) != seen.modified
+    }
+
+    fn good_octets(&self, file: &str) -> Option<&[u8]> {
+        Some(&self.entries.get(file)?.good.as_ref()?.octets)
     }
 
     /// A file that is there: read it, or wait on.
     fn arrive(
         &mut self,
         file: &Arc<str>,
-        (seen, ahead): (Seen, Option<(Contents, Reading)>),
+        (seen, ahead): (Seen, Option<(Contents, Option<Reading>)>),
         wait: &Wait,
         now: Now,
     ) -> Option<FileContent> {
@@ -282,32 +402,41 @@ impl Files {
         let known = entry.is_some_and(|entry| entry.identity == Some(seen.identity));
         let again = now.monotonic < wait.since + QUIET_MAX;
         match &wait.why {
-            Why::Vanished | Why::Missing if known => return None,
+            Why::Vanished(_) | Why::Missing(_) if known => return None,
             // It was made anew, and nobody said yet that it is finished.
-            Why::Vanished | Why::Missing => return self.wait_quiet(file, now.monotonic, seen.identity, now),
+            Why::Vanished(_) | Why::Missing(_) => return self.wait_quiet(file, now.monotonic, seen.identity, now),
             Why::Written(Some(before)) if again && *before != seen.identity => {
                 return self.wait_quiet(file, wait.since, seen.identity, now);
             }
             _ => {}
         }
-        let (contents, reading) = ahead.map_or_else(
-            || (read::read(&self.root, file, &seen), None),
-            |(contents, reading)| (contents, Some(reading)),
-        );
+        let (contents, reading) = ahead.unwrap_or_else(|| (read::read(&self.root, file, &seen), None));
         let (octets, identity) = match contents {
             Contents::Octets(octets, identity) => (octets, identity),
             Contents::Changing => return self.wait_quiet(file, now.monotonic, seen.identity, now),
             Contents::Gone => {
-                self.waits.insert(Arc::clone(file), Wait::now(now, Why::Vanished));
+                self.waits.insert(Arc::clone(file), Wait::now(now, Why::Vanished(Told::ByScan)));
                 return None;
             }
             // No identity is kept of what could not be read: every scan tries again.
             Contents::Fault(fault) => return self.refuse(file, None, vec![fault]),
+            Contents::Failed(error) => return self.unread(file, &error),
         };
-        let stood = wait.why == Why::Whole || wait.why == Why::Standing(identity);
-        if !stood && self.may_be_cut(file, &octets) {
-            self.waits.insert(Arc::clone(file), Wait::until(now, STANDING, Why::Standing(identity)));
+        if let Some(entry) = self.entries.get_mut(file)
+            && entry.is_as(&octets, seen.way)
+        {
+            entry.identity = Some(identity);
             return None;
+        }
+        let stood = wait.why == Why::Whole || wait.why == Why::Standing(identity);
+        let in_place = !matches!(wait.why, Why::Finished | Why::Whole);
+        match self.doubt(file, &octets, in_place) {
+            Doubt::Cut(fault) => return self.refuse(file, Some(identity), vec![fault]),
+            Doubt::Unsure if !stood => {
+                self.waits.insert(Arc::clone(file), Wait::until(now, STANDING, Why::Standing(identity)));
+                return None;
+            }
+            Doubt::Unsure | Doubt::None => {}
         }
         if octets.is_empty() {
             let fault = whole("is empty, which is not taken for a removal", "write a document into it, or remove it");
@@ -332,12 +461,24 @@ impl Files {
         None
     }
 
-    fn may_be_cut(&self, file: &str, octets: &[u8]) -> bool {
-        let before = self.entries.get(file).and_then(|entry| entry.good.as_ref()).map_or(&[][..], |good| &good.octets);
+    /// Whether a file may be only the beginning of what is being written.
+    fn doubt(&self, file: &str, octets: &[u8], in_place: bool) -> Doubt {
+        let before = self.good_octets(file).unwrap_or_default();
+        let rest = before.strip_prefix(octets).filter(|rest| !rest.is_empty() && !octets.is_empty());
         let yaml = format_of(file).is_some_and(|(format, _)| format == Format::Yaml);
-        octets.is_empty()
-            || (octets.len() < before.len() && before.starts_with(octets))
-            || (yaml && !octets.ends_with(b"\n"))
+        let within_a_line = yaml && !octets.is_empty() && !octets.ends_with(b"\n");
+        if within_a_line && rest.is_some_and(|rest| !rest.starts_with(b"\n")) {
+            let fault = "is the beginning of what it was before, cut within a line";
+            return Doubt::Cut(whole(fault, "write it again, beside its place, and rename it into it"));
+        }
+        // JSON cannot be cut and still be JSON.
+        let is_less = yaml && in_place && octets.len() < before.len();
+        let doubtful = octets.is_empty() || rest.is_some() || within_a_line || is_less;
+        if doubtful && !before.is_empty() && is_full(&absolute(&self.root, file)) {
+            let fault = "may be cut off: its file system is full";
+            return Doubt::Cut(whole(fault, "make room, and write it again"));
+        }
+        if doubtful { Doubt::Unsure } else { Doubt::None }
     }
 
     fn accept(
@@ -352,10 +493,8 @@ impl Files {
         let good = Good { octets, modified: identity.modified, removal };
         let report = FileReport { state: FileState::Ok, faults: Vec::new(), warnings };
         let before = self.entries.get(file);
-        // Neither written nor touched: a scan saw other rights, or the writer put back what there was.
-        let same = before
-            .and_then(|entry| entry.good.as_ref())
-            .is_some_and(|before| before.modified == good.modified && before.octets == good.octets);
+        // The writer put back what there was.
+        let same = before.and_then(|entry| entry.good.as_ref()).is_some_and(|before| before.octets == good.octets);
         tell(file, before.map(|entry| &entry.report), &report);
         let entry = Entry { identity: Some(identity), good: Some(good), remains: Vec::new(), report };
         self.entries.insert(Arc::clone(file), Box::new(entry));
@@ -366,6 +505,24 @@ impl Files {
     fn refuse<T>(&mut self, file: &Arc<str>, identity: Option<Identity>, faults: Vec<Fault>) -> Option<T> {
         self.reject(file, identity, faults, Vec::new());
         None
+    }
+
+    /// A file that is there and cannot be read, by rights or by chance. One that never was good may hold anything, which the
+    /// registry is told once.
+    fn unread(&mut self, file: &Arc<str>, error: &io::Error) -> Option<FileContent> {
+        let mut fault = unreadable(error);
+        if self.good_octets(file).is_none() {
+            fault.remedy +=
+                "; it may be a space, so what is beside it and below waits where no other space covers that";
+        }
+        self.reject(file, None, vec![fault], Vec::new());
+        let leads_nowhere = error.raw_os_error() == Some(libc::ELOOP);
+        let entry = self.entries.get_mut(file).filter(|entry| entry.good.is_none() && entry.remains.is_empty())?;
+        if leads_nowhere {
+            return None;
+        }
+        entry.remains = vec![Document::Unread];
+        Some(FileContent { documents: entry.remains.clone(), modified: 0 })
     }
 
     /// A file that cannot be used: what it was before stays.
@@ -385,18 +542,37 @@ impl Files {
         let Some(good) = &entry.good else {
             return self.entries.remove(file).is_some_and(|entry| !entry.remains.is_empty());
         };
-        if wait.why != Why::Missing {
-            let wait = Wait::until(now, good.removal, Why::Missing);
-            self.waits.insert(Arc::clone(file), wait);
-            return false;
-        }
+        let told = match wait.why {
+            Why::Missing(told) => told,
+            Why::Vanished(told) => return self.wait_missing(file, good.removal, told, now),
+            _ => return self.wait_missing(file, good.removal, Told::ByScan, now),
+        };
         if !root_stands {
             // Nothing is known of a file whose directory is gone; the next scan of the new one tells.
             return false;
         }
+        if told == Told::ByScan {
+            self.missing.entry(Arc::clone(file)).or_insert(now.monotonic);
+            return false;
+        }
         debug!(%file, "removed");
+        self.missing.remove(file);
         self.entries.remove(file);
         true
+    }
+
+    fn wait_missing(&mut self, file: &Arc<str>, removal: Duration, told: Told, now: Now) -> bool {
+        self.waits.insert(Arc::clone(file), Wait::until(now, removal, Why::Missing(told)));
+        false
+    }
+}
+
+impl Entry {
+    /// Whether it was taken as it is from these octets, so that there is nothing to read in them.
+    fn is_as(&self, octets: &[u8], way: Way) -> bool {
+        // What a link leads to is not quoted, and its warnings may be others than those of the file itself.
+        let is_plain = way == Way::Itself || self.report.warnings.is_empty();
+        self.report.state == FileState::Ok && is_plain && self.good.as_ref().is_some_and(|good| *good.octets == *octets)
     }
 }
 
@@ -413,7 +589,7 @@ impl Wait {
 /// Whether a removal of the document may be an editor's delete-and-create: specs are edited, registrations are not.
 fn is_spec(document: &Document) -> bool {
     match document {
-        Document::Space(_) | Document::BrokenSpace => true,
+        Document::Space(_) | Document::BrokenSpace | Document::Unread => true,
         Document::App(app) => app.role == Role::Spec || app.instances.is_empty(),
         Document::Topology(_) => false,
     }
@@ -424,6 +600,11 @@ fn is_spec(document: &Document) -> bool {
 fn has_stood(identity: Identity, now: Now) -> bool {
     let written = identity.modified.div_ceil(1_000_000_000);
     u128::from(now.wall) > written + u128::from(STANDING.as_secs())
+}
+
+/// Whether nobody without rights can write another octet beside a file.
+fn is_full(file: &Path) -> bool {
+    rustix::fs::statvfs(file).is_ok_and(|system| system.f_blocks > 0 && system.f_bavail == 0)
 }
 
 fn odd(what: &str) -> Fault {

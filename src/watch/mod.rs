@@ -10,6 +10,7 @@
 
 mod events;
 mod files;
+mod hold;
 mod owner;
 mod read;
 mod report;
@@ -24,12 +25,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use self::files::Files;
+use self::files::{Files, Told};
 use self::owner::Owner;
 pub use self::report::{FileReport, FileState};
 use self::scan::scan;
 use crate::compile::Compiler;
 use crate::control::{Control, Inbox};
+use crate::observe::FileGauges;
 use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{Now, Registry, Touched};
 
@@ -67,25 +69,36 @@ impl Survey {
 /// The directory cannot be listed.
 pub fn survey(root: &Path, tombstone: Duration, now: Now) -> io::Result<Survey> {
     let mut files = Files::new(root);
-    files.found(scan(root, "", &mut |_, _, _| {})?, "", now);
+    files.found(scan(root, "", &mut |_, _, _| {})?, "", Told::ByScan, now);
     files.hurry();
     let mut registry = Registry::new(tombstone);
-    let touched = registry.apply(files.due(now), now);
+    let touched = registry.apply(files.due(now).changes, now);
     Ok(Survey { registry, reports: files.reports(), touched, wall: now.wall })
 }
 
-/// Starts the owner task on `root`, an absolute path. It ends when `control` says so.
+/// What the owner task is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The spec directory, an absolute path.
+    pub root: PathBuf,
+    /// How long the hostnames of a removed app are denied.
+    pub tombstone: Duration,
+    /// How long large losses are held that only a scan found; zero for not at all.
+    pub removal_hold: Duration,
+}
+
+/// Starts the owner task. It ends when `control` says so.
 ///
 /// # Errors
 ///
 /// The thread cannot be started.
 pub fn start(
-    root: PathBuf,
-    tombstone: Duration,
+    settings: Settings,
     publisher: Publisher,
     (control, inbox): (Control, Inbox),
+    gauges: Arc<FileGauges>,
     clock: Clock,
 ) -> io::Result<JoinHandle<()>> {
-    let mut owner = Owner::new(root, tombstone, publisher, (control, inbox), clock);
+    let mut owner = Owner::new(settings, publisher, (control, inbox), gauges, clock);
     std::thread::Builder::new().name("owner".to_owned()).spawn(move || while owner.round().is_continue() {})
 }

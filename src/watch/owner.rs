@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::Clock;
 use super::events::{Health, Watches};
-use super::files::Files;
+use super::files::{Files, Told};
+use super::hold::Hold;
 use super::scan::{format_of, is_below, is_passed_over, scan};
+use super::{Clock, Settings};
 use crate::compile::Compiler;
 use crate::control::{Control, Inbox, Mark, Order, Pending};
+use crate::observe::FileGauges;
 use crate::publish::{Publisher, Readiness, Snapshot};
-use crate::registry::{FileFault, Now, Registry, Touched};
+use crate::registry::{FileChange, FileFault, Now, Registry, Touched};
 
 /// The state of the owner task.
 pub(crate) struct Owner {
@@ -29,6 +31,10 @@ pub(crate) struct Owner {
     registry: Registry,
     compiler: Compiler,
     publisher: Publisher,
+    hold: Hold,
+    gauges: Arc<FileGauges>,
+    /// When it last looked at what has come in.
+    looked: Duration,
     /// When everything is looked at next; the monotonic clock.
     scan_due: Duration,
     /// Before this, nobody's asking brings a scan forward: scanning takes a tenth of the time at most.
@@ -36,8 +42,9 @@ pub(crate) struct Owner {
     /// Until when the first snapshot waits for files that may be cut off; `None` before the first scan and once it is
     /// published.
     ready_by: Option<Duration>,
-    /// What was compiled before the first snapshot is due.
-    unpublished: Option<Snapshot>,
+    /// What was read before the first snapshot is due: it is taken in as one batch, so that who was read a moment later, as a
+    /// file that may be cut off is, loses no conflict by that.
+    first: Vec<FileChange>,
     /// What was said of faults between files.
     told: BTreeSet<FileFault>,
     /// How often these had changed then.
@@ -45,27 +52,31 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// Makes the owner of `root`, which it has not looked at yet.
+    /// Makes the owner of a directory that it has not looked at yet.
     pub(crate) fn new(
-        root: PathBuf,
-        tombstone: Duration,
+        settings: Settings,
         publisher: Publisher,
         (control, inbox): (Control, Inbox),
+        gauges: Arc<FileGauges>,
         clock: Clock,
     ) -> Self {
+        let Settings { root, tombstone, removal_hold } = settings;
         Self {
             watches: Watches::new(&root, control),
             files: Files::new(&root),
             root,
             inbox,
+            looked: clock().monotonic,
             clock,
             registry: Registry::new(tombstone),
             compiler: Compiler::new(),
             publisher,
+            hold: Hold::new(removal_hold, Arc::clone(&gauges)),
+            gauges,
             scan_due: Duration::ZERO,
             scan_not_before: Duration::ZERO,
             ready_by: None,
-            unpublished: None,
+            first: Vec::new(),
             told: BTreeSet::new(),
             told_changes: 0,
         }
@@ -74,10 +85,12 @@ impl Owner {
     /// Waits for something to do, and does it.
     pub(crate) fn round(&mut self) -> ControlFlow<()> {
         let now = (self.clock)();
-        let deadlines = [self.files.next(), self.registry.deadline(), self.ready_by];
+        let deadlines = [self.files.next(), self.registry.deadline(), self.ready_by, self.hold.next()];
         let next = deadlines.into_iter().flatten().min().map_or(self.scan_due, |next| next.min(self.scan_due));
-        let Pending { order, marks } = self.inbox.take(next.saturating_sub(now.monotonic));
+        let wait = next.saturating_sub(now.monotonic);
+        let Pending { order, marks } = self.inbox.take(wait);
         let now = (self.clock)();
+        self.notice_pause(wait, now);
         match order {
             Order::Stop => return ControlFlow::Break(()),
             Order::Rescan => self.ask_for_scan(),
@@ -95,6 +108,21 @@ impl Owner {
     #[cfg(test)]
     pub(super) fn is_ready(&self) -> bool {
         self.publisher.current().readiness == Readiness::Ready
+    }
+
+    /// Grants every lease anew where nobody looked for longer than was meant: the process was stopped, the machine suspended,
+    /// and so perhaps were those who would have renewed.
+    fn notice_pause(&mut self, wait: Duration, now: Now) {
+        let away = now.monotonic.saturating_sub(self.looked).saturating_sub(wait);
+        self.looked = now.monotonic;
+        if away < PAUSE {
+            return;
+        }
+        let leased = self.registry.renew_all(now);
+        if leased > 0 {
+            warn!("nothing was looked at for {away:?}: every lease begins anew, in {leased} files");
+            self.gauges.paused();
+        }
     }
 
     fn ask_for_scan(&mut self) {
@@ -137,7 +165,7 @@ impl Owner {
         for directory in directories {
             // In byte order a directory comes before what is below it.
             if !done.as_ref().is_some_and(|done| is_below(&directory, done)) {
-                self.scan_below(&directory, now);
+                self.scan_below(&directory, Told::ByEvent, now);
                 done = Some(directory);
             }
         }
@@ -147,7 +175,7 @@ impl Owner {
         let begun = (self.clock)();
         // The first asks for every watch, which takes much longer than the next ones will.
         let first = self.publisher.current().readiness == Readiness::Starting;
-        self.scan_below("", begun);
+        self.scan_below("", Told::ByScan, begun);
         let ended = (self.clock)().monotonic;
         let took = ended.saturating_sub(begun.monotonic);
         let pause = match self.watches.health() {
@@ -158,12 +186,12 @@ impl Owner {
         self.scan_not_before = ended + took * SCAN_SHARE_ASKED;
     }
 
-    fn scan_below(&mut self, under: &str, now: Now) {
+    fn scan_below(&mut self, under: &str, told: Told, now: Now) {
         self.watches.begin();
         match scan(&self.root, under, &mut |directory, path, id| self.watches.add(directory, path, id)) {
             Ok(found) => {
                 self.watches.end(under, &found.directories);
-                self.files.found(found, under, now);
+                self.files.found(found, under, told, now);
                 if under.is_empty() && self.publisher.current().readiness == Readiness::Starting {
                     self.ready_by.get_or_insert(now.monotonic + SETTLING_MAX);
                 }
@@ -173,28 +201,39 @@ impl Owner {
                 self.files.lost(&error);
             }
         }
+        self.gauges.polling(self.watches.health() == Health::Polling);
+        self.gauges.frozen(self.files.is_frozen());
     }
 
     /// Reads what is due, lets time pass, and publishes what came of it.
     fn rebuild(&mut self) {
         let now = (self.clock)();
-        let mut contents = self.unpublished.take();
-        let changes = self.files.due(now);
-        let changed: Vec<Arc<str>> = changes.iter().map(|change| Arc::clone(&change.file)).collect();
-        if !changes.is_empty() {
-            let touched = self.registry.apply(changes, now);
-            contents = self.compile(&touched, contents);
-            self.tell_conflicts();
+        let starting = self.publisher.current().readiness == Readiness::Starting;
+        let lapsing = self.registry.lapsing(now).into_iter().filter(|file| self.files.was_touched(file, now));
+        let mut renewed: Vec<Arc<str>> = lapsing.collect();
+        let mut due = self.files.due(now);
+        if starting {
+            self.first.append(&mut due.changes);
+            if self.ready_by.is_none_or(|by| now.monotonic < by && self.files.is_settling()) {
+                return;
+            }
+            due.changes = std::mem::take(&mut self.first);
         }
+        renewed.append(&mut due.renewed);
+        let mut changed = Vec::new();
+        let mut contents = self.take_in(due.changes, None, &mut changed, now);
+        if !renewed.is_empty() {
+            let touched = self.registry.renew(&renewed, now);
+            contents = self.compile(&touched, contents);
+        }
+        let believed = self.believe_losses(contents.as_ref(), now);
+        contents = self.take_in(believed, contents, &mut changed, now);
         // After the files: a lease that was renewed while this thread was held up has not run out.
         if self.registry.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
             let touched = self.registry.advance(now);
             contents = self.compile(&touched, contents);
         }
-        let starting = self.publisher.current().readiness == Readiness::Starting;
-        if starting && self.ready_by.is_none_or(|by| now.monotonic < by && self.files.is_settling()) {
-            self.unpublished = contents;
-        } else if starting {
+        if starting {
             self.publish_first(contents, now);
         } else if let Some(contents) = contents {
             let generation = self.publisher.publish(contents, now.wall);
@@ -203,8 +242,40 @@ impl Owner {
         self.publisher.reap();
     }
 
+    /// Applies what changed, if anything did, and adds the files to those that `changed`.
+    fn take_in(
+        &mut self,
+        changes: Vec<FileChange>,
+        contents: Option<Snapshot>,
+        changed: &mut Vec<Arc<str>>,
+        now: Now,
+    ) -> Option<Snapshot> {
+        if changes.is_empty() {
+            return contents;
+        }
+        changed.extend(changes.iter().map(|change| Arc::clone(&change.file)));
+        let touched = self.registry.apply(changes, now);
+        let contents = self.compile(&touched, contents);
+        self.tell_conflicts();
+        contents
+    }
+
+    /// The removals of files that only a scan found gone, those that are not held.
+    fn believe_losses(&mut self, contents: Option<&Snapshot>, now: Now) -> Vec<FileChange> {
+        if self.files.missing().is_empty() && self.hold.next().is_none() {
+            return Vec::new();
+        }
+        let published = self.publisher.current();
+        let served = contents.unwrap_or(&published);
+        let believed = self.hold.believe(self.files.missing(), &self.registry, served, now.monotonic);
+        self.files.believe(believed)
+    }
+
     /// Compiles what `touched` names upon `contents`, or upon what is published.
     fn compile(&mut self, touched: &Touched, contents: Option<Snapshot>) -> Option<Snapshot> {
+        if touched.is_empty() {
+            return contents;
+        }
         let published = self.publisher.current();
         let compiled = self.compiler.compile(&self.registry, touched, contents.as_ref().unwrap_or(&published));
         compiled.or(contents)
@@ -254,6 +325,9 @@ const SCAN_SHARE: u32 = 200;
 
 /// Scans that somebody asks for take this part of the time at most, however often they ask.
 const SCAN_SHARE_ASKED: u32 = 10;
+
+/// For how long nobody may look before it counts as a pause. A lease is five times as long at least.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long the first snapshot waits for files that may be cut off.
 const SETTLING_MAX: Duration = Duration::from_millis(1500);

@@ -25,47 +25,54 @@ pub(crate) enum Contents {
     Changing,
     /// It was there and is gone.
     Gone,
-    /// It is not to be read, or cannot be.
+    /// It is not to be read.
     Fault(Fault),
+    /// It cannot be read.
+    Failed(io::Error),
 }
 
 /// A file that was looked at, read and parsed before anybody decided whether to take it.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     sight: Sight,
-    read: Option<(Contents, Reading)>,
+    /// Parsed, unless its octets were known.
+    read: Option<(Contents, Option<Reading>)>,
 }
 
 impl Ahead {
-    fn new(root: &Path, relative: &str) -> Self {
+    fn new(root: &Path, relative: &str, known: Option<&[u8]>) -> Self {
         let sight = look(root, relative);
         let Sight::File(seen) = &sight else { return Self { sight, read: None } };
         let contents = read(root, relative, seen);
         let reading = match &contents {
-            Contents::Octets(octets, _) => parse(root, relative, seen.way, octets),
-            _ => Reading::default(),
+            Contents::Octets(octets, _) if known != Some(octets) => Some(parse(root, relative, seen.way, octets)),
+            _ => None,
         };
         Self { read: Some((contents, reading)), sight }
     }
 
     /// What is there, and what was read of it if it is a file.
-    pub(crate) fn into_parts(self) -> (Sight, Option<(Contents, Reading)>) {
+    pub(crate) fn into_parts(self) -> (Sight, Option<(Contents, Option<Reading>)>) {
         (self.sight, self.read)
     }
 }
 
-/// Reads files on several threads, in the order given: all of them, or none where they are few, as in most changes.
-pub(crate) fn read_ahead(root: &Path, files: &[Arc<str>]) -> Vec<Option<Ahead>> {
+/// Reads files on several threads, in the order given: all of them, or none where they are few, as in most changes. What
+/// has the octets that are `known` of it is not parsed.
+pub(crate) fn read_ahead(root: &Path, files: &[Arc<str>], known: &[Option<&[u8]>]) -> Vec<Option<Ahead>> {
     if files.len() < AHEAD_MIN {
         return Vec::new();
     }
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
     let share = files.len().div_ceil(threads);
-    let read = |files: &[Arc<str>]| files.iter().map(|file| Some(Ahead::new(root, file))).collect::<Vec<_>>();
+    let read = |files: &[Arc<str>], known: &[Option<&[u8]>]| {
+        files.iter().zip(known).map(|(file, known)| Some(Ahead::new(root, file, *known))).collect::<Vec<_>>()
+    };
     thread::scope(|scope| {
         let started: Vec<_> = files
             .chunks(share)
-            .map(|files| (files.len(), thread::Builder::new().spawn_scoped(scope, move || read(files))))
+            .zip(known.chunks(share))
+            .map(|(files, known)| (files.len(), thread::Builder::new().spawn_scoped(scope, move || read(files, known))))
             .collect();
         let shares = started.into_iter().map(|(count, thread)| {
             // Of a share without a thread nothing is ahead: each is read when its turn comes.
@@ -93,7 +100,7 @@ pub(crate) fn read(root: &Path, relative: &str, seen: &Seen) -> Contents {
         Err(error) if super::scan::is_gone(&error) => Contents::Gone,
         // What was a file has become a link: the next look tells which.
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) && seen.way == Way::Itself => Contents::Changing,
-        Err(error) => Contents::Fault(unreadable(&error)),
+        Err(error) => Contents::Failed(error),
     }
 }
 

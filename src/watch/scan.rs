@@ -86,6 +86,20 @@ impl Identity {
             changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
         }
     }
+
+    /// What of it stays under another name.
+    pub(crate) const fn body(self) -> Body {
+        Body { device: self.device, inode: self.inode, size: self.size, modified: self.modified }
+    }
+}
+
+/// What of an [`Identity`] stays when a file gets another name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Body {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: u128,
 }
 
 /// Which directory a path leads to. Inode numbers are used again soon, hence the time it was made, where there is one.

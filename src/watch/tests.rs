@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime};
 
 use tempfile::TempDir;
 
+use super::files::Due;
 use super::scan::Sight;
 use super::*;
 use crate::control::Mark;
@@ -19,6 +20,8 @@ use crate::spec::Document;
 /// A directory, its files, and a clock that the test turns.
 struct Bench {
     files: Files,
+    /// What was renewed when files were last looked at.
+    renewed: Vec<Arc<str>>,
     now: Now,
     dir: TempDir,
 }
@@ -28,7 +31,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         // The wall clock stands long after every file's time: at the first scan, all have stood a while.
         let now = Now { monotonic: Duration::from_secs(100), wall: 99_999_999_999 };
-        Self { files: Files::new(dir.path()), now, dir }
+        Self { files: Files::new(dir.path()), renewed: Vec::new(), now, dir }
     }
 
     /// A bench that has taken `files` in.
@@ -55,7 +58,7 @@ impl Bench {
 
     fn scan(&mut self) {
         match scan(self.dir.path(), "", &mut |_, _, _| {}) {
-            Ok(scan) => self.files.found(scan, "", self.now),
+            Ok(scan) => self.files.found(scan, "", Told::ByScan, self.now),
             Err(error) => self.files.lost(&error),
         }
     }
@@ -70,7 +73,12 @@ impl Bench {
     }
 
     fn due(&mut self) -> Vec<String> {
-        self.files.due(self.now).iter().map(told).collect()
+        let Due { changes, renewed } = self.files.due(self.now);
+        // Nothing is held here.
+        let missing = self.files.missing().keys().cloned().collect();
+        let removed = self.files.believe(missing);
+        self.renewed = renewed;
+        changes.iter().chain(&removed).map(told).collect()
     }
 
     /// What changes when so many milliseconds have passed.
@@ -95,6 +103,7 @@ fn told(change: &FileChange) -> String {
         Document::Space(space) => space.name.value.clone(),
         Document::Topology(_) => "topology".to_owned(),
         Document::BrokenSpace => "broken space".to_owned(),
+        Document::Unread => "unread".to_owned(),
     });
     format!("{} {}", change.file, apps.collect::<Vec<_>>().join(","))
 }
@@ -177,7 +186,7 @@ fn a_broken_edit_keeps_the_last_good_version_and_shows_its_fault() {
     assert_eq!(bench.report("shop.yaml").faults.len(), 1);
     assert_eq!(bench.good("shop.yaml"), SHOP);
     bench.write_and_mark("shop.yaml", SHOP, Mark::Placed);
-    assert_eq!(bench.due(), ["shop.yaml shop"]);
+    assert_eq!(bench.due(), NOTHING, "it is what is used");
     assert_eq!(bench.report("shop.yaml").state, FileState::Ok);
 }
 
@@ -336,19 +345,86 @@ fn a_scan_finds_what_no_event_told_of_and_waits_until_it_is_left_alone() {
     assert_eq!(bench.files.next(), None, "a file that stays as it is needs no look");
 }
 
+/// Gives a file another time of writing, as `touch` does.
+fn touch(bench: &Bench, file: &str, seconds: u64) {
+    let later = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds));
+    fs::File::options().write(true).open(bench.path(file)).unwrap().set_times(later).unwrap();
+}
+
 #[test]
-fn a_touched_registration_is_renewed_though_its_octets_are_the_same() {
+fn a_file_that_is_touched_or_written_as_it_was_is_a_renewal() {
     let mut bench = Bench::with(&[("web.json", &registration(1))]);
-    let later = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + Duration::from_secs(2_000_000_000));
-    fs::File::options().write(true).open(bench.path("web.json")).unwrap().set_times(later).unwrap();
+    touch(&bench, "web.json", 2_000_000_000);
     bench.mark("web.json", Mark::Touched);
-    let changes = bench.files.due(bench.now);
-    let modified = changes.iter().map(|change| change.content.as_ref().unwrap().modified).collect::<Vec<_>>();
-    assert_eq!(modified, [2_000_000_000_000_000_000]);
+    assert_eq!(bench.due(), NOTHING);
+    assert_eq!(bench.renewed, [Arc::from("web.json")]);
+    bench.write_and_mark("web.json", &registration(1), Mark::Placed);
+    assert_eq!(bench.due(), NOTHING);
+    assert_eq!(bench.renewed, [Arc::from("web.json")]);
     // Rights are not contents.
     fs::set_permissions(bench.path("web.json"), fs::Permissions::from_mode(0o600)).unwrap();
     bench.mark("web.json", Mark::Touched);
     assert_eq!(bench.due(), NOTHING);
+    assert!(bench.renewed.is_empty());
+}
+
+#[test]
+fn whoever_writes_what_cannot_be_used_is_there_still() {
+    let mut bench = Bench::with(&[("web.json", &registration(1))]);
+    touch(&bench, "web.json", 1_000_000_000);
+    bench.mark("web.json", Mark::Touched);
+    bench.due();
+    bench.write_and_mark("web.json", "{", Mark::Closed);
+    assert_eq!(bench.due(), NOTHING);
+    assert_eq!(bench.renewed, [Arc::from("web.json")]);
+    // Once for each time that it is written.
+    assert_eq!(bench.after(1000), NOTHING);
+    assert!(bench.renewed.is_empty());
+    assert_eq!(bench.report("web.json").state, FileState::Stale);
+}
+
+#[test]
+fn a_renewal_that_no_event_told_of_is_seen_before_the_lease_runs_out() {
+    let mut bench = Bench::with(&[("web.json", &registration(1))]);
+    assert!(!bench.files.was_touched(&Arc::from("web.json"), bench.now));
+    touch(&bench, "web.json", 2_000_000_000);
+    assert!(bench.files.was_touched(&Arc::from("web.json"), bench.now));
+    assert!(!bench.files.was_touched(&Arc::from("web.json"), bench.now), "once");
+    bench.write("web.json", &registration(2));
+    touch(&bench, "web.json", 2_000_000_001);
+    assert!(bench.files.was_touched(&Arc::from("web.json"), bench.now));
+    bench.after(50);
+    assert_eq!(bench.after(50), ["web.json shop"], "and what is new in it is read");
+    fs::remove_file(bench.path("web.json")).unwrap();
+    assert!(!bench.files.was_touched(&Arc::from("web.json"), bench.now));
+}
+
+#[test]
+fn a_loss_that_only_a_scan_found_waits_to_be_believed() {
+    let mut bench =
+        Bench::with(&[("a.json", &registration(1)), ("b.json", &registration(2)), ("c.json", &registration(3))]);
+    let missing = |bench: &Bench| bench.files.missing().keys().map(|file| file.to_string()).collect::<Vec<_>>();
+    for file in ["a.json", "b.json", "c.json"] {
+        fs::remove_file(bench.path(file)).unwrap();
+    }
+    bench.mark("c.json", Mark::Removed);
+    bench.scan();
+    assert!(bench.files.due(bench.now).changes.is_empty());
+    bench.now.monotonic += Duration::from_millis(5);
+    let changes = bench.files.due(bench.now).changes;
+    assert_eq!(changes.iter().map(told).collect::<Vec<_>>(), ["c.json gone"], "an event told of it");
+    assert_eq!(missing(&bench), ["a.json", "b.json"]);
+    assert_eq!(bench.good("a.json"), registration(1));
+    // It comes back: it was never gone.
+    bench.write("a.json", &registration(1));
+    bench.scan();
+    assert_eq!(missing(&bench), ["b.json"]);
+    // An event tells of the other after all.
+    bench.mark("b.json", Mark::Removed);
+    bench.files.due(bench.now);
+    bench.now.monotonic += Duration::from_millis(5);
+    assert_eq!(bench.files.due(bench.now).changes.iter().map(told).collect::<Vec<_>>(), ["b.json gone"]);
+    assert!(missing(&bench).is_empty());
 }
 
 #[test]
@@ -403,6 +479,22 @@ fn no_fault_quotes_what_a_link_out_of_the_directory_leads_to() {
     let faults = format!("{:?}", bench.report("bad.yaml").faults);
     assert!(faults.contains("out of the spec directory"), "{faults}");
     assert!(!faults.contains("secret_key") && !faults.contains("hunter2"), "{faults}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_and_never_could_is_told_once() {
+    let mut bench = Bench::new();
+    // What may be done to the superuser, too: the name that it leads to is too long.
+    symlink("x".repeat(300), bench.path("space.yaml")).unwrap();
+    bench.scan();
+    assert_eq!(bench.due(), ["space.yaml unread"]);
+    assert_eq!(bench.report("space.yaml").state, FileState::Rejected);
+    bench.scan();
+    assert_eq!(bench.due(), NOTHING);
+    fs::remove_file(bench.path("space.yaml")).unwrap();
+    bench.write("space.yaml", SHOP);
+    bench.mark("space.yaml", Mark::Placed);
+    assert_eq!(bench.due(), ["space.yaml shop"]);
 }
 
 #[test]
@@ -491,7 +583,7 @@ fn nothing_below_a_directory_that_cannot_be_listed_is_gone() {
     found.files.remove("other/web.json");
     found.directories.remove("shop");
     found.unread.insert(Arc::from("shop"), io::ErrorKind::PermissionDenied.into());
-    bench.files.found(found, "", bench.now);
+    bench.files.found(found, "", Told::ByScan, bench.now);
     fs::remove_file(bench.path("other/web.json")).unwrap();
     bench.due();
     assert_eq!(bench.after(5), ["other/web.json gone"]);
@@ -535,7 +627,9 @@ impl Live {
         let (control, inbox) = crate::control::channel();
         let publisher = Publisher::new(Snapshot::starting());
         let root = dir.path().to_owned();
-        let owner = Owner::new(root, Duration::from_secs(3600), publisher, (control.clone(), inbox), clock());
+        let settings = Settings { root, tombstone: Duration::from_secs(3600), removal_hold: Duration::from_secs(10) };
+        let gauges = Arc::new(FileGauges::default());
+        let owner = Owner::new(settings, publisher, (control.clone(), inbox), gauges, clock());
         let mut live = Self { owner, control, dir };
         for (file, text) in files {
             live.place(file, text);

@@ -85,13 +85,13 @@ impl Query {
     /// # Errors
     /// When there is no question to answer; what was read before is then gone.
     pub fn read(&mut self, message: &[u8]) -> Result<(), Unreadable> {
+        self.edns = None;
+        self.fault = None;
         self.header = match admit(message) {
             Admission::Query(header) => header,
             Admission::Respond(header, rcode) => return Err(Unreadable::Respond(header, rcode)),
             Admission::Drop => return Err(Unreadable::Drop),
         };
-        self.edns = None;
-        self.fault = None;
         if self.header.questions == 0 {
             return Err(self.read_without_question(message));
         }

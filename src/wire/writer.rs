@@ -89,8 +89,16 @@ pub enum Owner {
     Question,
     /// The question's name from this octet on.
     Suffix(usize),
-    /// A name that was written here, uncompressed at its head.
-    Earlier(Range<usize>),
+}
+
+/// A name that was written in an answer, and now owns additional records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Earlier {
+    /// Where it stands, or where the labels of it stand that are not in `rest`.
+    pub own: Range<usize>,
+    /// Where what it shares with others stands within the reach of a pointer. One that shares nothing, and is out of that reach itself,
+    /// has no additional records.
+    pub rest: usize,
 }
 
 impl<'r> Writer<'r> {
@@ -127,6 +135,12 @@ impl<'r> Writer<'r> {
     #[must_use]
     pub const fn room_for(&self, octets: usize) -> usize {
         self.records_end.saturating_sub(self.at) / (RECORD_HEAD + octets)
+    }
+
+    /// How many SRV records fit whose targets have `octets` octets.
+    #[must_use]
+    pub const fn room_for_services(&self, octets: usize) -> usize {
+        self.room_for(SRV_HEAD + octets)
     }
 
     /// Writes answers owned by the question's name, as many of `addresses` as fit.
@@ -213,9 +227,6 @@ impl<'r> Writer<'r> {
                 // The root is shorter than a pointer to it.
                 if self.response.get(at) == Some(&0) { self.put(&[0]) } else { self.put(&pointer_to(at)) }
             }
-            Owner::Earlier(name) if name.start < POINTER_END => self.put(&pointer_to(name.start)),
-            // RFC 1035 §4.1.4: a pointer has fourteen bits, and a stream's response may be longer.
-            Owner::Earlier(name) => self.put_again(name),
         }
     }
 
@@ -236,11 +247,76 @@ impl<'r> Writer<'r> {
         Ok(())
     }
 
-    /// Writes octets that were written before once more.
+    /// Writes an SRV record that the question's name owns, of priority 0 and weight 1. Its target is not compressed (RFC 2782).
     ///
     /// # Errors
-    /// When they do not fit, or were not all written.
-    pub fn put_again(&mut self, octets: Range<usize>) -> Result<(), Full> {
+    /// When it does not fit.
+    pub fn service(&mut self, ttl: Ttl, port: u16, target: &[u8]) -> Result<(), Full> {
+        let room = self.response.get_mut(self.at..self.records_end).ok_or(Full)?;
+        let (head, rest) = room.split_first_chunk_mut::<RECORD_HEAD>().ok_or(Full)?;
+        let (numbers, rest) = rest.split_first_chunk_mut::<SRV_HEAD>().ok_or(Full)?;
+        rest.get_mut(..target.len()).ok_or(Full)?.copy_from_slice(target);
+        let [port_high, port_low] = port.to_be_bytes();
+        *numbers = [0, 0, 0, 1, port_high, port_low];
+        *head = record_head(HEADER_LENGTH, Rtype::SRV, ttl, SRV_HEAD + target.len());
+        self.at += RECORD_HEAD + SRV_HEAD + target.len();
+        self.answers += 1;
+        Ok(())
+    }
+
+    /// Where the first label stands of the target of the SRV record that [`service`](Self::service) wrote at `at`; nowhere when there
+    /// is none.
+    #[must_use]
+    pub fn target_label(&self, at: usize) -> Range<usize> {
+        let start = at + RECORD_HEAD + SRV_HEAD;
+        match self.response.get(start) {
+            Some(length) if start < self.at => start..start + 1 + usize::from(*length),
+            _ => 0..0,
+        }
+    }
+
+    /// Writes an address of `name` as an additional record. An SRV set has one for each of its records, so this is laid out like
+    /// [`addresses`](Self::addresses).
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn additional_address<const N: usize>(
+        &mut self,
+        name: &Earlier,
+        rtype: Rtype,
+        ttl: Ttl,
+        address: [u8; N],
+    ) -> Result<(), Full> {
+        let start = self.at;
+        // RFC 1035 §4.1.4: a pointer has fourteen bits, and a stream's response may be longer. What a name out of its reach shares with
+        // others stands within.
+        let to = match name.own.start {
+            near @ ..POINTER_END => near,
+            _ => {
+                self.put_again(name.own.clone())?;
+                name.rest
+            }
+        };
+        let written = self.put_address(record_head(to, rtype, ttl, N), address);
+        match written {
+            Ok(()) if to < POINTER_END => self.additionals += 1,
+            Ok(()) | Err(Full) => self.at = start,
+        }
+        written
+    }
+
+    fn put_address<const N: usize>(&mut self, head: [u8; RECORD_HEAD], address: [u8; N]) -> Result<(), Full> {
+        let room = self.response.get_mut(self.at..self.records_end).ok_or(Full)?;
+        let (place, rest) = room.split_first_chunk_mut::<RECORD_HEAD>().ok_or(Full)?;
+        let (rdata, _) = rest.split_first_chunk_mut::<N>().ok_or(Full)?;
+        *place = head;
+        *rdata = address;
+        self.at += RECORD_HEAD + N;
+        Ok(())
+    }
+
+    /// Writes octets that were written before once more.
+    fn put_again(&mut self, octets: Range<usize>) -> Result<(), Full> {
         let end = self.at + octets.len();
         if end > self.records_end || octets.end > self.at {
             return Err(Full);
@@ -250,64 +326,10 @@ impl<'r> Writer<'r> {
         Ok(())
     }
 
-    /// Writes an address of `name`, which was written here, as an additional record. An SRV set has one for each of its records, so
-    /// this is laid out like [`addresses`](Self::addresses).
-    ///
-    /// # Errors
-    /// When it does not fit.
-    pub fn additional_address<const N: usize>(
-        &mut self,
-        name: &Range<usize>,
-        rtype: Rtype,
-        ttl: Ttl,
-        address: [u8; N],
-    ) -> Result<(), Full> {
-        if name.start >= POINTER_END {
-            let owner = Owner::Earlier(name.clone());
-            return self.record(Section::Additional, owner, rtype, ttl, |writer| writer.put(&address)).map(|_| ());
-        }
-        let room = self.response.get_mut(self.at..self.records_end).ok_or(Full)?;
-        let (head, rest) = room.split_first_chunk_mut::<RECORD_HEAD>().ok_or(Full)?;
-        let (rdata, _) = rest.split_first_chunk_mut::<N>().ok_or(Full)?;
-        *head = record_head(name.start, rtype, ttl, N);
-        *rdata = address;
-        self.at += RECORD_HEAD + N;
-        self.additionals += 1;
-        Ok(())
-    }
-
     /// Writes a label with its length octet.
-    ///
-    /// # Errors
-    /// When it does not fit.
-    pub fn put_label(&mut self, label: &[u8]) -> Result<(), Full> {
+    fn put_label(&mut self, label: &[u8]) -> Result<(), Full> {
         // A label has 63 octets at most.
         self.put(&label.len().to_le_bytes()[..1])?;
-        self.put(label)
-    }
-
-    /// Writes a number as a label, in decimal.
-    ///
-    /// # Errors
-    /// When it does not fit.
-    pub fn put_number_label(&mut self, number: u32) -> Result<(), Full> {
-        // Ten digits at most, and the length octet before them.
-        let mut label = [0; 11];
-        let mut first = label.len();
-        let mut rest = number;
-        for (index, digit) in label.iter_mut().enumerate().skip(1).rev() {
-            *digit = b'0' + (rest % 10).to_le_bytes()[0];
-            first = index;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        let length = (label.len() - first).to_le_bytes()[0];
-        let label = label.get_mut(first - 1..).ok_or(Full)?;
-        if let Some(place) = label.first_mut() {
-            *place = length;
-        }
         self.put(label)
     }
 
@@ -449,5 +471,7 @@ const fn pointer_to(at: usize) -> [u8; 2] {
 
 /// Octets of a record before its data, when its owner is a pointer.
 const RECORD_HEAD: usize = 12;
+/// Octets of SRV data before the target: priority, weight, port.
+const SRV_HEAD: usize = 6;
 /// The first offset that a pointer cannot hold.
 const POINTER_END: usize = 0x4000;

@@ -36,6 +36,18 @@ impl App {
         let index = self.components.binary_search_by(|component| component.label.octets().cmp(label)).ok()?;
         Some((u16::try_from(index).ok()?, self.components.get(index)?))
     }
+
+    /// How many of its names answer with addresses. SRV and PTR come and go with those, and are not counted.
+    #[must_use]
+    pub fn answering(&self) -> usize {
+        let owners = if matches!(self.gate, Gate::Closed(_)) { 0 } else { self.owners.len() };
+        let of_component = |component: &Component| {
+            let names = if component.bare == Bare::Named { 2 } else { 1 };
+            let there = component.instances.iter().filter(|instance| instance.state.is_there()).count();
+            there + if component.up.is_empty() { 0 } else { names }
+        };
+        owners + self.components.iter().map(of_component).sum::<usize>()
+    }
 }
 
 /// Who sees an app's discovery names.

@@ -36,6 +36,19 @@ impl Snapshot {
         }
     }
 
+    /// Finds what `name` is to a caller with this view where a rule sends it elsewhere that would stay here otherwise: what is declared is ours
+    /// all the same, and so is what lies above an address that is; a name is not for being one that should not leave.
+    #[must_use]
+    pub fn find_opened<'s>(&'s self, view: View, name: &NameBuffer) -> Found<'s> {
+        match self.find_declared(view, name) {
+            Found::Owned(Owned {
+                node: Node::Missing(Missing::NoLan | Missing::NoService | Missing::NoAddress),
+                ..
+            }) => Found::Foreign,
+            declared => declared,
+        }
+    }
+
     /// Finds what `name` is by what is declared.
     fn find_declared<'s>(&'s self, view: View, name: &NameBuffer) -> Found<'s> {
         let Some(space) = self.space(view.space) else { return Found::Foreign };

@@ -13,6 +13,7 @@ mod space;
 mod special;
 mod table;
 mod view;
+mod withheld;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,8 +24,10 @@ pub use found::{Fit, Found, Host, Hosts, Missing, Node, Owned, Pointer, SrvSet, 
 pub use paged::Paged;
 pub use records::SOA_TIMERS;
 pub use space::{Apex, ApexKind, NameServer, Space, SpaceIndex, reverse_name, reverse_zones};
+pub use special::is_reserved;
 pub use table::{Table, hash};
 pub use view::{Holder, Lan, Ranges, Rule, Sharing, View, key_of};
+pub use withheld::Withheld;
 
 use crate::name::Name;
 

@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 use super::find::{is_at_or_above, nibble_of, octet_of};
 use super::found::{Missing, Node, Owned, Types, Zone};
 use super::{NameEntry, Snapshot, View};
-use crate::name::NameBuffer;
+use crate::name::{Name, NameBuffer};
 
 /// What keeps a name on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,12 @@ impl Reserved {
             _ => None,
         }
     }
+}
+
+/// Whether every name in `zone` stays here though nothing declares it.
+#[must_use]
+pub fn is_reserved(zone: &Name) -> bool {
+    Reserved::of(&NameBuffer::from(zone)).is_some()
 }
 
 impl Snapshot {
@@ -137,7 +143,6 @@ const DISCOVERY: &[u8] = b"\x04_dns\x08resolver\x04arpa\x00";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::Name;
 
     fn reserved(name: &str) -> Option<Reserved> {
         Reserved::of(&NameBuffer::from(&name.parse::<Name>().unwrap()))

@@ -43,7 +43,7 @@ const OUTSIDE: [&str; 13] = [
     "tokio",
     "socket2",
     "libc",
-    "notify",
+    "rustix",
     "tracing",
     "tracing_subscriber",
     "arc_swap",

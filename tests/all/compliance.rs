@@ -307,8 +307,13 @@ fn the_list_holds_for_the_engine_over_every_transport() {
         if talks {
             world.secrets = Some(Secrets { current: [1; 16], previous: None });
             let text = |octets: &[u8]| Some(Text::new(octets).unwrap());
-            world.settings =
-                Settings { node_id: text(b"node"), version: text(b"v"), identity: text(b"i"), keepalive: Some(100) };
+            world.settings = Settings {
+                node_id: text(b"node"),
+                version: text(b"v"),
+                identity: text(b"i"),
+                keepalive: Some(100),
+                ..Settings::new()
+            };
         }
         for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Quic] {
             run(&mut |query| world.respond(CALLER, Trust::Nobody, transport, query));

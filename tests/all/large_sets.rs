@@ -141,3 +141,79 @@ fn one_instance_of_a_hundred_replaced_changes_only_the_subsets_that_held_it_or_g
     // Each subset holds 29 of 100, so about half hold neither the old nor the new.
     assert!((75..=225).contains(&kept), "{kept} of 300 subsets are what they were");
 }
+
+/// A process type of as many octets as there may be: a thousand targets of this length do not fit into 65,535 octets.
+const LONG: &str = "a-process-type-as-long-as-a-label-may-be-that-is-63-octets-long";
+
+/// An app with a component of these instances, each with so many addresses.
+fn long_world(instances: impl IntoIterator<Item = u32>, addresses: u32) -> World {
+    let mut world = World::new();
+    let mut text = format!("app: shop\nformation: {{{LONG}: {{quantity: 1}}}}\ninstances:\n");
+    for number in instances {
+        let first = 0x0a00_8000 + number * addresses;
+        let held: Vec<_> = (first..first + addresses).map(|address| Ipv4Addr::from_bits(address).to_string()).collect();
+        let held = held.join(", ");
+        writeln!(text, "  - {{component: {LONG}, number: {number}, port: 80, addresses: [{held}]}}").unwrap();
+    }
+    let write = |path: &str, content: String| Change::Write { path: path.into(), content };
+    world.apply(&[write("space.yaml", "space: acme\ncidr: 10.0.0.0/16\n".into()), write("shop.yaml", text)]);
+    world
+}
+
+fn asked(world: &World, from: IpAddr, transport: Transport, name: &str, qtype: u16) -> Response {
+    let octets = world.respond(from, Trust::Nobody, transport, &Query::new(name, qtype).octets()).unwrap();
+    assert!(octets.len() <= 65_535);
+    Response::read(&octets).unwrap()
+}
+
+/// RFC 2782 has SRV targets uncompressed and RFC 3597 §4 keeps it so, so a thousand long ones do not fit anywhere. Over UDP that is TC, and
+/// over a stream, from where there is nowhere to go, as many as fit: any of them is of more use than TC and none.
+#[test]
+fn an_srv_set_that_fits_nowhere_is_cut_over_a_stream_and_the_same_for_a_caller() {
+    let name = format!("_http._tcp.{LONG}.shop.app.localspace");
+    let set = |world: &World, from| -> BTreeSet<String> {
+        let response = asked(world, from, Transport::Tcp, &name, 33);
+        assert_eq!((response.rcode, response.tc, response.aa), (0, false, true));
+        response.answer.iter().map(|record| record.rdata.clone()).collect()
+    };
+    let world = long_world(1..=1000, 1);
+    let cut = asked(&world, caller(1), Transport::Udp, &name, 33);
+    assert_eq!((cut.tc, cut.answer.len()), (true, 0));
+    // Each record takes 18 octets and its target: the number, 64 octets, and `shop.app.localspace`.
+    let each = 18 + 4 + 64 + 21;
+    let before: BTreeMap<u32, _> = (1..=60).map(|number| (number, set(&world, caller(number)))).collect();
+    let mut union = BTreeSet::new();
+    for (number, some) in &before {
+        assert!((65_535 / (each + 1) - 2..=65_535 / (each - 3)).contains(&some.len()), "{}", some.len());
+        assert_eq!(*some, set(&world, caller(*number)));
+        union.extend(some.iter().cloned());
+    }
+    assert_eq!(union.len(), 1000, "whom one caller does not see, another does");
+    // One that is replaced moves what each caller sees by a target at each end at most.
+    let after = long_world((2..=1001).collect::<Vec<_>>(), 1);
+    for (number, old) in &before {
+        let new = set(&after, caller(*number));
+        assert!(old.difference(&new).count() <= 2, "caller {number}");
+    }
+}
+
+#[test]
+fn addresses_that_fit_nowhere_are_cut_over_a_stream_and_the_same_for_a_caller() {
+    let world = long_world(1..=1000, 8);
+    let name = format!("{LONG}.shop.app.localspace");
+    let mut sets = BTreeSet::new();
+    for from in (1..=6).map(caller) {
+        let cut = asked(&world, from, Transport::Udp, &name, 1);
+        assert_eq!((cut.tc, cut.answer.len()), (true, 0));
+        let some = || {
+            let response = asked(&world, from, Transport::Tcp, &name, 1);
+            assert_eq!((response.rcode, response.tc, response.aa), (0, false, true));
+            let set: BTreeSet<_> = response.answer.iter().map(|record| record.rdata.clone()).collect();
+            assert_eq!((set.len(), response.answer.len()), (4088, 4088), "each once, and no more fit");
+            set
+        };
+        assert_eq!(some(), some());
+        sets.insert(some());
+    }
+    assert!(sets.len() > 1, "callers are spread");
+}

@@ -398,13 +398,16 @@ fn a_hundred_queries_at_once_over_quic_are_all_answered() {
 fn what_breaks_the_rules_of_quic_ends_its_connection_with_a_protocol_error() {
     let encrypted = Encrypted::start(&[]);
     let response = [&query(0)[..2], &[0x80], &query(0)[3..]].concat();
-    let wrong: [(&str, Vec<u8>); 6] = [
+    let mut asks_idle_time = Query { id: 0, ..Query::new("1.web.shop.app.localspace", 1) };
+    asks_idle_time.edns.as_mut().unwrap().options.push((11, Vec::new()));
+    let wrong: [(&str, Vec<u8>); 7] = [
         ("an ID", framed(&query(1))),
         ("two queries", [framed(&query(0)), framed(&query(0))].concat()),
         ("an end in the middle", framed(&query(0))[..20].to_vec()),
         ("an end in the length", vec![0]),
         ("no message", vec![0, 0]),
         ("a response", framed(&response)),
+        ("edns-tcp-keepalive", framed(&asks_idle_time.octets())),
     ];
     run(async {
         let endpoint = encrypted.endpoint();

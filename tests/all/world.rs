@@ -111,7 +111,7 @@ impl World {
             decided => decided,
         };
         match verdict {
-            Verdict::Send(length) => Some(response[..length].to_vec()),
+            Verdict::Send(length) | Verdict::Withhold(length, _) => Some(response[..length].to_vec()),
             Verdict::Drop => None,
             Verdict::Forward => panic!("a foreign name was not refused"),
         }

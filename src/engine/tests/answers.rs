@@ -1,5 +1,7 @@
 //! What is in an answer (PROTOCOL, "Answers").
 
+use std::collections::BTreeSet;
+
 use super::message::{query, query_edns, raw, wire};
 use super::world::{BIG, SECRET, SHARED, SHOP, SPACE, acme};
 use super::*;
@@ -212,14 +214,42 @@ fn srv_drops_additional_records_before_it_is_truncated() {
         assert_eq!((&*response.flags, response.answer.len()), ("qr aa rd", 100));
         assert_eq!(response.additional.len(), additional);
     }
-    let Verdict::Send(length) = respond(&snapshot, &tcp(SPACE), &query(name, SRV), &mut response[..answers - 1]) else {
-        panic!()
-    };
-    assert!(Response::read(&response[..length]).flags.contains("tc"));
+}
+
+/// There is nowhere to go from a stream for what does not fit, so TC would be an answer to nobody.
+#[test]
+fn over_a_stream_an_srv_set_that_does_not_fit_is_as_much_of_it_as_does() {
+    let snapshot = acme();
+    let name = "_http._tcp.web.big.app.localspace";
+    let whole: BTreeSet<_> = ask(&snapshot, &tcp(SPACE), &query(name, SRV)).answer.into_iter().collect();
+    let mut response = vec![0; 65_535];
+    let mut seen = BTreeSet::new();
+    for caller in ["10.0.200.1", "10.0.200.2", "10.0.200.3", "10.0.200.4", "10.0.200.5", "10.0.200.6", "10.0.200.7"] {
+        for room in [1000, 2000, 4000, 4400] {
+            let mut respond = |id| {
+                let mut query = query(name, SRV);
+                query[1] = id;
+                let verdict = respond(&snapshot, &tcp(caller), &query, &mut response[..room]);
+                let Verdict::Send(length) = verdict else { panic!("a valid query gets a response") };
+                (length, Response::read(&response[..length]))
+            };
+            let (length, some) = respond(7);
+            assert_eq!(&*some.flags, "qr aa rd");
+            assert!(
+                some.answer.len() < 100 && some.additional.len() <= 1 && room - length < 18 + 28,
+                "{room} {length}"
+            );
+            assert_eq!(some.answer, respond(8).1.answer, "the same every time");
+            let distinct: BTreeSet<_> = some.answer.iter().cloned().collect();
+            assert!(distinct.len() == some.answer.len() && distinct.is_subset(&whole));
+            seen.extend(distinct);
+        }
+    }
+    assert!(seen.len() > 95, "callers are spread");
 }
 
 #[test]
-fn targets_past_the_reach_of_pointers_have_their_names_written_out() {
+fn targets_past_the_reach_of_pointers_own_their_addresses_too() {
     let mut snapshot = acme();
     let mut web = world::component("web", crate::zone::Bare::Named);
     for number in 1..=600 {

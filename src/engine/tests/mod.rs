@@ -8,12 +8,13 @@ mod hostile;
 mod message;
 mod options;
 mod properties;
+mod withheld;
 mod world;
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use super::{Ask, Recursion, Secrets, Settings, Text, Transport, Trust, Verdict, refuse_foreign, respond};
+use super::{Ask, Opened, Recursion, Secrets, Settings, Text, Transport, Trust, Verdict, refuse_foreign, respond};
 use crate::zone::Snapshot;
 use message::Response;
 
@@ -25,6 +26,7 @@ static TALKATIVE: LazyLock<Settings> = LazyLock::new(|| Settings {
     version: Some(Text::new(b"spacedns").unwrap()),
     identity: Some(Text::new(b"\xc3\xa9ast").unwrap()),
     keepalive: Some(100),
+    opened: Opened::default(),
 });
 
 const SECRETS: Secrets = Secrets { current: [7; 16], previous: Some([8; 16]) };
@@ -67,7 +69,7 @@ fn octets_of(snapshot: &Snapshot, ask: &Ask<'_>, query: &[u8]) -> Option<Vec<u8>
         verdict => verdict,
     };
     match verdict {
-        Verdict::Send(length) => Some(response[..length].to_vec()),
+        Verdict::Send(length) | Verdict::Withhold(length, _) => Some(response[..length].to_vec()),
         Verdict::Drop => None,
         Verdict::Forward => panic!("a refusal is not forwarded"),
     }
@@ -89,6 +91,7 @@ const PTR: u16 = 12;
 const MX: u16 = 15;
 const AAAA: u16 = 28;
 const SRV: u16 = 33;
+const DS: u16 = 43;
 const HTTPS: u16 = 65;
 const ANY: u16 = 255;
 

@@ -131,9 +131,7 @@ fn the_node_id_goes_to_those_who_ask() {
 #[test]
 fn the_idle_time_goes_to_those_who_ask_over_tcp_or_tls() {
     let snapshot = acme();
-    for (transport, idle) in
-        [(Transport::Udp, None), (Transport::Tcp, Some(100)), (Transport::Tls, Some(100)), (Transport::Quic, None)]
-    {
+    for (transport, idle) in [(Transport::Udp, None), (Transport::Tcp, Some(100)), (Transport::Tls, Some(100))] {
         let response = ask(&snapshot, &talkative(transport), &query_edns(NAME, A, 1232, &option(KEEPALIVE, &[])));
         assert_eq!(response.option(KEEPALIVE), idle.map(u16::to_be_bytes).as_ref().map(<[_; 2]>::as_slice));
         let unasked = ask(&snapshot, &talkative(transport), &query_edns(NAME, A, 1232, &[]));
@@ -146,11 +144,33 @@ fn the_idle_time_goes_to_those_who_ask_over_tcp_or_tls() {
     }
 }
 
+/// RFC 9250 §4.3.3: it is an error of the connection, whatever else the query says.
+#[test]
+fn nothing_is_said_to_a_query_over_quic_that_asks_for_the_idle_time() {
+    let snapshot = acme();
+    let quic = talkative(Transport::Quic);
+    for options in [
+        option(KEEPALIVE, &[]),
+        option(KEEPALIVE, &[0, 100]),
+        [option(COOKIE, &[1; 8]), option(KEEPALIVE, &[]), option(PADDING, &[0; 9])].concat(),
+        // It comes before what cannot be read.
+        [option(KEEPALIVE, &[]), vec![0]].concat(),
+    ] {
+        assert_eq!(octets_of(&snapshot, &quic, &query_edns(NAME, A, 1232, &options)), None, "{options:?}");
+    }
+    let mut cookie = with_opt(without_question(&[])[..12].to_vec(), 1232, 0, &[]);
+    assert!(octets_of(&snapshot, &quic, &cookie).is_some());
+    let options = [option(COOKIE, &[1; 8]), option(KEEPALIVE, &[])].concat();
+    cookie = with_opt(cookie[..12].to_vec(), 1232, 0, &options);
+    cookie[11] = 1;
+    assert_eq!(octets_of(&snapshot, &quic, &cookie), None);
+    assert!(octets_of(&snapshot, &quic, &query_edns(NAME, A, 1232, &option(PADDING, &[0; 9]))).is_some());
+}
+
 #[test]
 fn responses_are_padded_for_those_who_pad_where_it_hides_anything() {
     let snapshot = acme();
-    let all =
-        [option(COOKIE, &[1; 8]), option(NODE_ID, &[]), option(KEEPALIVE, &[]), option(PADDING, &[0; 31])].concat();
+    let all = [option(COOKIE, &[1; 8]), option(NODE_ID, &[]), option(PADDING, &[0; 31])].concat();
     for transport in TRANSPORTS {
         let is_encrypted = matches!(transport, Transport::Tls | Transport::Quic);
         for (name, qtype) in

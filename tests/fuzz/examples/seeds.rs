@@ -7,7 +7,7 @@ use std::path::Path;
 use spacedns_fuzz::world::CALLERS;
 
 /// Names of the world, one for each way that a query can go.
-const NAMES: [&str; 35] = [
+const NAMES: [&str; 39] = [
     "web",
     "nobody",
     "_http._tcp.web",
@@ -43,6 +43,10 @@ const NAMES: [&str; 35] = [
     "home.arpa",
     "1.2.168.192.in-addr.arpa",
     "_dns.resolver.arpa",
+    "_http._tcp.w.ab.d.e",
+    "w.ab.d.e",
+    "web.wide.d.e",
+    "_http._tcp.a-process-type-as-long-as-a-label-may-be-that-is-63-octets-long.a-name-as-long-as-names-may-be-x.d.e",
 ];
 
 /// Types, each asked of every name.
@@ -70,8 +74,23 @@ fn main() -> std::io::Result<()> {
             write(&seeds, "framing", number, &pieces)?;
         }
     }
+    // What takes most: a thousand of whatever there is, over a stream.
+    for (number, (caller, name, qtype)) in (200_u8..).zip(LARGEST) {
+        write(&seeds, "respond", number, &[&[caller, 2, 0, 0], &query(name, qtype, &[])[..]].concat())?;
+    }
     pages(&seeds)
 }
+
+/// Callers, names and types of the largest responses.
+const LARGEST: [(u8, &str, u16); 7] = [
+    (7, "_http._tcp.web.big.app.localspace", 33),
+    (7, "web.big.app.localspace", 1),
+    (15, "_http._tcp.w.ab.d.e", 33),
+    (15, "w.ab.d.e", 1),
+    (15, "web.wide.d.e", 1),
+    (15, "_http._tcp.web.wide.d.e", 33),
+    (15, NAMES[38], 33),
+];
 
 /// Callers by their number: those on LANs most often.
 const CALLER_OF: [u8; 5] = [0, 7, 1, 9, 10];

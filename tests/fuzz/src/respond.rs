@@ -66,11 +66,8 @@ impl<'q> Question<'q> {
             Verdict::Forward => engine::refuse_foreign(&self.ask(), self.query, response),
             verdict => verdict,
         };
-        match verdict {
-            Verdict::Send(length) => Some(length),
-            Verdict::Drop => None,
-            Verdict::Forward => panic!("a foreign name was not refused"),
-        }
+        assert_ne!(verdict, Verdict::Forward, "a foreign name was not refused");
+        verdict.length()
     }
 
     /// The same by the calls that a batch makes, with a `Query` that was used before.
@@ -79,14 +76,14 @@ impl<'q> Question<'q> {
         let _ = query.read(BEFORE);
         let verdict = match query.read(self.query) {
             Ok(()) => engine::answer(snapshot, &self.ask(), self.query, &query, response),
-            Err(unreadable) => engine::reject(&self.ask(), unreadable, response),
+            Err(unreadable) => engine::reject(&self.ask(), &query, unreadable, response),
         };
         match verdict {
-            Verdict::Send(length) => Some(length),
+            Verdict::Send(length) | Verdict::Withhold(length, _) => Some(length),
             Verdict::Drop => None,
             Verdict::Forward => match engine::refuse_foreign(&self.ask(), self.query, response) {
                 Verdict::Send(length) => Some(length),
-                Verdict::Drop | Verdict::Forward => panic!("a foreign name was not refused"),
+                _ => panic!("a foreign name was not refused"),
             },
         }
     }
@@ -97,7 +94,7 @@ const TRANSPORTS: [Transport; 4] = [Transport::Udp, Transport::Tcp, Transport::T
 /// A server that says all it can, in as many octets as it may.
 static TALKATIVE: LazyLock<Settings> = LazyLock::new(|| {
     let text = |octet| Some(Text::new(&[octet; engine::TEXT_MAX]).expect("as long as it may be"));
-    Settings { node_id: text(b'n'), version: text(b'v'), identity: text(b'i'), keepalive: Some(100) }
+    Settings { node_id: text(b'n'), version: text(b'v'), identity: text(b'i'), keepalive: Some(100), ..Settings::new() }
 });
 
 /// A server that says nothing of itself.
@@ -124,15 +121,25 @@ pub fn run(input: &[u8]) {
         assert_eq!(length, length_apart, "in one step and in three");
         let Some(length) = length else {
             let query = question.query;
-            assert!(query.len() < 12 || query[2] & 0x80 != 0, "a query without a response");
+            let is_answered = query.len() >= 12 && query[2] & 0x80 == 0 && !is_error_of_quic(&question);
+            assert!(!is_answered, "a query without a response");
             return;
         };
+        assert!(!is_error_of_quic(&question), "a response where the connection has to end");
         // What a room held before is in no response.
         assert_eq!(room[..length], other[..length]);
         hold(&question, &room[..length], stream);
         room[..length].fill(0);
         other[..length].fill(0xff);
     });
+}
+
+/// Whether the query asks over QUIC how long the connection is kept: an error of the connection (RFC 9250 §4.3.3).
+fn is_error_of_quic(question: &Question<'_>) -> bool {
+    let mut query = Query::new();
+    // What could be read of a query that cannot be read to its end counts as well.
+    let _ = query.read(question.query);
+    question.transport == Transport::Quic && query.edns.is_some_and(|edns| edns.keepalive.is_some())
 }
 
 fn hold(question: &Question<'_>, octets: &[u8], stream: &mut [u8]) {

@@ -1,10 +1,10 @@
 //! One snapshot that has something of everything, made of files as the server makes it: `spec`, `registry`, `compile`.
 //!
-//! Two spaces; apps before and behind a router; gates open and closed; wildcards, exclusive suffixes, DNS targets; an app that only
+//! Three spaces; apps before and behind a router; gates open and closed; wildcards, exclusive suffixes, DNS targets; an app that only
 //! its LAN sees; an address that two apps share; names of an app that was removed; address sets and SRV sets of a thousand.
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub static CALLERS: LazyLock<Vec<IpAddr>> = LazyLock::new(|| {
         "8.8.8.8",
         "2001:db8::1",
         "10.0.150.1",
-        "10.65.0.1",
+        "10.66.255.1",
     ]
     .iter()
     .map(|text| text.parse().expect("written above"))
@@ -43,7 +43,8 @@ pub static CALLERS: LazyLock<Vec<IpAddr>> = LazyLock::new(|| {
 
 /// Suffixes below which names may be ours, in wire form and lower case; single labels and the root may be, besides. It says more than
 /// the engine should own, never less: enough to see AA on the public's names.
-pub const OURS: [&str; 37] = [
+pub const OURS: [&str; 38] = [
+    "d.e",
     "localspace",
     "internal",
     "shop.herokuapp.com",
@@ -88,7 +89,11 @@ pub const OURS: [&str; 37] = [
 /// How many instances the large components have: as many as there may be.
 const MANY: usize = 1000;
 
-const FILES: [(&str, &str); 11] = [
+/// Names as long as they may be.
+const LONG_APP: &str = "a-name-as-long-as-names-may-be-x";
+const LONG_COMPONENT: &str = "a-process-type-as-long-as-a-label-may-be-that-is-63-octets-long";
+
+const FILES: [(&str, &str); 12] = [
     (
         "acme/space.yaml",
         "space: acme\n\
@@ -102,6 +107,7 @@ const FILES: [(&str, &str); 11] = [
          negative_ttl: 2\n\
          ns: [{name: ns1.app.localspace, addresses: [10.0.0.53, 'fd00:a::53']}, {name: ns2.acme.example, addresses: [10.0.0.54]}]\n",
     ),
+    ("tiny/space.yaml", "space: tiny\ncidr: 10.66.0.0/16\ndiscovery_domain: d.e\n"),
     ("bare/space.yaml", "space: bare\ncidr: 10.64.0.0/16\ninternal_routing: true\n"),
     (
         "acme/shop.yaml",
@@ -168,6 +174,9 @@ fn make() -> Snapshot {
     let mut compiler = Compiler::new();
     let mut changes: Vec<FileChange> = FILES.iter().map(|(path, text)| change(path, text)).collect();
     changes.push(change("bare/big.yaml", &big()));
+    changes.push(change("tiny/short.yaml", &many("ab", "w", 2, 0x0a42_0000)));
+    changes.push(change("tiny/long.yaml", &many(LONG_APP, LONG_COMPONENT, 1, 0x0a42_4000)));
+    changes.push(change("tiny/wide.yaml", &many("wide", "web", 8, 0x0a42_8000)));
     // The topology's addresses are Heroku's, and lie in no space of ours: its faults are between files, which are allowed here.
     let start = Now { monotonic: Duration::ZERO, wall: 1_795_192_782 };
     let touched = registry.apply(changes, start);
@@ -197,6 +206,19 @@ fn big() -> String {
     for number in 1..=MANY / 2 {
         let (high, low) = (number / 250 + 8, number % 250 + 1);
         writeln!(text, "- {{component: many, number: {number}, address: 10.64.{high}.{low}}}").expect("memory");
+    }
+    text
+}
+
+/// An app with a component of as many instances as there may be, each with so many addresses, from this one on.
+fn many(app: &str, component: &str, addresses: u32, first: u32) -> String {
+    let mut text = format!("app: {app}\nformation: {{{component}: {{quantity: 1}}}}\ninstances:\n");
+    for (number, from) in (1..=MANY).zip((first..).step_by(8)) {
+        let addresses: Vec<_> =
+            (from..from + addresses).map(|address| Ipv4Addr::from_bits(address).to_string()).collect();
+        let addresses = addresses.join(", ");
+        writeln!(text, "- {{component: {component}, number: {number}, addresses: [{addresses}], port: 80}}")
+            .expect("memory");
     }
     text
 }
