@@ -14,6 +14,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::config::Period;
 use super::export::Export;
+use super::generate::Generate;
 use super::identity::Words;
 use super::limits::{LimitSetting, LimitTable};
 use super::resolve::Resolve;
@@ -48,6 +49,9 @@ pub(crate) enum Command {
     Resolve(Resolve),
     /// Write one of our zones as a zone file
     Export(Export),
+    /// Write the manual pages and the completions of shells; for packages
+    #[command(hide = true)]
+    Generate(Generate),
 }
 
 /// Which directory.

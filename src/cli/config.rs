@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
-use super::args::{Command, ConfigFile, Level, LowArgs};
+use super::args::{Command, ConfigFile, Directory, Level, LowArgs};
 use super::identity::Words;
 use super::upstreams::Zone;
 use crate::engine::Settings;
@@ -119,6 +119,7 @@ impl HiArgs {
             Command::Check(check) => (&check.directory, None),
             Command::Resolve(resolve) => (&resolve.directory, None),
             Command::Export(export) => (&export.directory, None),
+            Command::Generate(_) => (&Directory { dir: None }, None),
         };
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let tombstone = serve.and_then(|serve| serve.tombstone).or(file.tombstone);

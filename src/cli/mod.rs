@@ -9,6 +9,7 @@ mod check;
 mod clock;
 mod config;
 mod export;
+mod generate;
 mod identity;
 mod limits;
 mod log;
@@ -46,6 +47,7 @@ pub fn run() -> ExitCode {
         Command::Check(check) => check::run(&hi, &check),
         Command::Resolve(resolve) => resolve::run(&hi, &resolve),
         Command::Export(export) => export::run(&hi, &export),
+        Command::Generate(generate) => generate::run(&generate),
     };
     ended.unwrap_or_else(|error| complain(&error.to_string(), FAILURE))
 }

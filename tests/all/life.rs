@@ -74,7 +74,8 @@ fn a_server_that_ends_before_it_took_over_changes_nothing() {
     let path = handover(home.path());
     let server = Server::start(|port| serve(home.path(), port, &["--handover", &path]));
     for _ in 0..3 {
-        let taken = takeover::take(Path::new(&path)).unwrap().expect("a server waits there");
+        // It answers a moment before it waits.
+        let taken = poll(PATIENCE, || takeover::take(Path::new(&path)).unwrap()).expect("a server waits there");
         assert_eq!(taken.descriptors.len(), 3, "two of UDP, one of TCP");
         drop(taken);
     }
