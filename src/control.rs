@@ -5,10 +5,14 @@
 //! never wait, and nothing is lost: where more paths change than there is room for, a rescan finds them all. A channel was
 //! weighed: bounded it would drop or block, unbounded it would grow with the events of `cp -r`.
 
+pub mod checks;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use self::checks::{Finding, TargetId};
 
 /// Makes the two ends: any number of senders, one owner.
 #[must_use]
@@ -37,6 +41,11 @@ impl Control {
     /// Says that something happened to `path`.
     pub(crate) fn mark(&self, path: &Path, mark: Mark) {
         self.send(|pending| pending.mark(path, mark));
+    }
+
+    /// Says what the checks of a target found.
+    pub(crate) fn report(&self, id: TargetId, finding: Finding) {
+        self.send(|pending| _ = pending.findings.insert(id, finding));
     }
 
     fn send(&self, change: impl FnOnce(&mut Pending)) {
@@ -80,11 +89,13 @@ pub(crate) struct Pending {
     pub(crate) order: Order,
     /// What last happened to each path; empty when there were more than [`MARKS_MAX`], and then a rescan is due.
     pub(crate) marks: BTreeMap<PathBuf, Mark>,
+    /// What was last found of each target of a check; as many as there are targets.
+    pub(crate) findings: BTreeMap<TargetId, Finding>,
 }
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.order == Order::None && self.marks.is_empty()
+        self.order == Order::None && self.marks.is_empty() && self.findings.is_empty()
     }
 
     fn mark(&mut self, path: &Path, mark: Mark) {

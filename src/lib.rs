@@ -31,6 +31,7 @@ pub mod control;
 pub mod engine;
 pub mod explain;
 pub mod forward;
+pub mod health;
 pub mod life;
 pub mod name;
 pub mod observe;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
@@ -79,6 +79,13 @@ pub(crate) struct Serve {
     /// Keep large losses of files for so long that only a scan found, 0 for not at all [default: 10s]
     #[arg(long, value_name = "TIME", env = "SPACEDNS_REMOVAL_HOLD")]
     pub(crate) removal_hold: Option<Period>,
+    /// Carry out the readiness checks of app specs: an unhealthy instance leaves the answers [default: off]
+    #[arg(long, env = "SPACEDNS_HEALTH_CHECKS", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(crate) health_checks: Option<bool>,
+    /// What becomes of a component when every instance that was ready fails its checks: keep (the checks are suspected first) or
+    /// remove [default: keep]
+    #[arg(long, value_name = "POLICY", env = "SPACEDNS_ALL_UNHEALTHY")]
+    pub(crate) all_unhealthy: Option<Policy>,
     /// Answer DNS over TLS on this address; may be repeated [default: none]
     #[arg(long, value_name = "ADDRESS:PORT", env = "SPACEDNS_TLS_LISTEN", value_delimiter = ',')]
     pub(crate) tls_listen: Option<Vec<SocketAddr>>,
@@ -159,6 +166,10 @@ pub(crate) struct ConfigFile {
     pub(crate) tombstone: Option<Period>,
     /// As `--removal-hold`.
     pub(crate) removal_hold: Option<Period>,
+    /// As `--health-checks`.
+    pub(crate) health_checks: Option<bool>,
+    /// As `--all-unhealthy`.
+    pub(crate) all_unhealthy: Option<Policy>,
     /// As `--tls-listen`.
     pub(crate) tls_listen: Option<Vec<SocketAddr>>,
     /// As `--quic-listen`.
@@ -195,6 +206,16 @@ pub(crate) struct ConfigFile {
     pub(crate) workers: Option<NonZeroUsize>,
     /// As `--log`.
     pub(crate) log: Option<Level>,
+}
+
+/// What becomes of a component that fails as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Policy {
+    /// Its instances stay in the answers
+    Keep,
+    /// They leave them
+    Remove,
 }
 
 /// A log level, by its name.

@@ -32,3 +32,10 @@ fn since_boot() -> Duration {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
 }
+
+/// Draws a number that two servers that start together do not share.
+#[expect(clippy::disallowed_methods, reason = "this is where chance becomes an argument")]
+pub(crate) fn seed() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::from(since.subsec_nanos()) << 32 | u64::from(std::process::id())
+}

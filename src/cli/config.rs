@@ -12,13 +12,14 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
-use super::args::{Command, ConfigFile, Directory, Level, LowArgs};
+use super::args::{Command, ConfigFile, Directory, Level, LowArgs, Policy};
 use super::identity::Words;
 use super::upstreams::Zone;
 use crate::engine::Settings;
 use crate::forward::Setting;
 use crate::life::rights::Sandbox;
 use crate::life::user::UserName;
+use crate::registry::AllUnhealthy;
 use crate::serve::Limits;
 
 /// Every setting.
@@ -34,6 +35,8 @@ pub(crate) struct HiArgs {
     pub(crate) tombstone: Duration,
     /// How long large losses are held that only a scan found.
     pub(crate) removal_hold: Duration,
+    /// Whether readiness checks are carried out, and what becomes of a component that fails as a whole.
+    pub(crate) health_checks: Option<AllUnhealthy>,
     /// Where to answer over TLS.
     pub(crate) tls_listen: Vec<SocketAddr>,
     /// Where to answer over QUIC.
@@ -135,6 +138,11 @@ impl HiArgs {
             _ if serve.is_none() => None,
             _ => return Err(ConfigError::NoCertificate),
         };
+        let is_checked = serve.and_then(|serve| serve.health_checks).or(file.health_checks).unwrap_or(false);
+        let policy = match serve.and_then(|serve| serve.all_unhealthy).or(file.all_unhealthy) {
+            Some(Policy::Remove) => AllUnhealthy::Remove,
+            Some(Policy::Keep) | None => AllUnhealthy::Keep,
+        };
         let words = |words: Option<Words>| words.map(|Words(text)| text);
         let mut limits = Limits::default();
         for limit in file.limits.iter().flat_map(|table| &table.0) {
@@ -151,6 +159,7 @@ impl HiArgs {
                 .unwrap_or_default(),
             tombstone: tombstone.map_or(TOMBSTONE, |Period(tombstone)| tombstone),
             removal_hold: removal_hold.map_or(REMOVAL_HOLD, |Period(period)| period),
+            health_checks: is_checked.then_some(policy),
             tls_listen,
             quic_listen,
             certificate,
@@ -265,6 +274,7 @@ mod tests {
         assert_eq!(args.trust_subnet_from, []);
         assert_eq!(args.tombstone, Duration::from_secs(3600));
         assert_eq!((args.tls_listen, args.quic_listen, args.certificate), (vec![], vec![], None));
+        assert_eq!(args.health_checks, None);
         assert_eq!(args.limits, Limits::default());
         assert_eq!((args.upstream, args.allow_private), (vec![], vec![]));
         assert_eq!(args.upstream_ca, Path::new(AUTHORITIES));
@@ -317,6 +327,16 @@ mod tests {
         assert_eq!(args.tombstone, Duration::ZERO);
         assert_eq!(args.workers.get(), 1);
         assert_eq!(args.log, LevelFilter::DEBUG);
+    }
+
+    #[test]
+    fn health_checks_are_off_until_somebody_turns_them_on() {
+        assert_eq!(settings("", &["--all-unhealthy=remove"]).health_checks, None);
+        assert_eq!(settings("", &["--health-checks"]).health_checks, Some(AllUnhealthy::Keep));
+        let file = "health-checks = true\nall-unhealthy = \"remove\"\n";
+        assert_eq!(settings(file, &[]).health_checks, Some(AllUnhealthy::Remove));
+        assert_eq!(settings(file, &["--all-unhealthy=keep"]).health_checks, Some(AllUnhealthy::Keep));
+        assert_eq!(settings(file, &["--health-checks=false"]).health_checks, None);
     }
 
     #[test]

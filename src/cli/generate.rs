@@ -60,7 +60,10 @@ mod tests {
             }
         }
         for name in ["spacedns.bash", "spacedns.fish", "_spacedns"] {
-            assert!(fs::read_to_string(home.path().join("completions").join(name)).unwrap().contains("serve"), "{name}");
+            assert!(
+                fs::read_to_string(home.path().join("completions").join(name)).unwrap().contains("serve"),
+                "{name}"
+            );
         }
     }
 }

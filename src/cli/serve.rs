@@ -21,7 +21,7 @@ use crate::observe::FileGauges;
 use crate::publish::{Publisher, Subscriber};
 use crate::serve::Inherited;
 use crate::zone::Snapshot;
-use crate::{control, serve, watch};
+use crate::{control, health, serve, watch};
 
 /// Serves until a signal says stop, or until the next server has taken over.
 ///
@@ -90,7 +90,15 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let (control, inbox) = control::channel();
     let gauges = Arc::new(FileGauges::default());
     let settings = watch::Settings { root, tombstone: args.tombstone, removal_hold: args.removal_hold };
-    let owner = watch::start(settings, publisher, (control.clone(), inbox), Arc::clone(&gauges), clock::start())?;
+    let checks = args.health_checks.map(|policy| (policy, control::checks::checklist()));
+    let (readiness, changes) = checks.map(|(policy, (list, changes))| ((policy, list), changes)).unzip();
+    if let Some(changes) = changes {
+        // It ends with the list, which is the owner task's.
+        health::start(changes, control.clone(), Box::new(clock::monotonic()), clock::seed())?;
+        info!("carrying out the readiness checks of app specs");
+    }
+    let ends = (control.clone(), inbox);
+    let owner = watch::start(settings, publisher, ends, Arc::clone(&gauges), clock::start(), readiness)?;
     if is_heir {
         wait_until_ready(&subscriber, &owner)?;
     }

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use crate::name::Label;
 use crate::registry::{
-    AppState, Audience, ComponentKind, ComponentState, InstanceState, OwnerKind, SpaceState, Standing, Timestamp,
+    AppState, Audience, ComponentKind, ComponentState, Health, InstanceState, OwnerKind, SpaceState, Standing,
+    Timestamp,
 };
 use crate::zone::{self, AddressSet, App, Bare, Component, Gate, Instance, Owner, Port, Target};
 
@@ -58,7 +59,7 @@ fn gate(state: &AppState, space: &SpaceState, components: &[Component]) -> Gate 
 }
 
 fn compile_component(app: &AppState, label: &Label, state: &ComponentState) -> Component {
-    let is_up = |instance: &InstanceState| app.archived.is_none() && instance.standing == Standing::Up;
+    let is_up = |instance: &InstanceState| app.archived.is_none() && instance.is_up();
     let up = AddressSet::new(
         state
             .instances
@@ -74,11 +75,8 @@ fn compile_component(app: &AppState, label: &Label, state: &ComponentState) -> C
 }
 
 fn compile_instance(app: &AppState, number: u32, state: &InstanceState) -> Instance {
-    let standing = if app.archived.is_some() && state.standing.is_there() {
-        zone::InstanceState::Down
-    } else {
-        standing(state.standing)
-    };
+    let standing =
+        if app.archived.is_some() && state.standing.is_there() { zone::InstanceState::Down } else { standing(state) };
     let mut instance = Instance { number, state: standing, v4: Box::default(), v6: Box::default() };
     if standing.is_there() {
         let addresses = AddressSet::new(state.addresses.iter().copied());
@@ -88,9 +86,13 @@ fn compile_instance(app: &AppState, number: u32, state: &InstanceState) -> Insta
     instance
 }
 
-const fn standing(standing: Standing) -> zone::InstanceState {
-    match standing {
-        Standing::Up => zone::InstanceState::Up,
+const fn standing(instance: &InstanceState) -> zone::InstanceState {
+    match instance.standing {
+        Standing::Up => match instance.health {
+            Health::Presumed | Health::Passing | Health::Kept(_) => zone::InstanceState::Up,
+            Health::Waiting(_) => zone::InstanceState::Waiting,
+            Health::Failing(_) => zone::InstanceState::Unhealthy,
+        },
         Standing::Starting => zone::InstanceState::Starting,
         Standing::Draining => zone::InstanceState::Draining,
         Standing::Down => zone::InstanceState::Down,
@@ -113,7 +115,7 @@ fn ports(app: &AppState, state: &ComponentState) -> Box<[Port]> {
         ports.extend(label_of(HTTP).map(|label| (label, Vec::new())));
     }
     for (instance, index) in state.instances.values().zip(0..) {
-        let is_up = app.archived.is_none() && instance.standing == Standing::Up;
+        let is_up = app.archived.is_none() && instance.is_up();
         let mut listen = |label: Option<Label>, port| {
             let Some(label) = label else { return };
             let targets = ports.entry(label).or_default();
@@ -170,9 +172,15 @@ fn reason(app: &AppState, label: &Label, state: &ComponentState) -> Box<str> {
     for (number, instance) in &state.instances {
         // Writing into a string cannot fail.
         let _ = match instance.standing {
-            Standing::Up | Standing::Unregistered => Ok(()),
+            Standing::Unregistered => Ok(()),
             Standing::Expired(at) => write!(text, "; {label}.{number} lease expired {}", Timestamp(at)),
-            other => write!(text, "; {label}.{number} {}", standing(other)),
+            Standing::Up => match &instance.health {
+                Health::Waiting(None) => write!(text, "; {label}.{number} not checked yet"),
+                Health::Waiting(Some(reason)) => write!(text, "; {label}.{number} not ready yet: {reason}"),
+                Health::Failing(reason) => write!(text, "; {label}.{number} unhealthy: {reason}"),
+                Health::Presumed | Health::Passing | Health::Kept(_) => Ok(()),
+            },
+            _ => write!(text, "; {label}.{number} {}", standing(instance)),
         };
         if text.len() > REASON_MAX {
             break;

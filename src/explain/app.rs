@@ -3,7 +3,7 @@
 use super::{Inquiry, Subject};
 use crate::name::Label;
 use crate::registry::{
-    AppId, AppState, Audience, ComponentKind, ComponentState, InstanceState, Registry, Standing, Timestamp,
+    AppId, AppState, Audience, ComponentKind, ComponentState, Health, InstanceState, Registry, Standing, Timestamp,
 };
 use crate::zone::{Component, Gate};
 
@@ -171,7 +171,7 @@ impl Inquiry<'_> {
 /// Where an instance stands, in words.
 pub(super) fn standing_words(registry: &Registry, app: &AppState, instance: &InstanceState) -> String {
     match instance.standing {
-        Standing::Up => "it is up".to_owned(),
+        Standing::Up => health_words(&instance.health),
         Standing::Starting => "it is starting; only its own name answers".to_owned(),
         Standing::Draining => "it is draining; only its own name answers".to_owned(),
         Standing::Down => "its registration says that it is down".to_owned(),
@@ -179,6 +179,22 @@ pub(super) fn standing_words(registry: &Registry, app: &AppState, instance: &Ins
         Standing::Unregistered => "nothing registers it".to_owned(),
         Standing::Displaced => displaced_words(registry, app, instance)
             .unwrap_or_else(|| "its address was registered by another app since".to_owned()),
+    }
+}
+
+/// What readiness checks say of an instance that says that it is up.
+fn health_words(health: &Health) -> String {
+    match health {
+        Health::Presumed => "it is up".to_owned(),
+        Health::Passing => "it is up and passes its checks".to_owned(),
+        Health::Waiting(None) => "it is up, not checked yet; only its own name answers until it passes".to_owned(),
+        Health::Waiting(Some(reason)) => {
+            format!("it is up and has not passed a check yet ({reason}); only its own name answers until it does")
+        }
+        Health::Failing(reason) => format!("it is up and fails its checks ({reason}); only its own name answers"),
+        Health::Kept(reason) => {
+            format!("it is up and fails its checks ({reason}), as every other does: kept, the checks are suspected")
+        }
     }
 }
 
@@ -211,7 +227,7 @@ pub(super) const fn kind_words(kind: Option<ComponentKind>) -> &'static str {
 }
 
 fn up_words(label: &Label, component: &ComponentState) -> String {
-    let up = component.instances.values().filter(|instance| instance.standing == Standing::Up).count();
+    let up = component.instances.values().filter(|instance| instance.is_up()).count();
     let declared = component.quantity.and_then(|quantity| usize::try_from(quantity).ok());
     format!("{up} of {} {label} instances up", declared.unwrap_or(component.instances.len()).max(up))
 }

@@ -12,6 +12,7 @@ use super::claims::Moved;
 use super::deadlines::Deadline;
 use super::few::Few;
 use super::gather::{Gathered, wanted_lans};
+use super::health::Health;
 use super::names::{names_of, owner_called, report_misplaced_names};
 use super::state::{AppState, ComponentState, InstanceState, OwnerState, Standing};
 use super::{AppEntry, AppId, Concern, Findings, NUMBERS_MAX, Registry, Source, SpaceState};
@@ -51,6 +52,7 @@ impl Registry {
         let state = self.assemble(id, entry, &mut gathered, space);
         let findings = std::mem::take(&mut gathered.findings);
         let claims = address_claims(gathered, &state);
+        self.checks.settle(id, &state);
         let (space, old) = (entry.space, entry.wanted.clone());
         let (old_lans, contributions) = (entry.lans.clone(), entry.contributions.is_empty());
         for owner in &old {
@@ -144,6 +146,7 @@ impl Registry {
                 *number,
                 InstanceState {
                     standing,
+                    health: self.checks.health(id, label, *number, &registered.spec.addresses),
                     addresses: registered.spec.addresses.clone(),
                     ports: registered.spec.ports.clone(),
                     source: Some(registered.source.clone()),
@@ -170,6 +173,7 @@ impl Registry {
         }
         let mut left = DECLARED_MAX;
         for component in components.values_mut() {
+            self.checks.keep_suspected(component);
             let declared = component.quantity.unwrap_or(0).min(left);
             left -= declared;
             for number in 1..=declared {
@@ -260,7 +264,13 @@ impl AppEntry {
 
 impl InstanceState {
     const fn unregistered() -> Self {
-        Self { standing: Standing::Unregistered, addresses: Vec::new(), ports: Vec::new(), source: None }
+        Self {
+            standing: Standing::Unregistered,
+            health: Health::Presumed,
+            addresses: Vec::new(),
+            ports: Vec::new(),
+            source: None,
+        }
     }
 }
 

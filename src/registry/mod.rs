@@ -11,6 +11,7 @@
 //! - `spaces`: which directory is which space (design §2.1).
 //! - `apps`: one app from all that says something of it (§2.2 to §2.4).
 //! - `claims`: who holds what when two want it (§2.5).
+//! - `health`: what readiness checks say, which no document does.
 
 mod addresses;
 mod apps;
@@ -19,6 +20,7 @@ mod deadlines;
 mod few;
 mod files;
 mod gather;
+mod health;
 mod names;
 mod spaces;
 mod state;
@@ -33,6 +35,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use health::{AllUnhealthy, Check, Health, Judgement, Reason, Verdict};
 pub use spaces::{DEFAULT_SPACE, SpaceState};
 // Words of the documents that a state is told in.
 pub use crate::spec::{Audience, ComponentKind, Own};
@@ -45,6 +48,7 @@ use addresses::Addresses;
 use claims::Claims;
 use deadlines::{Deadline, Deadlines};
 use few::Few;
+use health::Checks;
 use spaces::Spaces;
 
 /// A space's number; stable while the space exists.
@@ -152,6 +156,7 @@ pub struct Registry {
     lans: Claims<ipnet::IpNet>,
     addresses: Addresses,
     tombstones: BTreeMap<(SpaceId, Name), Tombstone>,
+    checks: Checks,
     deadlines: Deadlines,
     /// Only what has any; by what it concerns.
     faults: BTreeMap<Concern, Findings>,
@@ -256,6 +261,7 @@ impl Registry {
             lans: Claims::new(),
             addresses: Addresses::new(),
             tombstones: BTreeMap::new(),
+            checks: Checks::default(),
             deadlines: Deadlines::new(),
             faults: BTreeMap::new(),
             fault_changes: 0,
@@ -448,6 +454,7 @@ impl Registry {
                 self.app_ids.remove(&(entry.space, entry.label));
                 self.free_ids.insert(id);
                 self.forget_findings(&Concern::App(id));
+                self.checks.forget(id);
             }
         }
     }

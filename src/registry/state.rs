@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{AppId, Source, SpaceId};
+use super::{AppId, Health, Source, SpaceId};
 use crate::name::{Label, Name};
 use crate::spec::{Audience, ComponentKind, HealthCheck};
 
@@ -86,6 +86,8 @@ pub struct ComponentState {
 pub struct InstanceState {
     /// Where it stands.
     pub standing: Standing,
+    /// What readiness checks say of it.
+    pub health: Health,
     /// Its addresses, as registered.
     pub addresses: Vec<IpAddr>,
     /// Its own ports by name.
@@ -94,10 +96,18 @@ pub struct InstanceState {
     pub source: Option<Source>,
 }
 
+impl InstanceState {
+    /// Whether it takes traffic: it says so, and its checks do not say otherwise.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        matches!(self.standing, Standing::Up) && self.health.is_ready()
+    }
+}
+
 /// Where an instance stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It takes traffic.
+    /// It takes traffic, as far as it says itself.
     Up,
     /// It is there, not ready.
     Starting,

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AppState, FileChange, FileContent, Now, Registry, Standing, Touched};
+use super::{
+    AllUnhealthy, AppState, Check, FileChange, FileContent, Health, Judgement, Now, Registry, Standing, Touched,
+    Verdict,
+};
 use crate::name::{Label, Name};
 use crate::spec::{self, Document, Format};
 
@@ -410,4 +413,142 @@ fn renewing_takes_no_parsing_and_brings_back_what_had_lapsed() {
     assert!(!dropped.at(1020).is_empty());
     assert!(!dropped.registry.renew(&[file], dropped.now()).is_empty());
     assert_eq!(dropped.registry.deadline(), Some(Duration::from_secs(1030)));
+}
+
+/// A registry that holds instances to their checks, with an app whose `web` and `api` have some.
+fn checked(policy: AllUnhealthy) -> Dropped {
+    let mut dropped = Dropped { registry: Registry::new(TOMBSTONE), elapsed: Duration::ZERO, batches: 0 };
+    dropped.registry.check_health(policy);
+    dropped.write(&[
+        ("space.yaml", "space: acme\ncidr: 10.0.0.0/16\n"),
+        (
+            "shop.yaml",
+            "name: shop\nservices:\n- {name: web, http_port: 3000, health_check: {http_path: /health}}\n\
+             - {name: api, internal_ports: [9000], health_check: {}}\n- {name: plain}\n",
+        ),
+    ]);
+    dropped
+}
+
+impl Dropped {
+    fn health(&self, component: &str, number: u32) -> Health {
+        self.app("shop").unwrap().components[&label_of(component)].instances[&number].health.clone()
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        self.registry.app_ids().flat_map(|id| self.registry.checks(id)).collect()
+    }
+
+    /// Has checks of an instance, at the address it has, found this.
+    fn judge(&mut self, component: &str, number: u32, verdict: Verdict) -> Touched {
+        let id = self.app("shop").unwrap().id;
+        let found = self.registry.checks(id);
+        let check =
+            found.iter().find(|check| (check.component.octets(), check.number) == (component.as_bytes(), number));
+        let Check { component, number, addresses, .. } = check.expect("it is checked").clone();
+        self.registry.judge(vec![Judgement { app: id, component, number, addresses, verdict }])
+    }
+}
+
+fn failing() -> Verdict {
+    Verdict::Unready("GET /health 503".into())
+}
+
+#[test]
+fn what_was_there_at_the_start_is_presumed_ready_and_what_comes_later_waits_for_its_first_success() {
+    let mut dropped = checked(AllUnhealthy::Keep);
+    dropped.write(&[("web.1.yaml", &instance("shop", "web", 1, "10.0.0.1"))]);
+    dropped.registry.await_newcomers();
+    dropped.write(&[("web.2.yaml", &instance("shop", "web", 2, "10.0.0.2"))]);
+    dropped.write(&[("plain.1.yaml", &instance("shop", "plain", 1, "10.0.0.3"))]);
+    assert_eq!([1, 2].map(|number| dropped.health("web", number)), [Health::Presumed, Health::Waiting(None)]);
+    assert_eq!(dropped.health("plain", 1), Health::Presumed, "nobody checks it");
+    assert!(!dropped.judge("web", 2, failing()).is_empty());
+    assert_eq!(dropped.health("web", 2), Health::Waiting(Some("GET /health 503".into())), "it was never ready");
+    assert!(!dropped.judge("web", 2, Verdict::Ready).is_empty());
+    assert_eq!(dropped.health("web", 2), Health::Passing);
+    assert!(dropped.judge("web", 2, Verdict::Ready).is_empty(), "the same again changes nothing");
+    assert!(!dropped.judge("web", 2, failing()).is_empty());
+    assert_eq!(dropped.health("web", 2), Health::Failing("GET /health 503".into()));
+}
+
+#[test]
+fn an_edit_or_a_renewal_takes_nothing_from_an_instance_but_a_move_does() {
+    let mut dropped = checked(AllUnhealthy::Keep);
+    dropped.write(&[("web.1.yaml", &instance("shop", "web", 1, "10.0.0.1"))]);
+    dropped.write(&[("plain.1.yaml", &instance("shop", "plain", 1, "10.0.0.3"))]);
+    dropped.registry.await_newcomers();
+    dropped.judge("web", 1, Verdict::Ready);
+    dropped.write(&[("web.1.yaml", &format!("{}port: 4000\n", instance("shop", "web", 1, "10.0.0.1")))]);
+    assert_eq!(dropped.health("web", 1), Health::Passing);
+    // A check for what ran without one: it is in the answers, and stays.
+    dropped.write(&[(
+        "shop.yaml",
+        "name: shop\nservices: [{name: web, health_check: {}}, {name: plain, health_check: {}}]\n",
+    )]);
+    assert_eq!((dropped.health("web", 1), dropped.health("plain", 1)), (Health::Passing, Health::Presumed));
+    assert_eq!(dropped.checks().len(), 2);
+    dropped.write(&[("web.1.yaml", &instance("shop", "web", 1, "10.0.0.9"))]);
+    assert_eq!(dropped.health("web", 1), Health::Waiting(None), "another process");
+    dropped.judge("web", 1, Verdict::Ready);
+    dropped.remove("web.1.yaml");
+    dropped.write(&[("web.1.yaml", &instance("shop", "web", 1, "10.0.0.9"))]);
+    assert_eq!(dropped.health("web", 1), Health::Waiting(None), "it began anew");
+}
+
+#[test]
+fn a_judgement_of_an_address_that_the_instance_has_left_is_passed_over() {
+    let mut dropped = checked(AllUnhealthy::Keep);
+    dropped.write(&[("web.1.yaml", &instance("shop", "web", 1, "10.0.0.1"))]);
+    let [check] = &dropped.checks()[..] else { panic!("one check") };
+    let app = dropped.app("shop").unwrap().id;
+    let Check { component, number, addresses, .. } = check.clone();
+    dropped.write(&[("web.1.yaml", &instance("shop", "web", 1, "10.0.0.2"))]);
+    let late = Judgement { app, component, number, addresses, verdict: failing() };
+    assert!(dropped.registry.judge(vec![late]).is_empty());
+    assert_eq!(dropped.health("web", 1), Health::Presumed);
+}
+
+#[test]
+fn when_all_fail_those_that_were_ready_are_kept_unless_they_are_to_go() {
+    for (policy, kept) in [(AllUnhealthy::Keep, true), (AllUnhealthy::Remove, false)] {
+        let mut dropped = checked(policy);
+        dropped.write(&[("web.1.yaml", &instance("shop", "web", 1, "10.0.0.1"))]);
+        dropped.write(&[("web.2.yaml", &instance("shop", "web", 2, "10.0.0.2"))]);
+        dropped.registry.await_newcomers();
+        dropped.write(&[("web.3.yaml", &instance("shop", "web", 3, "10.0.0.3"))]);
+        let up = |dropped: &Dropped| {
+            let app = dropped.app("shop").unwrap();
+            [1, 2, 3].map(|number| app.components[&label_of("web")].instances[&number].is_up())
+        };
+        dropped.judge("web", 1, failing());
+        assert_eq!(up(&dropped), [false, true, false]);
+        dropped.judge("web", 2, failing());
+        dropped.judge("web", 3, failing());
+        assert_eq!(up(&dropped), [kept, kept, false], "one that was never ready is not kept");
+        dropped.judge("web", 2, Verdict::Ready);
+        assert_eq!(up(&dropped), [false, true, false]);
+    }
+}
+
+#[test]
+fn the_port_of_a_check_is_its_own_or_the_one_that_serves() {
+    let mut dropped = checked(AllUnhealthy::Keep);
+    dropped.write(&[
+        ("a.yaml", &instance("shop", "web", 1, "10.0.0.1")),
+        ("b.yaml", &format!("{}ports: {{http: 4000}}\n", instance("shop", "web", 2, "10.0.0.2"))),
+        ("c.yaml", &instance("shop", "api", 1, "10.0.0.3")),
+        ("d.yaml", &format!("{}state: draining\n", instance("shop", "web", 3, "10.0.0.4"))),
+        ("e.yaml", &format!("{}state: starting\n", instance("shop", "web", 4, "10.0.0.5"))),
+    ]);
+    let ports: Vec<_> =
+        dropped.checks().iter().map(|check| (check.component.to_string(), check.number, check.port)).collect();
+    let web = || "web".to_owned();
+    assert_eq!(ports, [("api".to_owned(), 1, 9000), (web(), 1, 3000), (web(), 2, 4000), (web(), 4, 3000)]);
+    dropped.write(&[(
+        "shop.yaml",
+        "name: shop\nservices: [{name: web, health_check: {port: 81}}]\nmaintenance: {archive: true}\n",
+    )]);
+    assert_eq!(dropped.checks(), [], "an archived app is left alone");
+    assert_eq!(Dropped::new().checks(), []);
 }

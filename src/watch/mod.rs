@@ -8,6 +8,7 @@
 //! Events are asked for before a directory is listed, so nothing falls between. A thread with no runtime: it does one
 //! thing at a time, and its only waits are its box and the next deadline.
 
+mod checks;
 mod events;
 mod files;
 mod hold;
@@ -30,10 +31,11 @@ use self::owner::Owner;
 pub use self::report::{FileReport, FileState};
 use self::scan::scan;
 use crate::compile::Compiler;
+use crate::control::checks::Checklist;
 use crate::control::{Control, Inbox};
 use crate::observe::FileGauges;
 use crate::publish::{Publisher, Readiness, Snapshot};
-use crate::registry::{Now, Registry, Touched};
+use crate::registry::{AllUnhealthy, Now, Registry, Touched};
 
 /// Reads the clocks.
 pub type Clock = Box<dyn Fn() -> Now + Send>;
@@ -87,7 +89,8 @@ pub struct Settings {
     pub removal_hold: Duration,
 }
 
-/// Starts the owner task. It ends when `control` says so.
+/// Starts the owner task. It ends when `control` says so. With `readiness`, instances are held to their readiness checks, which
+/// whoever reads the list carries out.
 ///
 /// # Errors
 ///
@@ -98,7 +101,11 @@ pub fn start(
     (control, inbox): (Control, Inbox),
     gauges: Arc<FileGauges>,
     clock: Clock,
+    readiness: Option<(AllUnhealthy, Checklist)>,
 ) -> io::Result<JoinHandle<()>> {
     let mut owner = Owner::new(settings, publisher, (control, inbox), gauges, clock);
+    if let Some((policy, checklist)) = readiness {
+        owner.check_health(policy, checklist);
+    }
     std::thread::Builder::new().name("owner".to_owned()).spawn(move || while owner.round().is_continue() {})
 }

@@ -10,16 +10,18 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::checks::{self, Checks};
 use super::events::{Health, Watches};
 use super::files::{Files, Told};
 use super::hold::Hold;
 use super::scan::{format_of, is_below, is_passed_over, scan};
 use super::{Clock, Settings};
 use crate::compile::Compiler;
+use crate::control::checks::{Checklist, Finding, TargetId};
 use crate::control::{Control, Inbox, Mark, Order, Pending};
 use crate::observe::FileGauges;
 use crate::publish::{Publisher, Readiness, Snapshot};
-use crate::registry::{FileChange, FileFault, Now, Registry, Touched};
+use crate::registry::{AllUnhealthy, FileChange, FileFault, Now, Registry, Touched};
 
 /// The state of the owner task.
 pub(crate) struct Owner {
@@ -29,6 +31,10 @@ pub(crate) struct Owner {
     watches: Watches,
     pub(super) files: Files,
     registry: Registry,
+    /// The readiness checks; `None` when nobody carries them out.
+    checks: Option<Checks>,
+    /// What they found since the last round.
+    findings: BTreeMap<TargetId, Finding>,
     compiler: Compiler,
     publisher: Publisher,
     hold: Hold,
@@ -69,6 +75,8 @@ impl Owner {
             looked: clock().monotonic,
             clock,
             registry: Registry::new(tombstone),
+            checks: None,
+            findings: BTreeMap::new(),
             compiler: Compiler::new(),
             publisher,
             hold: Hold::new(removal_hold, Arc::clone(&gauges)),
@@ -82,13 +90,19 @@ impl Owner {
         }
     }
 
+    /// Holds instances to their readiness checks, before anything is read.
+    pub(super) fn check_health(&mut self, policy: AllUnhealthy, checklist: Checklist) {
+        self.registry.check_health(policy);
+        self.checks = Some(Checks::new(checklist));
+    }
+
     /// Waits for something to do, and does it.
     pub(crate) fn round(&mut self) -> ControlFlow<()> {
         let now = (self.clock)();
         let deadlines = [self.files.next(), self.registry.deadline(), self.ready_by, self.hold.next()];
         let next = deadlines.into_iter().flatten().min().map_or(self.scan_due, |next| next.min(self.scan_due));
         let wait = next.saturating_sub(now.monotonic);
-        let Pending { order, marks } = self.inbox.take(wait);
+        let Pending { order, marks, findings } = self.inbox.take(wait);
         let now = (self.clock)();
         self.notice_pause(wait, now);
         match order {
@@ -96,6 +110,7 @@ impl Owner {
             Order::Rescan => self.ask_for_scan(),
             Order::None => {}
         }
+        self.findings = findings;
         self.hear(marks, now);
         if self.scan_due <= now.monotonic {
             self.scan_everything();
@@ -233,11 +248,18 @@ impl Owner {
             let touched = self.registry.advance(now);
             contents = self.compile(&touched, contents);
         }
+        let is_judged = !self.findings.is_empty();
+        contents = self.judge(contents);
         if starting {
             self.publish_first(contents, now);
         } else if let Some(contents) = contents {
             let generation = self.publisher.publish(contents, now.wall);
-            info!(generation, "serving what changed{}", Cause(&changed));
+            let cause = match &*changed {
+                [] if is_judged => Cause::Checks,
+                [] => Cause::Time,
+                files => Cause::Files(files),
+            };
+            info!(generation, "serving what changed: {cause}");
         }
         self.publisher.reap();
     }
@@ -271,10 +293,23 @@ impl Owner {
         self.files.believe(believed)
     }
 
+    /// Takes in what the readiness checks found.
+    fn judge(&mut self, contents: Option<Snapshot>) -> Option<Snapshot> {
+        let findings = std::mem::take(&mut self.findings);
+        let Some(checks) = self.checks.as_ref().filter(|_| !findings.is_empty()) else { return contents };
+        let judgements = checks.judgements(findings);
+        let touched = self.registry.judge(judgements.clone());
+        checks::tell(&self.registry, &judgements);
+        self.compile(&touched, contents)
+    }
+
     /// Compiles what `touched` names upon `contents`, or upon what is published.
     fn compile(&mut self, touched: &Touched, contents: Option<Snapshot>) -> Option<Snapshot> {
         if touched.is_empty() {
             return contents;
+        }
+        if let Some(checks) = &mut self.checks {
+            checks.follow(&self.registry, touched);
         }
         let published = self.publisher.current();
         let compiled = self.compiler.compile(&self.registry, touched, contents.as_ref().unwrap_or(&published));
@@ -287,6 +322,7 @@ impl Owner {
         let apps = contents.apps.iter().count();
         self.publisher.publish(Snapshot { readiness: Readiness::Ready, ..contents }, now.wall);
         self.ready_by = None;
+        self.registry.await_newcomers();
         info!(apps, files = self.files.count(), "ready: every file is read, queries are answered");
     }
 
@@ -305,14 +341,19 @@ impl Owner {
 }
 
 /// What made a new generation, for the log.
-struct Cause<'c>(&'c [Arc<str>]);
+enum Cause<'c> {
+    Files(&'c [Arc<str>]),
+    Checks,
+    Time,
+}
 
 impl fmt::Display for Cause<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            [] => f.write_str(": time passed"),
-            [file] => write!(f, ": {file}"),
-            [first, rest @ ..] => write!(f, ": {first} and {} more", rest.len()),
+        match self {
+            Self::Files([first, rest @ ..]) if !rest.is_empty() => write!(f, "{first} and {} more", rest.len()),
+            Self::Files(files) => f.write_str(files.first().map_or("", |file| file)),
+            Self::Checks => f.write_str("readiness checks"),
+            Self::Time => f.write_str("time passed"),
         }
     }
 }

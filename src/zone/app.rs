@@ -152,6 +152,10 @@ pub struct Instance {
 pub enum InstanceState {
     /// It takes traffic.
     Up,
+    /// It says that it is ready, and has not passed a check of that yet.
+    Waiting,
+    /// It says that it is ready, and fails the checks of that.
+    Unhealthy,
     /// It is there, not ready.
     Starting,
     /// It is there, to be left alone.
@@ -170,7 +174,7 @@ impl InstanceState {
     /// Whether the instance's own name answers: peers of a cluster must find each other before they are ready.
     #[must_use]
     pub const fn is_there(self) -> bool {
-        matches!(self, Self::Up | Self::Starting | Self::Draining)
+        matches!(self, Self::Up | Self::Waiting | Self::Unhealthy | Self::Starting | Self::Draining)
     }
 }
 
@@ -178,6 +182,8 @@ impl fmt::Display for InstanceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Up => "is up",
+            Self::Waiting => "is not checked yet",
+            Self::Unhealthy => "is unhealthy",
             Self::Starting => "is starting",
             Self::Draining => "is draining",
             Self::Down => "is down",

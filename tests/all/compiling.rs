@@ -9,10 +9,10 @@ use proptest::prelude::*;
 
 use spacedns::compile::{Compiler, canonical};
 use spacedns::name::Label;
-use spacedns::registry::{FileChange, FileContent, Now, Registry};
+use spacedns::registry::{AllUnhealthy, Check, FileChange, FileContent, Judgement, Now, Registry, Touched, Verdict};
 use spacedns::spec::{
-    AppDomain, AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, DomainSpec, InstanceSpec, Own, Peer,
-    Place, Role, Settings, SpaceSpec, State,
+    AppDomain, AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, DomainSpec, HealthCheck, InstanceSpec,
+    Own, Peer, Place, Role, Settings, SpaceSpec, State,
 };
 use spacedns::zone::Snapshot;
 
@@ -103,7 +103,7 @@ fn arb_app() -> impl Strategy<Value = Document> {
                 http_port: (kind == ComponentKind::Service).then_some(8080),
                 internal_ports: vec![3000; usize::from(quantity > 1)],
                 quantity: (quantity > 0).then_some(quantity),
-                health_check: None,
+                health_check: (kind == ComponentKind::Service && quantity != 3).then(check),
             });
             Document::App(AppSpec {
                 app: at(label(app)),
@@ -113,6 +113,18 @@ fn arb_app() -> impl Strategy<Value = Document> {
                 instances: instances.into_iter().map(at).collect(),
             })
         })
+}
+
+fn check() -> HealthCheck {
+    HealthCheck {
+        http_path: Some("/health".into()),
+        port: None,
+        initial_delay: Duration::ZERO,
+        period: Duration::from_secs(10),
+        timeout: Duration::from_secs(1),
+        success_threshold: 1,
+        failure_threshold: 9,
+    }
 }
 
 fn arb_space() -> impl Strategy<Value = Document> {
@@ -146,6 +158,8 @@ fn arb_space() -> impl Strategy<Value = Document> {
 enum Step {
     Change(BTreeMap<u8, Option<Vec<Document>>>),
     Pass(u64),
+    /// Some checks of those that there are find this; from the second such step on, newcomers wait.
+    Judge(Vec<(prop::sample::Index, bool)>),
 }
 
 fn arb_step() -> impl Strategy<Value = Step> {
@@ -154,7 +168,22 @@ fn arb_step() -> impl Strategy<Value = Step> {
         1 => arb_space().prop_map(|space| vec![space]),
     ];
     let change = prop::collection::btree_map(0..6_u8, prop::option::weighted(0.75, documents), 1..4);
-    prop_oneof![4 => change.prop_map(Step::Change), 1 => (1..40_u64).prop_map(Step::Pass)]
+    let judge = prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 1..6);
+    prop_oneof![4 => change.prop_map(Step::Change), 1 => (1..40_u64).prop_map(Step::Pass), 2 => judge.prop_map(Step::Judge)]
+}
+
+/// Has checks find what was drawn.
+fn judge(registry: &mut Registry, drawn: &[(prop::sample::Index, bool)]) -> Touched {
+    let checks: Vec<_> =
+        registry.app_ids().flat_map(|app| registry.checks(app).into_iter().map(move |check| (app, check))).collect();
+    let judged = drawn.iter().filter(|_| !checks.is_empty()).map(|(index, passes)| {
+        let (app, Check { component, number, addresses, .. }) = index.get(&checks).clone();
+        let verdict = if *passes { Verdict::Ready } else { Verdict::Unready("GET /health 503".into()) };
+        Judgement { app, component, number, addresses, verdict }
+    });
+    let judged = judged.collect();
+    registry.await_newcomers();
+    registry.judge(judged)
 }
 
 fn changes_of(files: &BTreeMap<u8, Option<Vec<Document>>>) -> Vec<FileChange> {
@@ -171,9 +200,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn compiling_by_difference_equals_compiling_from_nothing(steps in prop::collection::vec(arb_step(), 1..12)) {
+    fn compiling_by_difference_equals_compiling_from_nothing(steps in prop::collection::vec(arb_step(), 1..12), checks in 0..3_u8) {
         let mut registry = Registry::new(Duration::from_secs(60));
         let mut reversed = Registry::new(Duration::from_secs(60));
+        let policy = [None, Some(AllUnhealthy::Keep), Some(AllUnhealthy::Remove)][usize::from(checks)];
+        for registry in [&mut registry, &mut reversed] {
+            policy.inspect(|policy| registry.check_health(*policy));
+        }
         let mut compiler = Compiler::new();
         let mut snapshot = Snapshot::starting();
         let mut second = 0;
@@ -190,6 +223,7 @@ proptest! {
                     let now = Now { monotonic: Duration::from_secs(second), wall: 1_000_000 + second };
                     (registry.advance(now), reversed.advance(now))
                 }
+                Step::Judge(drawn) => (judge(&mut registry, drawn), judge(&mut reversed, drawn)),
             };
             prop_assert_eq!(&touched, &other, "the order of files in a batch decides nothing");
             prop_assert_eq!(registry.faults(), reversed.faults());

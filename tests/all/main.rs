@@ -15,6 +15,7 @@ mod differential;
 mod examples;
 mod explain;
 mod forward;
+mod health;
 mod identity;
 mod large_sets;
 mod life;
