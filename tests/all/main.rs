@@ -11,6 +11,7 @@ mod attacks;
 mod cli;
 mod compiling;
 mod compliance;
+mod deploy;
 mod differential;
 mod examples;
 mod explain;

@@ -1,0 +1,108 @@
+//! What is shipped beside the binary is held to the binary, and to the programs that read it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::examples::repository;
+use crate::process::{SPACEDNS, is_installed};
+
+fn deploy(path: &str) -> PathBuf {
+    repository().join("deploy").join(path)
+}
+
+fn succeeds(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{command:?}: {said}");
+    said
+}
+
+#[test]
+fn the_configuration_that_is_shipped_is_one_and_so_is_what_it_leaves_out() {
+    let text = fs::read_to_string(deploy("spacedns.toml")).unwrap();
+    let every = text.replace("\n# ", "\n").replace("# Every", "## Every");
+    assert_ne!(text, every, "some settings are left out");
+    for text in [text, every] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &text).unwrap();
+        let mut command = Command::new(SPACEDNS);
+        command.arg("check").arg(repository().join("zones")).arg("--config").arg(file.path());
+        succeeds(&mut command);
+    }
+}
+
+#[test]
+fn every_variable_of_the_manifests_is_one_of_the_command() {
+    let help = succeeds(Command::new(SPACEDNS).args(["serve", "--help"]));
+    let manifest = fs::read_to_string(deploy("kubernetes/spacedns.yaml")).unwrap();
+    let named: Vec<&str> = manifest
+        .split(|character: char| !(character.is_ascii_uppercase() || character == '_'))
+        .filter(|word| word.starts_with("SPACEDNS_"))
+        .collect();
+    assert!(named.len() >= 2, "{named:?}");
+    for name in named {
+        assert!(help.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn the_units_are_taken_by_systemd() {
+    if !is_installed("systemd-analyze") {
+        println!("systemd-analyze is not here: the units were not verified");
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    for name in ["spacedns.service", "spacedns.socket"] {
+        let unit = fs::read_to_string(deploy("systemd").join(name)).unwrap();
+        // The manual is not installed, and the binary is elsewhere.
+        let unit = unit.replace("/usr/bin/spacedns", SPACEDNS).replace("Documentation=", "#");
+        fs::write(home.path().join(name), unit).unwrap();
+    }
+    let service = home.path().join("spacedns.service");
+    let said = succeeds(Command::new("systemd-analyze").arg("verify").arg(&service));
+    assert!(!said.contains("spacedns"), "{said}");
+    let mut score = Command::new("systemd-analyze");
+    // In tenths.
+    score.args(["security", "--offline=yes", "--threshold=25"]).arg(&service);
+    succeeds(&mut score);
+}
+
+#[test]
+fn the_rules_are_taken_by_prometheus_and_each_fires_for_what_it_is_about() {
+    if !is_installed("promtool") {
+        println!("promtool is not here: the alert rules were not tried");
+        return;
+    }
+    let promtool = |arguments: &[&str]| {
+        succeeds(Command::new("promtool").args(arguments).current_dir(deploy("prometheus")));
+    };
+    promtool(&["check", "rules", "alerts.yaml"]);
+    promtool(&["check", "config", "scrape.yaml"]);
+    promtool(&["test", "rules", "alerts_test.yaml"]);
+    let rules = fs::read_to_string(deploy("prometheus/alerts.yaml")).unwrap();
+    let tests = fs::read_to_string(deploy("prometheus/alerts_test.yaml")).unwrap();
+    for name in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(tests.contains(&format!("alertname=\"{name}\"")), "{name} has no test");
+    }
+}
+
+#[test]
+fn the_dashboard_is_one_and_no_panels_overlap() {
+    let text = fs::read_to_string(deploy("grafana/spacedns.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(panels.len() > 10);
+    let mut taken = std::collections::BTreeSet::new();
+    for panel in panels {
+        let at = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        assert!(at("x") + at("w") <= 24, "{panel}");
+        for x in at("x")..at("x") + at("w") {
+            for y in at("y")..at("y") + at("h") {
+                assert!(taken.insert((x, y)), "{panel}");
+            }
+        }
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(targets.iter().all(|target| target["expr"].as_str().unwrap().contains("spacedns_")), "{panel}");
+    }
+}
