@@ -20,11 +20,13 @@
 //! The outer modules move octets and time, and decide no DNS meaning:
 //!
 //! - [`watch`]: one task owns the state; it sees files change and rebuilds. [`control`]: messages to that task.
-//! - [`publish`]: the one mutable cell between it and whoever answers.
+//! - [`state`]: what outlives the process. [`publish`]: the one mutable cell between it and whoever answers.
 //! - [`serve`]: UDP, TCP, TLS and QUIC. [`forward`]: what upstreams say of names that are not ours. [`observe`]: counters.
-//!   [`life`]: starting, handing over and ending, and with which rights. [`cli`]: the command.
+//!   [`census`]: tells when one address speaks for many callers. [`life`]: starting, handing over and ending, and with which rights.
+//!   [`cli`]: the command.
 //!
 //! Arrows between modules never turn back; a test reads every path in the source and holds it to a table.
+pub mod census;
 pub mod cli;
 pub mod compile;
 pub mod control;
@@ -40,6 +42,7 @@ pub mod record;
 pub mod registry;
 pub mod serve;
 pub mod spec;
+pub mod state;
 pub mod watch;
 pub mod wire;
 pub mod zone;

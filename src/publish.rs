@@ -37,29 +37,46 @@ impl Publisher {
     #[must_use]
     pub fn new(snapshot: Snapshot) -> Self {
         let generation = Generation(AtomicU64::new(snapshot.generation));
-        let ready = (Mutex::new(snapshot.readiness == Readiness::Ready), Condvar::new());
-        let cell = Cell { current: ArcSwap::from_pointee(snapshot), generation, readers: Mutex::default(), ready };
+        let caught_up = (Mutex::default(), Condvar::new());
+        let cell = Cell { current: ArcSwap::from_pointee(snapshot), generation, readers: Mutex::default(), caught_up };
         Self { cell: Arc::new(cell), old: Vec::new() }
     }
 
     /// Makes `contents` the current snapshot and returns its generation: one more than the last.
     ///
     /// The generation and the serial that `contents` came with are overwritten; its readiness is what is published.
-    pub fn publish(&mut self, mut contents: Snapshot, wall_seconds: u64) -> u64 {
+    pub fn publish(&mut self, contents: Snapshot, wall_seconds: u64) -> u64 {
+        let next = self.stage(contents, wall_seconds);
+        self.put(next)
+    }
+
+    /// Gives `contents` the generation and serial with which it is to be [`put`](Self::put) in its place: for whoever has
+    /// something to do between the two.
+    #[must_use]
+    pub fn stage(&self, mut contents: Snapshot, wall_seconds: u64) -> Arc<Snapshot> {
         let last = self.current();
         contents.generation = last.generation + 1;
         contents.serial = serial_after(&last, wall_seconds);
-        let generation = contents.generation;
+        Arc::new(contents)
+    }
+
+    /// Makes what was [`stage`](Self::stage)d last the current snapshot and returns its generation.
+    pub fn put(&mut self, next: Arc<Snapshot>) -> u64 {
+        let last = self.current();
+        let generation = next.generation;
         // The snapshot first: whoever sees the new generation finds a snapshot at least as new.
-        self.cell.current.store(Arc::new(contents));
+        self.cell.current.store(next);
         self.cell.generation.0.store(generation, Ordering::SeqCst);
-        if last.readiness == Readiness::Starting && self.current().readiness == Readiness::Ready {
-            *lock(&self.cell.ready.0) = true;
-            self.cell.ready.1.notify_all();
-        }
         self.old.push(last);
         self.reap();
         generation
+    }
+
+    /// Says that what is published is what the files say, and no longer what they said before this process.
+    pub fn catch_up(&self) {
+        let (caught_up, told) = &self.cell.caught_up;
+        *lock(caught_up) = true;
+        told.notify_all();
     }
 
     /// The snapshot that was published last.
@@ -116,11 +133,11 @@ impl Subscriber {
 }
 
 impl Subscriber {
-    /// Waits up to `patience` until a snapshot is served that was made of every file, and says whether one is.
+    /// Waits up to `patience` until what is published is what the files say, and says whether it is.
     #[must_use]
-    pub fn wait_until_ready(&self, patience: Duration) -> bool {
-        let (ready, told) = &self.cell.ready;
-        let waited = told.wait_timeout_while(lock(ready), patience, |ready| !*ready);
+    pub fn wait_until_caught_up(&self, patience: Duration) -> bool {
+        let (caught_up, told) = &self.cell.caught_up;
+        let waited = told.wait_timeout_while(lock(caught_up), patience, |caught_up| !*caught_up);
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
@@ -165,8 +182,8 @@ struct Cell {
     generation: Generation,
     /// Locked when a worker comes or goes, and when the owner asks what was reached.
     readers: Mutex<Vec<Arc<Slot>>>,
-    /// Whether a whole snapshot was ever published; for those who wait for that.
-    ready: (Mutex<bool>, Condvar),
+    /// Whether the files were ever read to the end; for those who wait for that.
+    caught_up: (Mutex<bool>, Condvar),
 }
 
 impl Cell {
@@ -214,14 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_readiness_is_told() {
-        let mut publisher = publisher();
+    fn who_waits_until_the_files_are_read_is_told() {
+        let publisher = Publisher::new(Snapshot { readiness: Readiness::Ready, ..Snapshot::starting() });
         let subscriber = publisher.subscribe();
-        assert!(!subscriber.wait_until_ready(Duration::ZERO));
-        publisher.publish(Snapshot::starting(), WALL);
-        assert!(!subscriber.wait_until_ready(Duration::ZERO), "there are files to read");
-        let waiting = std::thread::spawn(move || subscriber.wait_until_ready(Duration::from_secs(60)));
-        publisher.publish(Snapshot { readiness: Readiness::Ready, ..Snapshot::starting() }, WALL);
+        assert!(!subscriber.wait_until_caught_up(Duration::ZERO), "that is what was served before");
+        let waiting = std::thread::spawn(move || subscriber.wait_until_caught_up(Duration::from_secs(60)));
+        publisher.catch_up();
         assert!(waiting.join().unwrap());
     }
 

@@ -76,6 +76,9 @@ pub(crate) struct Serve {
     /// Deny the hostnames of a removed app for so long before they are foreign again [default: 1h]
     #[arg(long, value_name = "TIME", env = "SPACEDNS_TOMBSTONE")]
     pub(crate) tombstone: Option<Period>,
+    /// Keep in this directory what is to outlive the process, and begin with what is in it [default: none, nothing is kept]
+    #[arg(long, value_name = "DIR", env = "SPACEDNS_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
     /// Keep large losses of files for so long that only a scan found, 0 for not at all [default: 10s]
     #[arg(long, value_name = "TIME", env = "SPACEDNS_REMOVAL_HOLD")]
     pub(crate) removal_hold: Option<Period>,
@@ -164,6 +167,8 @@ pub(crate) struct ConfigFile {
     pub(crate) trust_subnet_from: Option<Vec<IpNet>>,
     /// As `--tombstone`.
     pub(crate) tombstone: Option<Period>,
+    /// As `--state-dir`; relative to the working directory.
+    pub(crate) state_dir: Option<PathBuf>,
     /// As `--removal-hold`.
     pub(crate) removal_hold: Option<Period>,
     /// As `--health-checks`.

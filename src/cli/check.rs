@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::args::Check;
 use super::config::HiArgs;
 use super::log::Escaped;
-use super::{FAILURE, count};
+use super::{FAILURE, count, views};
 use crate::registry::FileFault;
 use crate::spec::Fault;
 use crate::watch::{FileReport, FileState, Survey};
@@ -49,7 +49,8 @@ impl Findings {
         for FileFault { file, fault } in survey.registry.faults() {
             report_of(&mut files, file).faults.push(fault);
         }
-        for FileFault { file, fault } in survey.registry.warnings() {
+        for FileFault { file, fault } in survey.registry.warnings().into_iter().chain(views::warnings(&survey.registry))
+        {
             report_of(&mut files, file).warnings.push(fault);
         }
         for report in files.values_mut() {

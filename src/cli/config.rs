@@ -33,6 +33,8 @@ pub(crate) struct HiArgs {
     pub(crate) trust_subnet_from: Vec<IpNet>,
     /// How long removed hostnames are denied.
     pub(crate) tombstone: Duration,
+    /// What is kept here outlives the process.
+    pub(crate) state_dir: Option<PathBuf>,
     /// How long large losses are held that only a scan found.
     pub(crate) removal_hold: Duration,
     /// Whether readiness checks are carried out, and what becomes of a component that fails as a whole.
@@ -158,6 +160,7 @@ impl HiArgs {
                 .or(file.trust_subnet_from)
                 .unwrap_or_default(),
             tombstone: tombstone.map_or(TOMBSTONE, |Period(tombstone)| tombstone),
+            state_dir: serve.and_then(|serve| serve.state_dir.clone()).or(file.state_dir),
             removal_hold: removal_hold.map_or(REMOVAL_HOLD, |Period(period)| period),
             health_checks: is_checked.then_some(policy),
             tls_listen,
@@ -272,7 +275,7 @@ mod tests {
         assert_eq!(args.dir, Path::new("zones"));
         assert_eq!(args.listen, ["127.0.0.1:5300".parse().unwrap()]);
         assert_eq!(args.trust_subnet_from, []);
-        assert_eq!(args.tombstone, Duration::from_secs(3600));
+        assert_eq!((args.tombstone, args.state_dir), (Duration::from_secs(3600), None));
         assert_eq!((args.tls_listen, args.quic_listen, args.certificate), (vec![], vec![], None));
         assert_eq!(args.health_checks, None);
         assert_eq!(args.limits, Limits::default());
@@ -287,7 +290,7 @@ mod tests {
     fn every_flag_may_stand_in_the_file() {
         let args = settings(
             "dir = \"specs\"\nlisten = [\"[::1]:53\", \"10.0.0.1:53\"]\ntrust-subnet-from = [\"10.0.0.0/8\"]\n\
-             tombstone = \"90s\"\nworkers = 3\nlog = \"warn\"\n\
+             tombstone = \"90s\"\nstate-dir = \"kept\"\nworkers = 3\nlog = \"warn\"\n\
              tls-listen = [\"10.0.0.1:853\"]\nquic-listen = [\"10.0.0.2:853\"]\n\
              tls-certificate = \"c.pem\"\ntls-key = \"k.pem\"\n\
              upstream = [\"192.0.2.1\", \"corp.example=10.9.0.53\"]\nallow-private = [\"corp.example\"]\n\
@@ -310,7 +313,7 @@ mod tests {
         assert_eq!(args.dir, Path::new("specs"));
         assert_eq!(args.listen, ["[::1]:53".parse().unwrap(), "10.0.0.1:53".parse().unwrap()]);
         assert_eq!(args.trust_subnet_from, ["10.0.0.0/8".parse().unwrap()]);
-        assert_eq!(args.tombstone, Duration::from_secs(90));
+        assert_eq!((args.tombstone, args.state_dir), (Duration::from_secs(90), Some(PathBuf::from("kept"))));
         assert_eq!(args.workers.get(), 3);
         assert_eq!(args.log, LevelFilter::WARN);
     }

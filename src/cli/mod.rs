@@ -22,6 +22,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 mod upstreams;
+mod views;
 
 use std::error::Error;
 use std::io::Write;

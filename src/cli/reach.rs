@@ -18,6 +18,7 @@ pub(crate) fn of(args: &HiArgs, root: &Path) -> Reach {
     reach.read.extend(args.also_read.iter().cloned());
     // What this process uses of the machine.
     reach.read.push(PathBuf::from("/proc"));
+    reach.write.extend(args.state_dir.clone());
     if let Some(directory) = args.handover.as_deref().and_then(parent) {
         reach.write.push(directory);
     }

@@ -1,7 +1,9 @@
 //! `spacedns serve`: configuration → sockets, taken over or bound → fewer rights → threads (design §5); then until the end.
 
 use std::error::Error;
+use std::fs::DirBuilder;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use crate::life::user::User;
 use crate::observe::FileGauges;
 use crate::publish::{Publisher, Subscriber};
 use crate::serve::Inherited;
+use crate::state::State;
 use crate::zone::Snapshot;
 use crate::{control, health, serve, watch};
 
@@ -30,7 +33,10 @@ use crate::{control, health, serve, watch};
 /// The directory is not there, an address cannot be had, a right cannot be given up, a thread cannot be started.
 pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     // Looked at before anything starts: a slip in its name is better said than served.
-    look_at(&args.dir)?;
+    let listed = look_at(&args.dir);
+    if let (Err(error), None) = (&listed, &args.state_dir) {
+        return Err(unread(error).into());
+    }
     let root = std::path::absolute(&args.dir)?;
     open::refuse(&[&*args.listen, &args.tls_listen, &args.quic_listen].concat(), &args.trust_subnet_from)?;
     let user = args.user.as_ref().map(|name| name.find(&std::fs::read_to_string(PASSWD).unwrap_or_default()));
@@ -53,6 +59,9 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         warn!("sockets of {} were passed on, and are closed: no setting names them", list(&inherited.addresses()));
     }
     drop(inherited);
+    if let Some(directory) = &args.state_dir {
+        make_state_dir(directory, user);
+    }
     for line in rights::restrict(user, args.sandbox, &reach::of(&args, &root))?.lines() {
         match line {
             Line::Info(text) => info!("{text}"),
@@ -60,7 +69,10 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         }
     }
     // Again, as who we are now.
-    look_at(&args.dir)?;
+    let listed = look_at(&args.dir);
+    if let (Err(error), None) = (&listed, &args.state_dir) {
+        return Err(unread(error).into());
+    }
     let verb = if is_heir { "taking over" } else { "answering on" };
     info!("{verb} {} over UDP and TCP", list(&sockets.addresses()));
     for (addresses, transport) in [(sockets.tls_addresses(), "TLS"), (sockets.quic_addresses(), "QUIC")] {
@@ -74,7 +86,17 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     }
     info!("reading {}", root.display());
 
-    let publisher = Publisher::new(Snapshot::starting());
+    let (state, served) = args.state_dir.as_deref().map(State::open).unzip();
+    let publisher = match (served.flatten(), listed) {
+        (None, Err(error)) => return Err(unread(&format!("{error}, and there is no saved state to serve")).into()),
+        (None, Ok(())) => Publisher::new(Snapshot::starting()),
+        (Some(served), listed) => {
+            let (apps, generation) = (served.apps.iter().count(), served.generation);
+            info!(apps, generation, "ready: what was served before is served, until the directory is read");
+            listed.unwrap_or_else(|error| warn!("{error}; what was served before stays until it can be"));
+            Publisher::new(served)
+        }
+    };
     let subscriber = publisher.subscribe();
     let config = serve::Config {
         trust_subnet_from: args.trust_subnet_from,
@@ -98,7 +120,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         info!("carrying out the readiness checks of app specs");
     }
     let ends = (control.clone(), inbox);
-    let owner = watch::start(settings, publisher, ends, Arc::clone(&gauges), clock::start(), readiness)?;
+    let owner = watch::start(settings, publisher, ends, Arc::clone(&gauges), clock::start(), readiness, state)?;
     if is_heir {
         wait_until_ready(&subscriber, &owner)?;
     }
@@ -130,11 +152,23 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn look_at(dir: &Path) -> Result<(), String> {
-    let listed = std::fs::read_dir(dir);
-    listed.map(drop).map_err(|error| {
-        let dir = dir.display();
-        format!("{dir}: the spec directory cannot be read: {error}; create it, or name another: spacedns serve DIR")
-    })
+    let unreadable = |error| format!("{}: the spec directory cannot be read: {error}", dir.display());
+    std::fs::read_dir(dir).map(drop).map_err(unreadable)
+}
+
+/// What to do about it, where nothing else can be served.
+fn unread(error: &str) -> String {
+    format!("{error}; create it, or name another: spacedns serve DIR")
+}
+
+/// Makes the state directory while there is the right to: later it is in reach, and what holds it is not. Where there can be none,
+/// whoever opens it says so.
+fn make_state_dir(directory: &Path, user: Option<User>) {
+    // Only its owner may read what is saved: a spec may hold secrets.
+    let is_made = DirBuilder::new().mode(0o700).create(directory).is_ok();
+    if let (true, Some(User { user, group })) = (is_made, user) {
+        let _ = std::os::unix::fs::chown(directory, Some(user), Some(group));
+    }
 }
 
 /// What comes from whoever was there before.
@@ -181,7 +215,7 @@ fn estate(path: &Path, user: Option<User>, sockets: &serve::Sockets) -> Result<E
 
 /// Waits until there is something to answer with.
 fn wait_until_ready(subscriber: &Subscriber, owner: &JoinHandle<()>) -> Result<(), &'static str> {
-    while !subscriber.wait_until_ready(LOOK) {
+    while !subscriber.wait_until_caught_up(LOOK) {
         if owner.is_finished() {
             return Err("the owner task has ended before it had read the directory");
         }
@@ -205,7 +239,7 @@ fn announce(estate: Option<Estate>, taken: Option<Taken>) -> Result<Option<Estat
 fn tell_ready(subscriber: Subscriber) -> std::io::Result<()> {
     if notify::is_wanted() {
         let wait = move || {
-            while !subscriber.wait_until_ready(LOOK) {}
+            while !subscriber.wait_until_caught_up(LOOK) {}
             notify::tell(News::Ready);
         };
         std::thread::Builder::new().name("ready".to_owned()).spawn(wait)?;

@@ -40,6 +40,19 @@ impl Compiler {
         Self::default()
     }
 
+    /// Makes a compiler that goes on from a snapshot that another one compiled, in another process perhaps; says what is in it.
+    ///
+    /// Compiling what is in it and what is in the registry gives `None` where the two are the same.
+    #[must_use]
+    pub fn resume(snapshot: &Snapshot) -> (Self, Touched) {
+        let mut compiler = Self::new();
+        let mut touched = Touched { spaces: true, ranges: true, ..Touched::default() };
+        touched.apps = snapshot.apps.iter().map(|(id, _)| id).collect();
+        touched.addresses = snapshot.holders.values().map(|holder| holder.ip()).collect();
+        compiler.ancestors.resume(snapshot, &mut touched.names);
+        (compiler, touched)
+    }
+
     /// Compiles what `touched` names and shares the rest with `previous`; `None` when what is served would be the same.
     ///
     /// `previous` must be what this compiler compiled last, or [`Snapshot::starting`]. Generation, serial and readiness are the

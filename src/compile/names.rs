@@ -91,6 +91,27 @@ impl Compiler {
 }
 
 impl Ancestors {
+    /// Counts what is in `snapshot`, and adds the names of its entries to `names`.
+    pub(super) fn resume(&mut self, snapshot: &Snapshot, names: &mut BTreeSet<(SpaceId, Name)>) {
+        self.used = snapshot.loose.iter().map(|(place, _)| place + 1).max().unwrap_or(0);
+        self.free = (0..self.used).filter(|place| snapshot.loose.at(*place).is_none()).collect();
+        let mut above = BTreeSet::new();
+        for entry in snapshot.names.values() {
+            match entry {
+                NameEntry::Owner { app, owner } => {
+                    let Some(app) = snapshot.apps.at(app) else { continue };
+                    let Some(owner) = app.owners.get(usize::from(owner)) else { continue };
+                    let key = (app.space, owner.name.clone());
+                    self.count(&key, true, &mut above);
+                    names.insert(key);
+                }
+                NameEntry::EmptyNonTerminal(place) | NameEntry::Tombstone(place) => {
+                    names.extend(snapshot.loose.at(place).map(|loose| (loose.space, loose.name.clone())));
+                }
+            }
+        }
+    }
+
     /// Counts an owner among those below each of its ancestors, or no longer; notes what gains its first or loses its last.
     fn count(&mut self, key: &(SpaceId, Name), is_owner: bool, above: &mut BTreeSet<(SpaceId, Name)>) {
         let ancestors = std::iter::successors(key.1.parent(), Name::parent).take_while(|name| !name.is_root());

@@ -52,7 +52,7 @@ impl Inquiry<'_> {
                 return self.name_is("stands above a zone of ours, and is never asked upstream", None);
             }
             (Node::Missing(Missing::SpecialUse), _) => {
-                return self.name_is("is a special-use name, and is never asked upstream", None);
+                return self.name_is("is a special-use name, and is asked upstream by a rule of its own alone", None);
             }
             (Node::Localhost, _) => return self.name_is("is whoever asks", None),
             (Node::Host(host), _) if matches!(host.why, Why::AmbiguousCaller) => {

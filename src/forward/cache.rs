@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::stored::Stored;
+use crate::observe::Limit;
 use crate::zone::hash;
 
 /// What is known of questions.
@@ -42,8 +43,10 @@ pub enum Failure {
     Declined,
     /// The network said that it cannot be done.
     Network,
-    /// Too much is being asked already: a limit of ours.
-    Busy,
+    /// Too much is being asked already, by this limit of ours.
+    Busy(Limit),
+    /// Something of ours broke.
+    Broken,
 }
 
 impl Cache {
@@ -71,18 +74,19 @@ impl Cache {
         }
     }
 
-    /// Keeps a response; one that holds for no time only takes the place of what it disproves.
-    pub(super) fn keep(&self, key: &[u8], stored: &Arc<Stored>, now: Duration) {
+    /// Keeps a response; one that holds for no time only takes the place of what it disproves. Returns how many others had to go for it.
+    pub(super) fn keep(&self, key: &[u8], stored: &Arc<Stored>, now: Duration) -> u64 {
         let slot = Slot { stored: Some((Arc::clone(stored), now)), failed: None, used: false };
         if stored.lifetime == 0 {
             self.part(key).remove(key);
-        } else {
-            self.part(key).insert(key, slot, self.room);
+            return 0;
         }
+        self.part(key).insert(key, slot, self.room)
     }
 
-    /// Notes that no response could be had. What is kept of an earlier one stays: a failure disproves nothing (RFC 8767 §5).
-    pub(super) fn fail(&self, key: &[u8], why: Failure, now: Duration) {
+    /// Notes that no response could be had. What is kept of an earlier one stays: a failure disproves nothing (RFC 8767 §5). Returns how
+    /// many others had to go for it.
+    pub(super) fn fail(&self, key: &[u8], why: Failure, now: Duration) -> u64 {
         let mut part = self.part(key);
         let before = part.slot(key);
         let stored = before.as_ref().and_then(|slot| slot.stored.clone());
@@ -95,7 +99,7 @@ impl Cache {
             None => FAILURE_FIRST.saturating_mul(1 << times.min(FAILURE_DOUBLINGS)).min(FAILURE_MAX),
         };
         let failed = Some(Failed { why, until: now + wait, times: times.saturating_add(1) });
-        part.insert(key, Slot { stored, failed, used: false }, self.room);
+        part.insert(key, Slot { stored, failed, used: false }, self.room)
     }
 
     fn part(&self, key: &[u8]) -> MutexGuard<'_, Part> {
@@ -145,14 +149,17 @@ impl Part {
         self.slots.get_mut(place)?.as_mut().map(|(_, slot)| slot)
     }
 
-    fn insert(&mut self, key: &[u8], slot: Slot, room: usize) {
+    fn insert(&mut self, key: &[u8], slot: Slot, room: usize) -> u64 {
         self.remove(key);
         let size = slot.size(key);
         // One that would push out half of the others is not worth it.
         if size > room / 2 {
-            return;
+            return 0;
         }
-        while self.octets + size > room && self.make_room() {}
+        let mut gone = 0;
+        while self.octets + size > room && self.make_room() {
+            gone += 1;
+        }
         let key: Arc<[u8]> = key.into();
         let place = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -163,6 +170,7 @@ impl Part {
             self.places.insert(key, place);
             self.octets += size;
         }
+        gone
     }
 
     fn remove(&mut self, key: &[u8]) {
@@ -301,9 +309,9 @@ mod tests {
             for (now, (step, key, ttl)) in steps.into_iter().enumerate() {
                 let (key, now) = ([key], at(now as u64 * 1000));
                 match step {
-                    0 => cache.fail(&key, Failure::Silent, now),
+                    0 => drop(cache.fail(&key, Failure::Silent, now)),
                     1 => drop(cache.look_up(&key, now)),
-                    _ => cache.keep(&key, &answer(ttl), now),
+                    _ => drop(cache.keep(&key, &answer(ttl), now)),
                 }
             }
             for part in &cache.parts {

@@ -158,7 +158,7 @@ impl Exchange {
     /// Asks one server.
     async fn ask(&self, peer: &Peer, question: &Question) -> Result<Reading, Failure> {
         // It is never closed.
-        let _socket = self.sockets.acquire().await.map_err(|_| Failure::Busy)?;
+        let _socket = self.sockets.acquire().await.map_err(|_| Failure::Broken)?;
         let asked = match &peer.server.channel {
             Channel::Plain => match self.ask_datagram(peer, question).await {
                 Ok(reading) if reading.flags.has(Flags::TC) => self.ask_stream(peer, question).await,
@@ -187,14 +187,14 @@ impl Exchange {
             let received = async {
                 loop {
                     let length = socket.recv(&mut buffer).await?;
-                    if let Some(message) = buffer.get(..length).filter(|message| query.fits(message)) {
-                        return query.read(message);
+                    if let Some(heard) = buffer.get(..length).and_then(|message| query.hear(message)) {
+                        return heard;
                     }
                 }
             };
-            let reading = if is_first {
+            let heard = if is_first {
                 match timeout(FIRST, received).await {
-                    Ok(reading) => reading?,
+                    Ok(heard) => heard?,
                     Err(_) => {
                         // The same query again: an answer to either is one.
                         is_first = false;
@@ -205,43 +205,64 @@ impl Exchange {
             } else {
                 received.await?
             };
-            if !query.is_edns_refused(&reading) {
-                return Ok(reading);
+            match heard {
+                Heard::Response(reading) => return Ok(reading),
+                Heard::NoEdns => {
+                    self.do_without_edns(peer);
+                    query = self.query(peer, question)?;
+                    socket.send(&query.octets).await?;
+                }
             }
-            // RFC 6891 §7: it does not know OPT.
-            peer.plain_until.set((self.clock)() + PLAIN_FOR);
-            query = self.query(peer, question)?;
-            socket.send(&query.octets).await?;
         }
     }
 
     async fn ask_stream(&self, peer: &Peer, question: &Question) -> io::Result<Reading> {
-        let mut stream = TcpStream::connect(peer.server.address).await?;
-        stream.set_nodelay(true)?;
-        converse(&mut stream, &self.query(peer, question)?).await
+        loop {
+            let mut stream = TcpStream::connect(peer.server.address).await?;
+            stream.set_nodelay(true)?;
+            match converse(&mut stream, &self.query(peer, question)?).await? {
+                Heard::Response(reading) => return Ok(reading),
+                // It can be said once: the next query has no OPT.
+                Heard::NoEdns => self.do_without_edns(peer),
+            }
+        }
     }
 
     async fn ask_tls(&self, peer: &Peer, question: &Question) -> io::Result<Reading> {
+        loop {
+            match self.converse_tls(peer, question).await? {
+                Heard::Response(reading) => return Ok(reading),
+                Heard::NoEdns => self.do_without_edns(peer),
+            }
+        }
+    }
+
+    /// Notes that a server does not know OPT (RFC 6891 §7).
+    fn do_without_edns(&self, peer: &Peer) {
+        peer.plain_until.set((self.clock)() + PLAIN_FOR);
+    }
+
+    async fn converse_tls(&self, peer: &Peer, question: &Question) -> io::Result<Heard> {
         let query = self.query(peer, question)?;
         let kept = peer.idle.borrow_mut().pop();
         let kept = match kept {
-            Some(mut stream) => converse(&mut stream, &query).await.ok().map(|reading| (stream, reading)),
+            Some(mut stream) => converse(&mut stream, &query).await.ok().map(|heard| (stream, heard)),
             None => None,
         };
-        let (stream, reading) = match kept {
+        let (stream, heard) = match kept {
             Some(done) => done,
             // There was none, or the server has closed it in the meantime.
             None => {
                 let mut stream = self.connect_tls(peer).await?;
-                let reading = converse(&mut stream, &query).await?;
-                (stream, reading)
+                let heard = converse(&mut stream, &query).await?;
+                (stream, heard)
             }
         };
         let mut idle = peer.idle.borrow_mut();
         if idle.len() < IDLE_MAX {
             idle.push(stream);
         }
-        Ok(reading)
+        Ok(heard)
     }
 
     async fn connect_tls(&self, peer: &Peer) -> io::Result<TlsStream<TcpStream>> {
@@ -273,7 +294,7 @@ impl Peer {
 }
 
 /// Asks over a stream, and reads until the response is there.
-async fn converse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), query: &Outgoing) -> io::Result<Reading> {
+async fn converse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), query: &Outgoing) -> io::Result<Heard> {
     let length = u16::try_from(query.octets.len()).map_err(io::Error::other)?;
     stream.write_all(&[&length.to_be_bytes(), &*query.octets].concat()).await?;
     stream.flush().await?;
@@ -281,8 +302,8 @@ async fn converse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), query: &Ou
         let length = stream.read_u16().await?;
         let mut message = vec![0; length.into()];
         stream.read_exact(&mut message).await?;
-        if query.fits(&message) {
-            return query.read(&message);
+        if let Some(heard) = query.hear(&message) {
+            return heard;
         }
     }
 }
@@ -292,6 +313,14 @@ struct Outgoing {
     octets: Vec<u8>,
     question_end: usize,
     edns: Edns,
+}
+
+/// What a server says to a query.
+enum Heard {
+    /// A response to it.
+    Response(Reading),
+    /// That it cannot read it for its OPT.
+    NoEdns,
 }
 
 /// Whether a query has OPT.
@@ -330,6 +359,31 @@ impl Outgoing {
         Self { octets, question_end, edns }
     }
 
+    /// What `message` says to this query; `None` when that is nothing, and the wait goes on.
+    fn hear(&self, message: &[u8]) -> Option<io::Result<Heard>> {
+        if self.fits(message) {
+            let reading = Reading::of(message, self.question_end).ok_or(io::ErrorKind::InvalidData);
+            let is_refused = |reading: &Reading| reading.rcode == Rcode::FORMERR && !reading.has_opt;
+            return Some(match reading {
+                Ok(reading) if self.edns == Edns::With && is_refused(&reading) => Ok(Heard::NoEdns),
+                reading => reading.map(Heard::Response).map_err(io::Error::from),
+            });
+        }
+        (self.edns == Edns::With && self.is_unreadable_to(message)).then_some(Ok(Heard::NoEdns))
+    }
+
+    /// Whether `message` says no more than that this query could not be read: old servers send a bare header for that. It lacks the question
+    /// by which forgeries are told, so it is never an answer; all that it can bring about is the same query without OPT.
+    fn is_unreadable_to(&self, message: &[u8]) -> bool {
+        let Some((header, sent)) = Header::read(message).zip(Header::read(&self.octets)) else { return false };
+        let [_, rcode] = header.flags.0.to_be_bytes();
+        message.len() == HEADER_LENGTH
+            && header.id == sent.id
+            && header.flags.has(Flags::QR)
+            && header.flags.opcode() == Opcode::QUERY
+            && Rcode(u16::from(rcode & 0x0f)) == Rcode::FORMERR
+    }
+
     /// Whether `message` is a response to this query and no other.
     fn fits(&self, message: &[u8]) -> bool {
         let Some((header, sent)) = Header::read(message).zip(Header::read(&self.octets)) else { return false };
@@ -339,14 +393,6 @@ impl Outgoing {
             && header.flags.opcode() == Opcode::QUERY
             && header.questions == 1
             && message.get(question.clone()) == self.octets.get(question)
-    }
-
-    fn read(&self, message: &[u8]) -> io::Result<Reading> {
-        Reading::of(message, self.question_end).ok_or_else(|| io::ErrorKind::InvalidData.into())
-    }
-
-    fn is_edns_refused(&self, reading: &Reading) -> bool {
-        self.edns == Edns::With && reading.rcode == Rcode::FORMERR && !reading.has_opt
     }
 }
 
@@ -423,5 +469,19 @@ mod tests {
         assert!(!with(26, 28), "another type");
         assert!(!with(28, 3), "another class");
         assert!(!query.fits(&response[..20]));
+    }
+
+    #[test]
+    fn a_bare_header_only_says_that_opt_is_not_known() {
+        let query = outgoing(Edns::With);
+        let bare = [7, 9, 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert!(matches!(query.hear(&bare), Some(Ok(Heard::NoEdns))));
+        assert!(outgoing(Edns::Without).hear(&bare).is_none(), "it cannot be that");
+        for (place, octet) in [(0, 8), (2, 1), (2, 0x91), (3, 0x80), (3, 0x83)] {
+            let mut other = bare;
+            other[place] = octet;
+            assert!(query.hear(&other).is_none(), "octet {place} is {octet}");
+        }
+        assert!(query.hear(&[&bare[..], &[0]].concat()).is_none());
     }
 }

@@ -18,7 +18,9 @@ mod admission;
 mod cache;
 mod exchange;
 mod flights;
+mod limits;
 mod question;
+mod rebinding;
 mod response;
 mod stored;
 mod upstream;
@@ -36,15 +38,17 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::engine::{Ask, Verdict};
 use crate::name::{Name, NameBuffer};
+use crate::observe::Limit;
 use crate::wire::Query;
 use crate::zone::Snapshot;
-use admission::{ALL_MAX, Admission, Permit};
+use admission::{Admission, Permit};
 use cache::{Cache, Known};
 use question::Lookup;
 use stored::Local;
 
 pub use cache::Failure;
 pub use flights::Queue;
+pub use limits::Limits;
 pub use question::Question;
 pub use stored::Stored;
 pub use upstream::{Channel, Route, Routes, Server, Setting, UpstreamError};
@@ -59,8 +63,8 @@ pub struct Config {
     pub routes: Routes,
     /// Zones whose servers may answer with addresses of the asker's own machine and link.
     pub allow_private: Vec<Name>,
-    /// Octets of responses that are kept.
-    pub cache: usize,
+    /// How much of it.
+    pub limits: Limits,
     /// The certificates that servers over TLS are signed by, in PEM.
     pub authorities: Vec<u8>,
 }
@@ -68,8 +72,8 @@ pub struct Config {
 impl Config {
     /// Forwards by `routes`, with the customary settings.
     #[must_use]
-    pub const fn new(routes: Routes) -> Self {
-        Self { routes, allow_private: Vec::new(), cache: CACHE_OCTETS, authorities: Vec::new() }
+    pub fn new(routes: Routes) -> Self {
+        Self { routes, allow_private: Vec::new(), limits: Limits::default(), authorities: Vec::new() }
     }
 }
 
@@ -95,7 +99,6 @@ struct Shared {
 
 /// A question, and whoever asks it.
 struct Waiting<T> {
-    question: Question,
     permit: Permit,
     ticket: T,
 }
@@ -129,14 +132,17 @@ pub enum Source {
     Kept,
     /// What was kept, and has run out.
     Stale,
-    /// Nothing: there was a failure, or a limit.
+    /// Nothing: there was a failure.
     Failure,
+    /// Nothing: a limit was in the way.
+    Limit(Limit),
+    /// Nothing: something of ours broke.
+    Panic,
 }
 
 /// A question that was let in.
 #[derive(Debug)]
 pub struct Wanted {
-    question: Question,
     permit: Permit,
 }
 
@@ -158,6 +164,8 @@ impl Outcome {
         match self {
             Self::Fresh(..) => Source::Kept,
             Self::Stale(_) => Source::Stale,
+            Self::Failed(Failure::Busy(limit)) => Source::Limit(*limit),
+            Self::Failed(Failure::Broken) => Source::Panic,
             Self::Failed(_) => Source::Failure,
         }
     }
@@ -169,10 +177,11 @@ impl Outcome {
 /// When the certificates cannot be read.
 pub fn new<T: 'static>(config: Config, clock: Clock) -> io::Result<(Forwarder<T>, Queue<T>)> {
     let tls = Arc::new(tls(&config.authorities)?);
-    let cache = Cache::new(config.cache);
-    let shared = Arc::new(Shared { config, cache, admission: Arc::default(), clock });
-    // Whoever is let in has a place.
-    let (sender, receiver) = mpsc::channel(ALL_MAX);
+    let cache = Cache::new(config.limits.cache);
+    let admission = Arc::new(Admission::new(config.limits.clone()));
+    // Whoever is let in fits: so many have a place, and as many follow.
+    let (sender, receiver) = mpsc::channel(config.limits.queries.saturating_mul(2));
+    let shared = Arc::new(Shared { config, cache, admission, clock });
     Ok((Forwarder { shared: Arc::clone(&shared), queue: sender }, Queue::new(shared, receiver, tls)))
 }
 
@@ -204,10 +213,12 @@ impl<T> Forwarder<T> {
             Known::Fresh(stored, age) => Outcome::Fresh(stored, age),
             Known::Failed(_, Some(stored)) => Outcome::Stale(stored),
             Known::Failed(why, None) => Outcome::Failed(why),
-            Known::Expired(_) | Known::Nothing => match self.shared.admission.admit(foreign.ask.source) {
-                Some(permit) => return Answered::Wanted(Wanted { question: lookup.to_question(), permit }),
-                None => Outcome::Failed(Failure::Busy),
-            },
+            Known::Expired(_) | Known::Nothing => {
+                match self.shared.admission.admit(foreign.ask.source, &lookup.to_question()) {
+                    Ok(permit) => return Answered::Wanted(Wanted { permit }),
+                    Err(limit) => Outcome::Failed(Failure::Busy(limit)),
+                }
+            }
         };
         Answered::Written(write::write(foreign, &query, &outcome, response), outcome.source())
     }
@@ -215,10 +226,10 @@ impl<T> Forwarder<T> {
     /// Has upstreams asked; `ticket` is delivered within four seconds.
     ///
     /// # Errors
-    /// When there is no place, or nobody to ask any more: gives the ticket back.
+    /// When there is nobody to have them asked any more: gives the ticket back.
     pub fn ask(&self, wanted: Wanted, ticket: T) -> Result<(), T> {
-        let Wanted { question, permit } = wanted;
-        self.queue.try_send(Waiting { question, permit, ticket }).map_err(|error| error.into_inner().ticket)
+        let Wanted { permit } = wanted;
+        self.queue.try_send(Waiting { permit, ticket }).map_err(|error| error.into_inner().ticket)
     }
 }
 
@@ -241,6 +252,3 @@ impl Shared {
         if is_read && allowed { Local::Allowed } else { Local::Blocked }
     }
 }
-
-/// Octets of responses that are kept when nobody says.
-const CACHE_OCTETS: usize = 64 << 20;

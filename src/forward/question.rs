@@ -1,13 +1,15 @@
 //! A question as it is kept, asked and answered once for everyone: the name without case, the type, DO, CD, and the route.
 
+use std::sync::Arc;
+
 use crate::record::Rtype;
 use crate::wire::{Flags, Query};
 
-/// A question. Two that are equal have the same answer, whoever asks.
+/// A question; cheap to clone. Two that are equal have the same answer, whoever asks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Question {
     /// The name, lower-cased; two octets of type; one of flags; two of route.
-    octets: Box<[u8]>,
+    octets: Arc<[u8]>,
 }
 
 /// The octets of a [`Question`] on the stack, for looking one up.

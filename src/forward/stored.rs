@@ -1,8 +1,7 @@
 //! What is kept of a response: its records without those that nobody may be told, and for how long.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use super::question::Question;
+use super::rebinding::{self, Kept};
 use super::response::{Body, Reading, Record, name_length};
 use crate::name::NameBuffer;
 use crate::record::Rtype;
@@ -46,11 +45,16 @@ impl Stored {
         reading.even_out();
         let mut records = reading.records;
         let lifetime = lifetime(&mut records, question, reading.rcode);
-        let before = records.len();
+        let mut blocked = Blocked::None;
         if local == Local::Blocked {
-            records.retain(|record| !is_local(record));
+            records.retain_mut(|record| {
+                let kept = rebinding::clean(record);
+                if kept != Kept::Whole {
+                    blocked = Blocked::Some;
+                }
+                kept != Kept::Nothing
+            });
         }
-        let blocked = if records.len() < before { Blocked::Some } else { Blocked::None };
         let names = names(&records, question);
         let body = Body::of(question.qname(), &records)?;
         Some(Self { rcode: reading.rcode, body, lifetime, names, blocked })
@@ -81,21 +85,6 @@ fn lifetime(records: &mut [Record], question: &Question, rcode: Rcode) -> u32 {
 /// Whether a record of this type answers a question for `qtype`, rather than leading on.
 fn is_asked_for(rtype: Rtype, qtype: Rtype) -> bool {
     rtype == qtype || qtype == Rtype::ANY
-}
-
-/// Whether a record holds an address that only means something on the machine or link of whoever reads it: a public name with such an
-/// address makes a browser reach what its user alone can (DNS rebinding).
-fn is_local(record: &Record) -> bool {
-    let address = match record.rtype {
-        Rtype::A => <[u8; 4]>::try_from(&*record.rdata).map(|octets| IpAddr::from(Ipv4Addr::from(octets))),
-        Rtype::AAAA => <[u8; 16]>::try_from(&*record.rdata).map(|octets| IpAddr::from(Ipv6Addr::from(octets))),
-        _ => return false,
-    };
-    match address.map(|address| address.to_canonical()) {
-        Ok(IpAddr::V4(v4)) => v4.is_loopback() || v4.is_link_local() || v4.octets()[0] == 0,
-        Ok(IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unspecified() || v6.is_unicast_link_local(),
-        Err(_) => false,
-    }
 }
 
 fn names(records: &[Record], question: &Question) -> Box<[(Box<[u8]>, Rtype)]> {
@@ -149,6 +138,8 @@ const CHAIN_MAX: usize = 16;
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::net::Ipv6Addr;
+
     use super::super::response::tests::{message, record, wire};
     use super::*;
 

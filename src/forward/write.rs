@@ -6,6 +6,7 @@ use super::stored::{Blocked, Stored, cut};
 use super::{Foreign, Outcome};
 use crate::engine::{self, Ask, Relayed, Transport, Verdict, owns, relay};
 use crate::name::NameBuffer;
+use crate::observe::Limit;
 use crate::record::{Rtype, Ttl};
 use crate::wire::{Age, Class, Explanation, Flags, HEADER_LENGTH, Header, InfoCode, Query, Rcode, Relay};
 
@@ -108,7 +109,14 @@ const fn explain(why: Failure) -> Explanation<'static> {
         Failure::Silent => (InfoCode::NO_REACHABLE_AUTHORITY, &"no upstream answers"),
         Failure::Declined => (InfoCode::NO_REACHABLE_AUTHORITY, &"the upstreams answer that they cannot or will not"),
         Failure::Network => (InfoCode::NETWORK_ERROR, &"the upstreams cannot be reached"),
-        Failure::Busy => (InfoCode::OTHER, &"too many queries are in flight to the upstreams"),
+        Failure::Busy(Limit::ForwardsPerSource | Limit::ForwardWaiters) => {
+            (InfoCode::OTHER, &"too many queries of this address wait for the upstreams")
+        }
+        Failure::Busy(Limit::ForwardsPerDomain) => {
+            (InfoCode::OTHER, &"too many questions of this domain are on their way to the upstreams")
+        }
+        Failure::Busy(_) => (InfoCode::OTHER, &"too many queries wait for the upstreams"),
+        Failure::Broken => (InfoCode::OTHER, &"asking the upstreams broke down"),
     };
     Explanation { code, text }
 }

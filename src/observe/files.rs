@@ -13,6 +13,7 @@ pub struct FileGauges {
     freezes: AtomicU64,
     holds: AtomicU64,
     pauses: AtomicU64,
+    unsaved: AtomicU64,
 }
 
 impl FileGauges {
@@ -41,9 +42,14 @@ impl FileGauges {
         self.pauses.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Notes how often state could not be saved.
+    pub fn saving_failed(&self, times: u64) {
+        self.unsaved.store(times, Ordering::Relaxed);
+    }
+
     /// Every number, by its name: those that are so now, then those that only grow.
     #[must_use]
-    pub fn numbers(&self) -> [(&'static str, u64); 7] {
+    pub fn numbers(&self) -> [(&'static str, u64); 8] {
         let is = |flag: &AtomicBool| u64::from(flag.load(Ordering::Relaxed));
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
@@ -54,6 +60,7 @@ impl FileGauges {
             ("freezes", count(&self.freezes)),
             ("holds", count(&self.holds)),
             ("pauses", count(&self.pauses)),
+            ("state-failures", count(&self.unsaved)),
         ]
     }
 }

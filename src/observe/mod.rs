@@ -120,11 +120,13 @@ pub enum Event {
     WithheldSpecialUse,
     /// The same of the reverse name of a private address.
     WithheldPrivateReverse,
+    /// An address was found to stand for many callers; once a window for each.
+    ViewsCollapsed,
 }
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Dropped,
         Self::Truncated,
         Self::Foreign,
@@ -148,6 +150,7 @@ impl Event {
         Self::WithheldOverlayName,
         Self::WithheldSpecialUse,
         Self::WithheldPrivateReverse,
+        Self::ViewsCollapsed,
     ];
 
     /// What it is called.
@@ -177,6 +180,7 @@ impl Event {
             Self::WithheldOverlayName => "withheld-overlay-name",
             Self::WithheldSpecialUse => "withheld-special-use",
             Self::WithheldPrivateReverse => "withheld-private-reverse",
+            Self::ViewsCollapsed => "views-collapsed",
         }
     }
 }
@@ -206,11 +210,21 @@ pub enum Limit {
     Handshakes,
     /// Time to end after a stop: connections were cut.
     Drain,
+    /// Queries that wait for upstreams, or questions on their way: one was answered SERVFAIL.
+    Forwards,
+    /// Queries of one source that wait for upstreams: one was answered SERVFAIL.
+    ForwardsPerSource,
+    /// Questions of one domain on their way: a query was answered SERVFAIL.
+    ForwardsPerDomain,
+    /// Queries that wait for one question: one was answered SERVFAIL.
+    ForwardWaiters,
+    /// Octets of responses that are kept: one had to go.
+    ForwardCache,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Connections,
         Self::ConnectionsPerSource,
         Self::Idle,
@@ -221,6 +235,11 @@ impl Limit {
         Self::Handshake,
         Self::Handshakes,
         Self::Drain,
+        Self::Forwards,
+        Self::ForwardsPerSource,
+        Self::ForwardsPerDomain,
+        Self::ForwardWaiters,
+        Self::ForwardCache,
     ];
 
     /// What it is called; it is set by this name, too.
@@ -237,6 +256,11 @@ impl Limit {
             Self::Handshake => "handshake",
             Self::Handshakes => "handshakes",
             Self::Drain => "drain",
+            Self::Forwards => "forwards",
+            Self::ForwardsPerSource => "forwards-per-source",
+            Self::ForwardsPerDomain => "forwards-per-domain",
+            Self::ForwardWaiters => "forward-waiters",
+            Self::ForwardCache => "forward-cache",
         }
     }
 }

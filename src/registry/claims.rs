@@ -52,6 +52,11 @@ impl<K: Eq + Hash> Claims<K> {
         self.claims.entry(key).or_default().wanting.insert(app);
     }
 
+    /// Gives a key to an app that had it before the process was started; it keeps it if it wants it.
+    pub(super) fn grant(&mut self, key: K, app: AppId) {
+        self.claims.entry(key).or_default().holder = Some(app);
+    }
+
     /// Whoever wants a key no longer does; who has it is decided by [`settle`](Self::settle).
     pub(super) fn forgo(&mut self, key: &K, app: AppId) {
         if let Some(claim) = self.claims.get_mut(key) {
@@ -141,7 +146,10 @@ impl Registry {
             }
         }
         self.replace_findings(Concern::Lan(network), findings);
-        touched.ranges |= before != after;
+        if before != after {
+            touched.ranges = true;
+            touched.apps.extend(before.into_iter().chain(after).filter(|app| self.apps.contains_key(app)));
+        }
     }
 
     /// Reports who lost an address to whom, and touches those whose standing changed.

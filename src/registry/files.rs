@@ -129,18 +129,14 @@ impl Registry {
     pub(super) fn settle_spaces(&mut self, touched: &mut Touched) {
         let files = std::mem::take(&mut self.files);
         // Leave under the old spaces, join under the new ones: a file may now belong to another.
-        let mut by_path: Vec<(&Arc<str>, &File)> = files.iter().collect();
-        by_path.sort_by_key(|(file, _)| *file);
-        for (file, content) in &by_path {
+        for (file, content) in &files {
             self.contribute(file, &content.documents, Direction::Leave, touched);
             self.forget_findings(&Concern::File(Arc::clone(file)));
         }
         let findings = self.spaces.settle(&files, self.batch);
         self.replace_findings(Concern::Spaces, findings);
-        for (file, content) in by_path {
-            self.contribute(file, &content.documents, Direction::Join, touched);
-        }
         self.files = files;
+        self.join_files(touched);
         let gone: Vec<(SpaceId, Name)> =
             self.tombstones.keys().filter(|(space, _)| self.spaces.at(*space).is_none()).cloned().collect();
         for key in gone {
@@ -152,6 +148,17 @@ impl Registry {
         touched.spaces = true;
         touched.ranges = true;
         touched.apps.extend(self.apps.keys());
+    }
+
+    /// Enters every file with the apps it is about, in the order of their paths.
+    pub(super) fn join_files(&mut self, touched: &mut Touched) {
+        let files = std::mem::take(&mut self.files);
+        let mut by_path: Vec<(&Arc<str>, &File)> = files.iter().collect();
+        by_path.sort_by_key(|(file, _)| *file);
+        for (file, content) in by_path {
+            self.contribute(file, &content.documents, Direction::Join, touched);
+        }
+        self.files = files;
     }
 
     /// Grants the leases of files anew that were written or touched and say what they said before.
@@ -191,6 +198,7 @@ impl Registry {
         let came_back = !std::mem::take(&mut entry.lapsed).is_empty();
         self.regrant(file);
         if came_back {
+            touched.leases.insert(Arc::clone(file));
             self.touch_apps_of(file, touched);
         }
     }
@@ -215,6 +223,7 @@ impl Registry {
                 entry.lapsed.entry(lease).or_insert_with(|| now.wall.saturating_sub(ago));
             }
         }
+        touched.leases.insert(Arc::clone(file));
         self.touch_apps_of(file, touched);
         self.arm(file);
     }
@@ -229,7 +238,7 @@ impl Registry {
     }
 
     /// Sets the deadline of the next lease of a file to run out.
-    fn arm(&mut self, file: &Arc<str>) {
+    pub(super) fn arm(&mut self, file: &Arc<str>) {
         let Some(entry) = self.files.get_mut(file) else { return };
         let next = leases(&entry.documents).filter(|lease| !entry.lapsed.contains_key(lease)).min();
         entry.deadline = next.map(|lease| entry.renewed.saturating_add(lease));

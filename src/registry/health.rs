@@ -91,6 +91,19 @@ pub struct Judgement {
     pub verdict: Verdict,
 }
 
+/// An instance that is known not to be ready: what of its health outlives the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadyInstance {
+    /// Its component.
+    pub component: Label,
+    /// Its number.
+    pub number: u32,
+    /// The addresses that this is known of.
+    pub addresses: Vec<IpAddr>,
+    /// Why.
+    pub health: Health,
+}
+
 /// Whether an instance is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -236,6 +249,38 @@ impl Checks {
         } else {
             self.facts.insert(id, facts.into());
         }
+    }
+
+    /// Takes over whether and how instances are held to their checks, and nothing that was found.
+    pub(super) const fn share_settings(&mut self, other: &Self) {
+        self.policy = other.policy;
+    }
+
+    /// The instances of an app that are known not to be ready.
+    pub(super) fn unready(&self, id: AppId) -> Vec<UnreadyInstance> {
+        let facts = self.facts.get(&id).into_iter().flatten().filter(|fact| !fact.health.is_ready());
+        let unready = facts.map(|Fact { component, number, addresses, health }| UnreadyInstance {
+            component: component.clone(),
+            number: *number,
+            addresses: addresses.to_vec(),
+            health: health.clone(),
+        });
+        unready.collect()
+    }
+
+    /// Takes in which instances of an app were known not to be ready when another process ended.
+    pub(super) fn restore(&mut self, id: AppId, mut unready: Vec<UnreadyInstance>) {
+        if self.policy.is_none() || unready.is_empty() {
+            return;
+        }
+        unready.sort_by(|a, b| a.component.cmp(&b.component).then(a.number.cmp(&b.number)));
+        let facts = unready.into_iter().map(|UnreadyInstance { component, number, addresses, health }| Fact {
+            component,
+            number,
+            addresses: addresses.into(),
+            health,
+        });
+        self.facts.insert(id, facts.collect());
     }
 
     pub(super) fn forget(&mut self, id: AppId) {

@@ -11,6 +11,7 @@
 //! - `spaces`: which directory is which space (design §2.1).
 //! - `apps`: one app from all that says something of it (§2.2 to §2.4).
 //! - `claims`: who holds what when two want it (§2.5).
+//! - `saved`: what is to outlive the process, and a registry made of it again.
 //! - `health`: what readiness checks say, which no document does.
 
 mod addresses;
@@ -22,6 +23,7 @@ mod files;
 mod gather;
 mod health;
 mod names;
+mod saved;
 mod spaces;
 mod state;
 #[cfg(test)]
@@ -35,7 +37,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use health::{AllUnhealthy, Check, Health, Judgement, Reason, Verdict};
+pub use health::{AllUnhealthy, Check, Health, Judgement, Reason, UnreadyInstance, Verdict};
+pub use saved::{AppClaims, FileClaims, Saved, SavedFile, SpaceClaims, TombstoneClaim};
 pub use spaces::{DEFAULT_SPACE, SpaceState};
 // Words of the documents that a state is told in.
 pub use crate::spec::{Audience, ComponentKind, Own};
@@ -129,6 +132,8 @@ pub struct Touched {
     pub names: BTreeSet<(SpaceId, Name)>,
     /// The instance addresses that changed hands, came or went.
     pub addresses: BTreeSet<IpAddr>,
+    /// The files whose leases ran out, or were renewed after that.
+    pub leases: BTreeSet<Arc<str>>,
 }
 
 impl Touched {
@@ -136,6 +141,16 @@ impl Touched {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Touches what `other` did as well.
+    pub fn extend(&mut self, other: Self) {
+        self.spaces |= other.spaces;
+        self.ranges |= other.ranges;
+        self.apps.extend(other.apps);
+        self.names.extend(other.names);
+        self.addresses.extend(other.addresses);
+        self.leases.extend(other.leases);
     }
 }
 
@@ -356,6 +371,7 @@ impl Registry {
             apps: self.apps.keys().copied().collect(),
             names: self.names.iter().map(|(key, _)| key.clone()).chain(self.tombstones.keys().cloned()).collect(),
             addresses: self.addresses.iter().collect(),
+            leases: BTreeSet::new(),
         }
     }
 
@@ -431,7 +447,11 @@ impl Registry {
     /// Resolves every touched app again and lets claims follow. Names and addresses change hands without changing what
     /// anyone wants, so one pass is enough.
     fn settle(&mut self, touched: &mut Touched) {
-        let mut moved = claims::Moved::default();
+        self.settle_moved(claims::Moved::default(), touched);
+    }
+
+    /// As [`settle`](Self::settle), with claims to decide that no app brings up.
+    fn settle_moved(&mut self, mut moved: claims::Moved, touched: &mut Touched) {
         for id in touched.apps.clone() {
             self.settle_app(id, &mut moved);
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::{File, Findings, Source, SpaceId};
+use super::{File, Findings, Source, SpaceClaims, SpaceId};
 use crate::name::Name;
 use crate::spec::{AppDomain, At, Document, Own, Place, SpaceSpec};
 
@@ -102,6 +102,19 @@ pub(super) struct Spaces {
 impl Spaces {
     pub(super) const fn new() -> Self {
         Self { served: BTreeMap::new(), directories: BTreeMap::new(), retained: 0 }
+    }
+
+    /// What is to outlive the process.
+    pub(super) fn claims(&self) -> SpaceClaims {
+        let (served, directories) = (self.served.clone(), self.directories.clone());
+        SpaceClaims { served, directories, retained: self.retained, faults: Vec::new() }
+    }
+
+    /// Takes in what outlived another process.
+    pub(super) fn restore(&mut self, claims: SpaceClaims) {
+        self.retained = claims.retained;
+        self.served = claims.served;
+        self.directories = claims.directories;
     }
 
     /// Whether a space is kept only because apps live in it: then any file that goes may end it.

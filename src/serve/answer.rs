@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::Config;
 use super::batch::Origin;
+use super::sample::Sampler;
 use crate::engine::{self, Ask, Opened, Recursion, Secrets, Settings, Transport, Trust, Verdict, Withheld};
 use crate::forward::{self, Answered, Foreign, Forwarder, Outcome, Wanted};
 use crate::observe::{Carrier, Class, Counters, Event};
@@ -36,6 +37,8 @@ pub(super) struct Desk {
     recursion: Recursion,
     /// Asks them. Whoever writes what they said has none: they would keep each other from ending.
     forwarder: Option<Forwarder<Ticket>>,
+    /// Takes some queries, to see whether one address speaks for many. Who answers queries a second time has none.
+    sampler: Option<Sampler>,
 }
 
 /// What is said to a query.
@@ -79,7 +82,7 @@ impl Desk {
         let settings = Settings { keepalive: Some(keepalive), opened: Opened::new(zones), ..config.settings.clone() };
         let (trusted, secrets) = (config.trust_subnet_from.clone(), config.secrets);
         let (now, recursion, forwarder) = (AtomicU32::new(0), Recursion::Unavailable, None);
-        let desk = Self { trusted, respond, settings, secrets, now, recursion, forwarder };
+        let desk = Self { trusted, respond, settings, secrets, now, recursion, forwarder, sampler: None };
         desk.tick();
         desk
     }
@@ -97,6 +100,11 @@ impl Desk {
         Self { recursion: Recursion::Available, forwarder, ..self }
     }
 
+    /// The same, with samples taken of what it is asked.
+    pub(super) fn with_sampler(self, sampler: Sampler) -> Self {
+        Self { sampler: Some(sampler), ..self }
+    }
+
     /// Answers a query into `response`, as far as that can be done at once.
     pub(super) fn answer(
         &self,
@@ -111,6 +119,11 @@ impl Desk {
         }
         counters.query(asked.carrier());
         let ask = self.ask(&asked);
+        if let Some(sampler) = self.sampler.as_ref().filter(|sampler| sampler.wants())
+            && ask.trust == Trust::Nobody
+        {
+            sampler.take(ask.source, asked.query);
+        }
         // A panic leaves nothing half done: the snapshot is never changed, and the response is written anew below.
         let answered = catch_unwind(AssertUnwindSafe(|| match (self.respond)(snapshot, &ask, asked.query, response) {
             Verdict::Forward => {
@@ -119,7 +132,7 @@ impl Desk {
                 match self.forwarder.as_ref().map(|forwarder| forwarder.answer(&foreign, response)) {
                     Some(Answered::Wanted(wanted)) => Err(wanted),
                     Some(Answered::Written(verdict, source)) => {
-                        counters.event(event_of(source), 1);
+                        count(counters, source);
                         Ok(verdict)
                     }
                     Some(Answered::NoRoute) | None => Ok(engine::refuse_foreign(&ask, asked.query, response)),
@@ -150,7 +163,8 @@ impl Desk {
                 counters.event(Event::ForwardAsked, 1);
                 Said::Awaited
             }
-            Err(_) => self.write(snapshot, counters, asked, &Outcome::Failed(forward::Failure::Busy), response),
+            // Its thread is gone.
+            Err(_) => self.write(snapshot, counters, asked, &Outcome::Failed(forward::Failure::Broken), response),
         }
     }
 
@@ -179,7 +193,7 @@ impl Desk {
         let ask = self.ask(&asked);
         let written = catch_unwind(AssertUnwindSafe(|| match (self.respond)(snapshot, &ask, asked.query, response) {
             Verdict::Forward => {
-                counters.event(event_of(outcome.source()), 1);
+                count(counters, outcome.source());
                 forward::write(&Foreign { snapshot, ask: &ask, message: asked.query }, outcome, response)
             }
             // It has become ours in the meantime.
@@ -256,12 +270,22 @@ impl Asked<'_> {
     }
 }
 
-const fn event_of(source: forward::Source) -> Event {
-    match source {
+/// Counts what a response to a foreign query was made of.
+fn count(counters: &Counters, source: forward::Source) {
+    let event = match source {
         forward::Source::Kept => Event::ForwardAnswered,
         forward::Source::Stale => Event::ForwardStale,
         forward::Source::Failure => Event::ForwardFailed,
-    }
+        forward::Source::Limit(limit) => {
+            counters.limit(limit, 1);
+            Event::ForwardFailed
+        }
+        forward::Source::Panic => {
+            counters.event(Event::Panicked, 1);
+            Event::ForwardFailed
+        }
+    };
+    counters.event(event, 1);
 }
 
 const fn withheld(why: Withheld) -> Event {

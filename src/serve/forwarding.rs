@@ -16,7 +16,7 @@ use super::answer::{Desk, Reply, Said, Ticket};
 use super::batch;
 use super::phase::Phase;
 use crate::forward::{Outcome, Queue};
-use crate::observe::{Counters, Event};
+use crate::observe::{Counters, Event, Limit};
 use crate::publish::Reader;
 
 /// The runtime of the thread; made before it, so that what fails is reported.
@@ -42,6 +42,8 @@ impl Runtime {
     ) {
         let Self { runtime, queue } = self;
         let worker = RefCell::new(Worker { reader, response: vec![0; usize::from(u16::MAX)].into() });
+        let cache = Arc::clone(&counters);
+        let made_room = move |gone| cache.limit(Limit::ForwardCache, gone);
         let deliver = move |ticket: Ticket, outcome: &Outcome| {
             worker.borrow_mut().deliver(&desk, &counters, ticket, outcome);
         };
@@ -49,7 +51,7 @@ impl Runtime {
             let stopped = async {
                 let _ = stop.wait_for(Phase::is_over).await;
             };
-            let running = queue.run(deliver);
+            let running = queue.run(deliver, made_room);
             tokio::pin!(running);
             tokio::select! {
                 () = &mut running => {}

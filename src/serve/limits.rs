@@ -1,4 +1,4 @@
-//! The one table of limits: what clients may take, on every transport that has connections.
+//! The one table of limits: what clients may take, on every transport that has connections, and of upstreams.
 //!
 //! Each limit bounds what a client can make us hold or wait for. Each has a name, by which it is set, a default, bounds within
 //! which it makes sense, and a counter of how often it bit ([`Limit`]). [`LIMITS`] is read by whoever sets them.
@@ -6,6 +6,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::forward;
 use crate::observe::Limit;
 
 /// What clients may take. Connections are counted apart for plain TCP and for TLS with QUIC, which have a thread each.
@@ -36,6 +37,8 @@ pub struct Limits {
     pub handshakes: usize,
     /// How long connections have to end after a stop, 5 s by default; what is left then is cut.
     pub drain: Duration,
+    /// What forwarding may take.
+    pub forward: forward::Limits,
 }
 
 impl Default for Limits {
@@ -51,12 +54,13 @@ impl Default for Limits {
             handshake: Duration::from_secs(3),
             handshakes: 64,
             drain: Duration::from_secs(5),
+            forward: forward::Limits::default(),
         }
     }
 }
 
 /// Every limit.
-pub const LIMITS: [Row; 10] = [
+pub const LIMITS: [Row; 15] = [
     Row { limit: Limit::Connections, bounds: 1..=65_536, field: Field::Count(|limits| &mut limits.connections) },
     Row {
         limit: Limit::ConnectionsPerSource,
@@ -71,6 +75,27 @@ pub const LIMITS: [Row; 10] = [
     Row { limit: Limit::Handshake, bounds: 100..=60_000, field: Field::Time(|limits| &mut limits.handshake) },
     Row { limit: Limit::Handshakes, bounds: 2..=65_536, field: Field::Count(|limits| &mut limits.handshakes) },
     Row { limit: Limit::Drain, bounds: 0..=600_000, field: Field::Time(|limits| &mut limits.drain) },
+    Row { limit: Limit::Forwards, bounds: 1..=1_000_000, field: Field::Count(|limits| &mut limits.forward.queries) },
+    Row {
+        limit: Limit::ForwardsPerSource,
+        bounds: 1..=1_000_000,
+        field: Field::Count(|limits| &mut limits.forward.per_source),
+    },
+    Row {
+        limit: Limit::ForwardsPerDomain,
+        bounds: 1..=1_000_000,
+        field: Field::Count(|limits| &mut limits.forward.per_domain),
+    },
+    Row {
+        limit: Limit::ForwardWaiters,
+        bounds: 0..=1_000_000,
+        field: Field::Count(|limits| &mut limits.forward.waiters),
+    },
+    Row {
+        limit: Limit::ForwardCache,
+        bounds: (1 << 20)..=(64 << 30),
+        field: Field::Octets(|limits| &mut limits.forward.cache),
+    },
 ];
 
 /// One row of the table.

@@ -22,6 +22,7 @@ mod limits;
 mod phase;
 mod quic;
 mod roster;
+mod sample;
 mod streams;
 mod tls;
 mod udp;
@@ -60,7 +61,7 @@ pub struct Config {
     pub limits: Limits,
     /// By what TLS and QUIC show who we are; without, their sockets are closed.
     pub credentials: Option<Credentials>,
-    /// How foreign names are forwarded; without, they are refused.
+    /// How foreign names are forwarded, within [`Limits::forward`]; without, they are refused.
     pub forward: Option<forward::Config>,
     /// What the server says of itself; the keepalive is that of the limits.
     pub settings: engine::Settings,
@@ -79,13 +80,17 @@ pub fn start(sockets: Sockets, config: Config, subscriber: Subscriber) -> io::Re
 fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond: Respond) -> io::Result<Running> {
     let mut running = Running::new();
     let desk = || Desk::new(&config, respond);
+    let (sampler, samples) = sample::new();
+    let reader = subscriber.reader();
+    running.spawn("census".to_owned(), move |counters| samples.run(reader, counters))?;
     let desk = match config.forward.clone() {
-        Some(forward) => {
+        Some(mut forward) => {
+            forward.limits = config.limits.forward.clone();
             let (forwarder, queue) = forward::new(forward, clock())?;
             running.spawn_forwarding(queue, desk().with_upstreams(None), (&config.limits, &subscriber))?;
-            Arc::new(desk().with_upstreams(Some(forwarder)))
+            Arc::new(desk().with_upstreams(Some(forwarder)).with_sampler(sampler))
         }
-        None => Arc::new(desk()),
+        None => Arc::new(desk().with_sampler(sampler)),
     };
     let mut plain = Doors::default();
     for listen in sockets.listens {

@@ -58,6 +58,15 @@ pub(crate) struct Due {
     pub(crate) renewed: Vec<Arc<str>>,
 }
 
+/// What is to outlive the process of a file.
+#[derive(Debug)]
+pub(crate) enum Kept<'f> {
+    /// The octets of its last good version, and what it is known by where that is what is there now.
+    Good(&'f [u8], Option<Identity>),
+    /// What the registry was told of it, as no version was ever good.
+    Remains(&'f Document),
+}
+
 /// How it is known that something is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
@@ -156,6 +165,55 @@ impl Files {
             (Arc::clone(directory), report)
         });
         files.chain(unread).collect()
+    }
+
+    /// What is to outlive the process of a file.
+    pub(crate) fn kept(&self, file: &str) -> Option<Kept<'_>> {
+        let entry = self.entries.get(file)?;
+        match (&entry.good, &*entry.remains) {
+            (Some(good), _) => {
+                Some(Kept::Good(&good.octets, entry.identity.filter(|_| entry.report.state == FileState::Ok)))
+            }
+            (None, [remains]) => Some(Kept::Remains(remains)),
+            (None, _) => None,
+        }
+    }
+
+    /// The paths of all files.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.entries.keys()
+    }
+
+    /// Which directory the files are in.
+    pub(crate) const fn root_id(&self) -> Option<DirectoryId> {
+        self.root_id
+    }
+
+    /// Takes in a file that outlived another process, as it was: the first scan tells what became of it.
+    pub(crate) fn restore(
+        &mut self,
+        file: Arc<str>,
+        octets: Box<[u8]>,
+        (identity, modified): (Option<Identity>, u128),
+        documents: &[Document],
+        warnings: Vec<Fault>,
+    ) {
+        // No octets are good.
+        let broken = octets.is_empty();
+        let removal = if documents.iter().any(is_spec) { REMOVAL } else { REGISTRATION_REMOVAL };
+        let state = if broken { FileState::Rejected } else { FileState::Ok };
+        let entry = Entry {
+            identity,
+            good: (!broken).then_some(Good { octets, modified, removal }),
+            remains: if broken { documents.to_vec() } else { Vec::new() },
+            report: FileReport { state, faults: Vec::new(), warnings },
+        };
+        self.entries.insert(file, Box::new(entry));
+    }
+
+    /// Takes in which directory it was that the files are in.
+    pub(crate) const fn restore_root(&mut self, root: Option<DirectoryId>) {
+        self.root_id = root;
     }
 
     /// How many files have a good version.

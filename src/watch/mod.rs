@@ -15,6 +15,7 @@ mod hold;
 mod owner;
 mod read;
 mod report;
+mod saving;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use crate::control::{Control, Inbox};
 use crate::observe::FileGauges;
 use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{AllUnhealthy, Now, Registry, Touched};
+use crate::state::State;
 
 /// Reads the clocks.
 pub type Clock = Box<dyn Fn() -> Now + Send>;
@@ -92,6 +94,8 @@ pub struct Settings {
 /// Starts the owner task. It ends when `control` says so. With `readiness`, instances are held to their readiness checks, which
 /// whoever reads the list carries out.
 ///
+/// With `state`, `publisher` publishes what was read of that, if anything was.
+///
 /// # Errors
 ///
 /// The thread cannot be started.
@@ -102,10 +106,14 @@ pub fn start(
     gauges: Arc<FileGauges>,
     clock: Clock,
     readiness: Option<(AllUnhealthy, Checklist)>,
+    state: Option<State>,
 ) -> io::Result<JoinHandle<()>> {
-    let mut owner = Owner::new(settings, publisher, (control, inbox), gauges, clock);
+    let mut owner = Owner::new(settings, publisher, (control, inbox), gauges, clock, state);
     if let Some((policy, checklist)) = readiness {
         owner.check_health(policy, checklist);
     }
-    std::thread::Builder::new().name("owner".to_owned()).spawn(move || while owner.round().is_continue() {})
+    std::thread::Builder::new().name("owner".to_owned()).spawn(move || {
+        owner.resume();
+        while owner.round().is_continue() {}
+    })
 }

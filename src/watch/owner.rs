@@ -14,6 +14,7 @@ use super::checks::{self, Checks};
 use super::events::{Health, Watches};
 use super::files::{Files, Told};
 use super::hold::Hold;
+use super::saving::{Resumed, Saving};
 use super::scan::{format_of, is_below, is_passed_over, scan};
 use super::{Clock, Settings};
 use crate::compile::Compiler;
@@ -22,6 +23,7 @@ use crate::control::{Control, Inbox, Mark, Order, Pending};
 use crate::observe::FileGauges;
 use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{AllUnhealthy, FileChange, FileFault, Now, Registry, Touched};
+use crate::state::State;
 
 /// The state of the owner task.
 pub(crate) struct Owner {
@@ -37,6 +39,9 @@ pub(crate) struct Owner {
     findings: BTreeMap<TargetId, Finding>,
     compiler: Compiler,
     publisher: Publisher,
+    saving: Saving,
+    /// Whether what is compiled is held back until the first scan is complete.
+    gathering: Gathering,
     hold: Hold,
     gauges: Arc<FileGauges>,
     /// When it last looked at what has come in.
@@ -65,9 +70,12 @@ impl Owner {
         (control, inbox): (Control, Inbox),
         gauges: Arc<FileGauges>,
         clock: Clock,
+        state: Option<State>,
     ) -> Self {
         let Settings { root, tombstone, removal_hold } = settings;
         Self {
+            saving: Saving::new(state),
+            gathering: Gathering::Until,
             watches: Watches::new(&root, control),
             files: Files::new(&root),
             root,
@@ -96,6 +104,26 @@ impl Owner {
         self.checks = Some(Checks::new(checklist));
     }
 
+    /// Goes on from where the last process was, if it left anything. What is served is that already, and stays where nothing
+    /// comes of it.
+    pub(crate) fn resume(&mut self) {
+        let now = (self.clock)();
+        let Some(resumed) = self.saving.resume(&self.root, &self.registry, now) else { return };
+        let Resumed { files, registry, mut touched } = resumed;
+        let (compiler, served) = Compiler::resume(&self.publisher.current());
+        (self.files, self.registry, self.compiler) = (files, registry, compiler);
+        self.gathering = Gathering::Over;
+        touched.extend(served);
+        if let Some(contents) = self.compile(&touched, None) {
+            self.publish(contents, now);
+        }
+        // Nothing of that is to be saved again, unless it was none of what was saved.
+        self.saving.forget();
+        self.registry.await_newcomers();
+        self.tell_conflicts();
+        self.looked = (self.clock)().monotonic;
+    }
+
     /// Waits for something to do, and does it.
     pub(crate) fn round(&mut self) -> ControlFlow<()> {
         let now = (self.clock)();
@@ -106,7 +134,10 @@ impl Owner {
         let now = (self.clock)();
         self.notice_pause(wait, now);
         match order {
-            Order::Stop => return ControlFlow::Break(()),
+            Order::Stop => {
+                self.saving.end(&self.publisher.current());
+                return ControlFlow::Break(());
+            }
             Order::Rescan => self.ask_for_scan(),
             Order::None => {}
         }
@@ -116,6 +147,9 @@ impl Owner {
             self.scan_everything();
         }
         self.rebuild();
+        if self.gathering == Gathering::Over && !self.scan_not_before.is_zero() {
+            self.publisher.catch_up();
+        }
         ControlFlow::Continue(())
     }
 
@@ -189,7 +223,7 @@ impl Owner {
     fn scan_everything(&mut self) {
         let begun = (self.clock)();
         // The first asks for every watch, which takes much longer than the next ones will.
-        let first = self.publisher.current().readiness == Readiness::Starting;
+        let first = self.scan_not_before.is_zero();
         self.scan_below("", Told::ByScan, begun);
         let ended = (self.clock)().monotonic;
         let took = ended.saturating_sub(begun.monotonic);
@@ -207,7 +241,7 @@ impl Owner {
             Ok(found) => {
                 self.watches.end(under, &found.directories);
                 self.files.found(found, under, told, now);
-                if under.is_empty() && self.publisher.current().readiness == Readiness::Starting {
+                if under.is_empty() && self.gathering == Gathering::Until {
                     self.ready_by.get_or_insert(now.monotonic + SETTLING_MAX);
                 }
             }
@@ -223,7 +257,7 @@ impl Owner {
     /// Reads what is due, lets time pass, and publishes what came of it.
     fn rebuild(&mut self) {
         let now = (self.clock)();
-        let starting = self.publisher.current().readiness == Readiness::Starting;
+        let starting = self.gathering == Gathering::Until;
         let lapsing = self.registry.lapsing(now).into_iter().filter(|file| self.files.was_touched(file, now));
         let mut renewed: Vec<Arc<str>> = lapsing.collect();
         let mut due = self.files.due(now);
@@ -253,15 +287,27 @@ impl Owner {
         if starting {
             self.publish_first(contents, now);
         } else if let Some(contents) = contents {
-            let generation = self.publisher.publish(contents, now.wall);
+            let generation = self.publish(contents, now);
             let cause = match &*changed {
                 [] if is_judged => Cause::Checks,
                 [] => Cause::Time,
                 files => Cause::Files(files),
             };
             info!(generation, "serving what changed: {cause}");
+        } else {
+            self.saving.save(&self.files, &self.registry, None, now);
         }
+        self.saving.save_everything(&self.files, &self.registry, &self.publisher.current(), now);
+        self.gauges.saving_failed(self.saving.failures());
         self.publisher.reap();
+    }
+
+    /// Saves a change and publishes it, in this order: what was answered once is answered again.
+    fn publish(&mut self, contents: Snapshot, now: Now) -> u64 {
+        let (last, next) = (self.publisher.current(), self.publisher.stage(contents, now.wall));
+        self.saving.save(&self.files, &self.registry, Some([&last, &next]), now);
+        drop(last);
+        self.publisher.put(next)
     }
 
     /// Applies what changed, if anything did, and adds the files to those that `changed`.
@@ -277,6 +323,7 @@ impl Owner {
         }
         changed.extend(changes.iter().map(|change| Arc::clone(&change.file)));
         let touched = self.registry.apply(changes, now);
+        self.saving.note_files(changed);
         let contents = self.compile(&touched, contents);
         self.tell_conflicts();
         contents
@@ -308,20 +355,27 @@ impl Owner {
         if touched.is_empty() {
             return contents;
         }
+        self.saving.note(touched);
         if let Some(checks) = &mut self.checks {
             checks.follow(&self.registry, touched);
         }
-        let published = self.publisher.current();
+        let published = match self.gathering {
+            Gathering::Until => Arc::new(Snapshot::starting()),
+            Gathering::Over => self.publisher.current(),
+        };
         let compiled = self.compiler.compile(&self.registry, touched, contents.as_ref().unwrap_or(&published));
         compiled.or(contents)
     }
 
     /// The first scan is complete: from now on a name that is not there is not ours.
     fn publish_first(&mut self, contents: Option<Snapshot>, now: Now) {
-        let contents = contents.unwrap_or_else(|| Snapshot::clone(&self.publisher.current()));
+        let contents = contents.unwrap_or_else(Snapshot::starting);
         let apps = contents.apps.iter().count();
         self.publisher.publish(Snapshot { readiness: Readiness::Ready, ..contents }, now.wall);
+        self.gathering = Gathering::Over;
         self.ready_by = None;
+        // What is saved of an older state, if anything, was of no use: all of it is told anew.
+        self.saving.forget();
         self.registry.await_newcomers();
         info!(apps, files = self.files.count(), "ready: every file is read, queries are answered");
     }
@@ -338,6 +392,15 @@ impl Owner {
         }
         self.told = faults;
     }
+}
+
+/// Whether what is compiled is held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gathering {
+    /// Until the first scan is complete: nothing was remembered, so what is not seen yet is not gone.
+    Until,
+    /// No longer.
+    Over,
 }
 
 /// What made a new generation, for the log.

@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::spec::Format;
 
@@ -87,6 +87,27 @@ impl Identity {
         }
     }
 
+    /// The identity as it is saved.
+    pub(crate) fn to_octets(self) -> Vec<u8> {
+        let Self { device, inode, size, modified, changed } = self;
+        let numbers = [device, inode, size].map(u64::to_le_bytes).concat();
+        [numbers, modified.to_le_bytes().to_vec(), changed.to_le_bytes().to_vec()].concat()
+    }
+
+    /// The identity in what was saved.
+    pub(crate) fn from_octets(octets: &[u8]) -> Option<Self> {
+        let (numbers, rest) = octets.split_first_chunk::<24>()?;
+        let (modified, changed) = rest.split_first_chunk::<16>()?;
+        let mut numbers = numbers.as_chunks::<8>().0.iter().map(|number| u64::from_le_bytes(*number));
+        Some(Self {
+            device: numbers.next()?,
+            inode: numbers.next()?,
+            size: numbers.next()?,
+            modified: u128::from_le_bytes(*modified),
+            changed: i128::from_le_bytes(changed.try_into().ok()?),
+        })
+    }
+
     /// What of it stays under another name.
     pub(crate) const fn body(self) -> Body {
         Body { device: self.device, inode: self.inode, size: self.size, modified: self.modified }
@@ -119,6 +140,26 @@ impl DirectoryId {
 
     fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino(), made: metadata.created().ok() }
+    }
+
+    /// The identity as it is saved.
+    pub(crate) fn to_octets(self) -> Vec<u8> {
+        let made = self.made.and_then(|made| made.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let made = made.map_or(0, |made| made.as_nanos());
+        [&self.device.to_le_bytes()[..], &self.inode.to_le_bytes(), &made.to_le_bytes()].concat()
+    }
+
+    /// The identity in what was saved.
+    pub(crate) fn from_octets(octets: &[u8]) -> Option<Self> {
+        let (device, rest) = octets.split_first_chunk()?;
+        let (inode, rest) = rest.split_first_chunk()?;
+        let made = u128::from_le_bytes(rest.try_into().ok()?);
+        let seconds = Duration::from_secs(u64::try_from(made / 1_000_000_000).ok()?);
+        let made = (made > 0)
+            .then(|| SystemTime::UNIX_EPOCH.checked_add(seconds))
+            .flatten()
+            .and_then(|whole| whole.checked_add(Duration::from_nanos(u64::try_from(made % 1_000_000_000).ok()?)));
+        Some(Self { device: u64::from_le_bytes(*device), inode: u64::from_le_bytes(*inode), made })
     }
 }
 

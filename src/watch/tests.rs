@@ -629,7 +629,7 @@ impl Live {
         let root = dir.path().to_owned();
         let settings = Settings { root, tombstone: Duration::from_secs(3600), removal_hold: Duration::from_secs(10) };
         let gauges = Arc::new(FileGauges::default());
-        let owner = Owner::new(settings, publisher, (control.clone(), inbox), gauges, clock());
+        let owner = Owner::new(settings, publisher, (control.clone(), inbox), gauges, clock(), None);
         let mut live = Self { owner, control, dir };
         for (file, text) in files {
             live.place(file, text);

@@ -43,6 +43,23 @@ impl AddressSet {
         Self { v4: v4.into(), v6: v6.into(), picks_v4, picks_v6 }
     }
 
+    /// Makes a set of the parts of another; `None` when they are not those of one.
+    #[must_use]
+    pub fn from_parts(v4: Vec<Ipv4Addr>, v6: Vec<Ipv6Addr>, picks_v4: Vec<u16>, picks_v6: Vec<u16>) -> Option<Self> {
+        let fits = |picks: &[u16], count: usize| {
+            let each = if count <= PICK_FROM { 0 } else { count.min(PICK_MAX) };
+            picks.len() == each * BUCKETS && picks.iter().all(|index| usize::from(*index) < count)
+        };
+        let whole = v4.is_sorted() && v6.is_sorted() && fits(&picks_v4, v4.len()) && fits(&picks_v6, v6.len());
+        whole.then(|| Self { v4: v4.into(), v6: v6.into(), picks_v4: picks_v4.into(), picks_v6: picks_v6.into() })
+    }
+
+    /// The subsets that were picked for callers, of IPv4 and of IPv6: what [`from_parts`](Self::from_parts) takes.
+    #[must_use]
+    pub fn picks(&self) -> [&[u16]; 2] {
+        [&self.picks_v4, &self.picks_v6]
+    }
+
     /// The IPv4 addresses.
     #[must_use]
     pub fn v4(&self) -> &[Ipv4Addr] {

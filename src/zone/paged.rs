@@ -28,6 +28,43 @@ impl<T> Default for Paged<T> {
 }
 
 impl<T> Paged<T> {
+    /// Makes the list of these values, each at its place.
+    #[must_use]
+    pub fn of(mut values: Vec<(u32, Arc<T>)>) -> Self {
+        values.sort_by_key(|(index, _)| *index);
+        let mut pages: Vec<Vec<Option<Arc<T>>>> = Vec::new();
+        for (index, value) in values {
+            let (page, place) = split(index);
+            if page >= pages.len() {
+                pages.resize_with(page + 1, || (0..PAGE).map(|_| None).collect());
+            }
+            if let Some(slot) = pages.get_mut(page).and_then(|page| page.get_mut(place)) {
+                *slot = Some(value);
+            }
+        }
+        Self { pages: pages.into_iter().map(Arc::from).collect() }
+    }
+
+    /// What is at each place where `before` has another value: the two share what they have in common.
+    #[must_use]
+    pub fn changes(&self, before: &Self) -> Vec<(u32, Option<&T>)> {
+        let mut changes = Vec::new();
+        let pages = self.pages.len().max(before.pages.len());
+        for (page, first) in (0..pages).zip((0_u32..).step_by(PAGE)) {
+            let (new, old) = (self.pages.get(page), before.pages.get(page));
+            if new.map(|page| page.as_ptr()) == old.map(|page| page.as_ptr()) {
+                continue;
+            }
+            for (place, index) in (0..PAGE).zip(first..) {
+                let at = |page: Option<&Page<T>>| page.and_then(|page| page.get(place)?.as_ref().map(Arc::as_ptr));
+                if at(new) != at(old) {
+                    changes.push((index, self.at(index)));
+                }
+            }
+        }
+        changes
+    }
+
     /// The value at `index`.
     #[must_use]
     pub fn at(&self, index: u32) -> Option<&T> {
@@ -81,5 +118,18 @@ mod tests {
         assert_eq!(before.at(64), Some(&64));
         assert_eq!(before.at(999), None);
         assert_eq!(before.at(u32::MAX), None);
+    }
+
+    #[test]
+    fn changes_are_the_places_that_two_lists_do_not_share() {
+        let before = Paged::of([0, 63, 64, 1_000].map(|index| (index, Arc::new(index))).into());
+        assert_eq!(before.iter().map(|(index, _)| index).collect::<Vec<_>>(), [0, 63, 64, 1_000]);
+        let mut after = before.clone();
+        assert_eq!(after.changes(&before), []);
+        after.set(64, None);
+        after.set(63, Some(Arc::new(7)));
+        after.set(5_000, Some(Arc::new(8)));
+        assert_eq!(after.changes(&before), [(63, Some(&7)), (64, None), (5_000, Some(&8))]);
+        assert_eq!(before.changes(&after), [(63, Some(&63)), (64, Some(&64)), (5_000, None)]);
     }
 }

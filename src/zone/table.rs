@@ -48,6 +48,18 @@ impl<V: Copy + PartialEq> Table<V> {
         Self { pages: (0..FAN).map(|_| Arc::clone(&page)).collect(), length: 0 }
     }
 
+    /// Makes an empty table with room for so many entries.
+    #[must_use]
+    pub fn with_room(count: usize) -> Self {
+        // An eighth more than a shard's share: hashes do not fall evenly.
+        let share = count / (FAN * FAN);
+        let slots = (share + share / 8 + 1) * 4 / 3;
+        let slots = if count == 0 { 0 } else { slots.next_power_of_two().max(SHARD_MIN) };
+        let shard = || Arc::new(Shard { slots: vec![None; slots].into(), taken: 0 });
+        let page = || (0..FAN).map(|_| shard()).collect::<Page<V>>();
+        Self { pages: (0..FAN).map(|_| page()).collect(), length: 0 }
+    }
+
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -3,7 +3,7 @@
 //! Rules become one sorted list of disjoint address ranges when they are compiled, so that finding a caller's view is one
 //! look-up for instances and one binary search for everybody else, whatever the number of LANs.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::{AppIndex, SpaceIndex};
 
@@ -20,6 +20,18 @@ pub struct Holder {
     pub instance: u16,
     /// Whether other apps hold the address too.
     pub sharing: Sharing,
+}
+
+impl Holder {
+    /// The address itself.
+    #[must_use]
+    pub const fn ip(&self) -> IpAddr {
+        let address = Ipv6Addr::from_bits(self.address);
+        match address.to_ipv4_mapped() {
+            Some(address) => IpAddr::V4(address),
+            None => IpAddr::V6(address),
+        }
+    }
 }
 
 /// Whether several apps hold an address.
@@ -91,6 +103,16 @@ impl Ranges {
             );
         }
         Self { ranges: ranges.into_values().collect() }
+    }
+
+    /// Makes ranges of what [`iter`](Self::iter) gave; `None` when they overlap or are out of order.
+    #[must_use]
+    pub fn from_sorted(ranges: Vec<(u128, u128, View)>) -> Option<Self> {
+        let follow = ranges.is_sorted_by(|(_, last, _), (first, ..)| last < first);
+        let whole = follow && ranges.iter().all(|(first, last, _)| first <= last);
+        whole.then(|| Self {
+            ranges: ranges.into_iter().map(|(first, last, view)| Range { first, last, view }).collect(),
+        })
     }
 
     /// Every range: its first and its last address, and the view of the callers in it.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Which modules each module may use, besides itself.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("name", &[]),
     ("record", &["name"]),
     ("wire", &["name", "record"]),
@@ -19,11 +19,13 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("compile", &["registry", "zone", "record", "name"]),
     ("publish", &["zone"]),
     ("watch", &["spec", "registry", "compile", "publish", "state", "control", "observe"]),
-    ("state", &["registry"]),
+    // What is served is saved as it is, to be there again before documents are read; spaces are saved with what they said.
+    ("state", &["registry", "zone", "spec", "name", "record"]),
     ("control", &[]),
     ("explain", &["zone", "registry", "engine", "name", "record"]),
     ("health", &["control", "observe"]),
-    ("serve", &["engine", "publish", "forward", "control", "explain", "observe"]),
+    ("census", &["zone", "name"]),
+    ("serve", &["engine", "publish", "forward", "control", "explain", "observe", "census"]),
     ("forward", &["wire", "zone", "engine", "observe", "name", "record"]),
     ("observe", &[]),
     ("life", &[]),
@@ -32,7 +34,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
 
 const ALL: &[&str] = &[
     "name", "record", "wire", "zone", "engine", "spec", "registry", "compile", "publish", "watch", "state", "control",
-    "explain", "health", "serve", "forward", "observe", "life",
+    "explain", "health", "census", "serve", "forward", "observe", "life",
 ];
 
 /// The modules that own no socket, file, clock, log or thread.

@@ -51,6 +51,29 @@ fn check_of_a_directory_without_faults_exits_0() {
 }
 
 #[test]
+fn check_warns_of_a_lan_that_takes_the_callers_of_another_app_for_its_own() {
+    let shop = "name: shop\nservices: [{name: web}]\nlan: [172.28.0.0/16]\n";
+    let blog = "name: blog\nservices: [{name: web}]\n";
+    let instances = "app: blog\ninstances:\n  - {component: web, number: 1, address: 172.28.6.3}\n  \
+                     - {component: web, number: 2, address: 172.28.6.4}\n";
+    let files = [("zones/blog.yaml", blog), ("zones/i.yaml", instances), ("zones/shop.yaml", shop)];
+    let wide = directory(&files);
+    let output = spacedns(wide.path(), &[], &["check"]);
+    assert_eq!(code(&output), 0);
+    let text = out(&output);
+    assert!(
+        text.contains("zones/shop.yaml:3:7: lan: 172.28.0.0/16 holds 172.28.6.3 and 1 more, of blog (i.yaml:3:5): "),
+        "{text}"
+    );
+    assert!(text.ends_with(" 0 faults, 1 warning\n"), "{text}");
+
+    let parted = directory(&files);
+    fs::write(parted.path().join("zones/blog.yaml"), format!("{blog}lan: [172.28.6.0/24]\n")).unwrap();
+    let text = out(&spacedns(parted.path(), &[], &["check"]));
+    assert!(text.ends_with(" 0 faults, 0 warnings\n"), "{text}");
+}
+
+#[test]
 fn check_lists_every_fault_with_its_place_and_exits_1() {
     let directory = directory(&[("specs/a/shop.yaml", BROKEN), ("specs/b.json", "{"), ("specs/c.yaml", GOOD)]);
     let output = spacedns(directory.path(), &[], &["check", "specs"]);

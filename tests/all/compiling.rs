@@ -8,8 +8,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use spacedns::compile::{Compiler, canonical};
-use spacedns::name::Label;
-use spacedns::registry::{AllUnhealthy, Check, FileChange, FileContent, Judgement, Now, Registry, Touched, Verdict};
+use spacedns::name::{Label, Name};
+use spacedns::registry::{
+    AllUnhealthy, AppClaims, AppId, Check, FileChange, FileContent, Judgement, Now, Registry, Saved, SavedFile,
+    SpaceId, TombstoneClaim, Touched, Verdict,
+};
 use spacedns::spec::{
     AppDomain, AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, DomainSpec, HealthCheck, InstanceSpec,
     Own, Peer, Place, Role, Settings, SpaceSpec, State,
@@ -24,7 +27,7 @@ fn label(text: &str) -> Label {
     Label::from_octets(text.as_bytes()).unwrap()
 }
 
-fn name(text: &str) -> At<spacedns::name::Name> {
+fn name(text: &str) -> At<Name> {
     at(text.parse().unwrap())
 }
 
@@ -155,14 +158,14 @@ fn arb_space() -> impl Strategy<Value = Document> {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(crate) enum Step {
     Change(BTreeMap<u8, Option<Vec<Document>>>),
     Pass(u64),
     /// Some checks of those that there are find this; from the second such step on, newcomers wait.
     Judge(Vec<(prop::sample::Index, bool)>),
 }
 
-fn arb_step() -> impl Strategy<Value = Step> {
+pub(crate) fn arb_step() -> impl Strategy<Value = Step> {
     let documents = prop_oneof![
         8 => prop::collection::vec(arb_app(), 1..3),
         1 => arb_space().prop_map(|space| vec![space]),
@@ -173,7 +176,7 @@ fn arb_step() -> impl Strategy<Value = Step> {
 }
 
 /// Has checks find what was drawn.
-fn judge(registry: &mut Registry, drawn: &[(prop::sample::Index, bool)]) -> Touched {
+pub(crate) fn judge(registry: &mut Registry, drawn: &[(prop::sample::Index, bool)]) -> Touched {
     let checks: Vec<_> =
         registry.app_ids().flat_map(|app| registry.checks(app).into_iter().map(move |check| (app, check))).collect();
     let judged = drawn.iter().filter(|_| !checks.is_empty()).map(|(index, passes)| {
@@ -186,7 +189,7 @@ fn judge(registry: &mut Registry, drawn: &[(prop::sample::Index, bool)]) -> Touc
     registry.judge(judged)
 }
 
-fn changes_of(files: &BTreeMap<u8, Option<Vec<Document>>>) -> Vec<FileChange> {
+pub(crate) fn changes_of(files: &BTreeMap<u8, Option<Vec<Document>>>) -> Vec<FileChange> {
     let content = |documents: &Vec<Document>| FileContent { documents: documents.clone(), modified: 7 };
     // Two files lie in a directory of their own, so that spaces can be nested.
     let path = |file: u8| Arc::from(if file < 2 { format!("sub/{file}.yaml") } else { format!("{file}.yaml") });
@@ -237,6 +240,94 @@ proptest! {
             let from_nothing = Compiler::new().compile(&registry, &everything, &Snapshot::starting());
             let from_nothing = from_nothing.unwrap_or_else(Snapshot::starting);
             prop_assert_eq!(canonical(&snapshot), canonical(&from_nothing));
+        }
+    }
+
+    #[test]
+    fn a_registry_made_of_what_was_saved_is_the_registry(steps in prop::collection::vec(arb_step(), 1..12)) {
+        let mut registry = Registry::new(TOMBSTONE);
+        registry.check_health(AllUnhealthy::Keep);
+        let mut compiler = Compiler::new();
+        let mut snapshot = Snapshot::starting();
+        let mut kept = Kept::default();
+        let mut now = Now { monotonic: Duration::ZERO, wall: 1_000_000 };
+        // The first scan of an empty directory: from then on there is something to save.
+        let first = registry.apply(Vec::new(), now);
+        snapshot = compiler.compile(&registry, &first, &snapshot).unwrap_or(snapshot);
+        for step in steps {
+            let touched = match &step {
+                Step::Change(files) => {
+                    let touched = registry.apply(changes_of(files), now);
+                    kept.documents.extend(changes_of(files).into_iter().map(|change| {
+                        (change.file, change.content.map(|content| content.documents))
+                    }));
+                    touched
+                }
+                Step::Pass(seconds) => {
+                    now.monotonic += Duration::from_secs(*seconds);
+                    now.wall += seconds;
+                    registry.advance(now)
+                }
+                Step::Judge(drawn) => judge(&mut registry, drawn),
+            };
+            kept.keep(&registry, &touched, now);
+            snapshot = compiler.compile(&registry, &touched, &snapshot).unwrap_or(snapshot);
+        }
+        // Another process, whose clock began anew.
+        let later = Now { monotonic: Duration::from_secs(7), wall: now.wall };
+        let mut empty = Registry::new(TOMBSTONE);
+        empty.check_health(AllUnhealthy::Keep);
+        let (restored, mut touched) = empty.restored(kept.saved(&registry, now), later);
+        prop_assert_eq!(restored.faults(), registry.faults());
+        prop_assert_eq!(restored.warnings(), registry.warnings());
+        let from_nothing = Compiler::new().compile(&restored, &touched, &Snapshot::starting());
+        prop_assert_eq!(canonical(&snapshot), canonical(&from_nothing.unwrap_or_else(Snapshot::starting)));
+        let (mut compiler, served) = Compiler::resume(&snapshot);
+        touched.extend(served);
+        let changed = compiler.compile(&restored, &touched, &snapshot);
+        prop_assert!(changed.is_none(), "what is served would not change");
+    }
+}
+
+const TOMBSTONE: Duration = Duration::from_secs(60);
+
+/// What one process keeps for the next, by what each change touched.
+#[derive(Default)]
+struct Kept {
+    documents: BTreeMap<Arc<str>, Option<Vec<Document>>>,
+    apps: BTreeMap<AppId, AppClaims>,
+    tombstones: BTreeMap<(SpaceId, Name), (TombstoneClaim, u64)>,
+}
+
+impl Kept {
+    fn keep(&mut self, registry: &Registry, touched: &Touched, now: Now) {
+        for id in &touched.apps {
+            match registry.app_claims(*id) {
+                Some(claims) => _ = self.apps.insert(*id, claims),
+                None => _ = self.apps.remove(id),
+            }
+        }
+        for key in &touched.names {
+            match registry.tombstone_claim(key.0, &key.1) {
+                Some(claim) => _ = self.tombstones.insert(key.clone(), (claim, now.wall)),
+                None => _ = self.tombstones.remove(key),
+            }
+        }
+    }
+
+    fn saved(self, registry: &Registry, now: Now) -> Saved {
+        let file = |(file, documents): (Arc<str>, Option<Vec<Document>>)| {
+            Some(SavedFile { claims: registry.file_claims(&file)?, documents: documents?, file })
+        };
+        let tombstone = |(claim, then): (TombstoneClaim, u64)| TombstoneClaim {
+            left: claim.left.saturating_sub(Duration::from_secs(now.wall - then)),
+            ..claim
+        };
+        Saved {
+            files: self.documents.into_iter().filter_map(file).collect(),
+            spaces: registry.space_claims(),
+            apps: self.apps.into_values().collect(),
+            tombstones: self.tombstones.into_values().map(tombstone).collect(),
         }
     }
 }

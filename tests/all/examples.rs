@@ -49,6 +49,29 @@ fn the_examples_answer() {
 }
 
 #[test]
+fn the_example_for_compose_registers_its_containers_and_each_has_its_own_web() {
+    let world = read("deploy/zones");
+    assert_eq!((world.faults(), world.warnings()), (Vec::new(), Vec::new()));
+    let compose = std::fs::read_to_string(repository().join("deploy/compose.yaml")).unwrap();
+    for (caller, qname, address) in [
+        ("172.28.5.10", "web", "172.28.5.10"),
+        ("172.28.5.77", "web", "172.28.5.10"),
+        ("172.28.5.77", "api", "172.28.5.20"),
+        ("172.28.6.77", "web", "172.28.6.10"),
+        ("172.28.5.77", "blog.herokuapp.com", "172.28.6.10"),
+    ] {
+        assert!(compose.contains(&format!("ipv4_address: {address}}}")), "{address}");
+        let query = Query::new(qname, 1).octets();
+        let response = world.respond(caller.parse().unwrap(), Trust::Nobody, Transport::Udp, &query).unwrap();
+        let response = Response::read(&response).unwrap();
+        let found: Vec<&str> = response.answer.iter().map(|record| record.rdata.as_str()).collect();
+        assert_eq!(found, [address], "{qname} from {caller}");
+    }
+    let lans: Vec<String> = world.registry.lans().map(|(network, _)| format!("{{subnet: {network}}}")).collect();
+    assert!(lans.len() == 2 && lans.iter().all(|lan| compose.contains(lan)), "{lans:?}");
+}
+
+#[test]
 fn the_transcript_of_the_readme_runs_as_typed() {
     if !is_installed("dig") {
         println!("dig is not here: the transcript was not run");
@@ -104,14 +127,20 @@ fn in_order(text: &str) -> Vec<String> {
 
 /// The examples, as one batch.
 pub(crate) fn examples() -> World {
+    let world = read("zones");
+    assert!(files(&repository().join("zones")).len() >= 10, "the examples were not found");
+    world
+}
+
+/// A directory of the repository, as one batch.
+fn read(directory: &str) -> World {
     let mut world = World::new();
     let mut changes = Vec::new();
-    let root = repository().join("zones");
+    let root = repository().join(directory);
     for path in files(&root) {
         let content = std::fs::read_to_string(&path).unwrap();
         changes.push(Change::Write { path: path.strip_prefix(&root).unwrap().to_str().unwrap().into(), content });
     }
-    assert!(changes.len() >= 10, "the examples were not found");
     world.apply(&changes);
     world
 }

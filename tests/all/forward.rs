@@ -2,197 +2,16 @@
 #![allow(clippy::disallowed_methods, reason = "a test of a process runs on the clock that the process runs on")]
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{JoinHandle, spawn};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::message::{EXTENDED_ERROR, Query, Response, wire_name};
+use crate::message::{Query, Response, wire_name};
 use crate::process::{PATIENCE, SPACEDNS, Server, ask, drop_file, poll};
 use crate::tls::{Encrypted, ask_quic, framed, read_frame, run};
-
-/// What an upstream says to a query: datagrams, or frames where it came over TCP.
-type Script = dyn Fn(&Asked<'_>) -> Vec<Vec<u8>> + Send + Sync;
-
-/// A query as it came to an upstream.
-struct Asked<'a> {
-    octets: &'a [u8],
-    tcp: bool,
-}
-
-impl Asked<'_> {
-    fn question_end(&self) -> usize {
-        let mut at = 12;
-        while self.octets[at] != 0 {
-            at += 1 + usize::from(self.octets[at]);
-        }
-        at + 5
-    }
-
-    fn qname(&self) -> Vec<u8> {
-        self.octets[12..self.question_end() - 4].to_ascii_lowercase()
-    }
-
-    fn is_for(&self, name: &str) -> bool {
-        self.qname() == wire_name(name)
-    }
-
-    /// A response with these records, each in its section: 0 answer, 1 authority, 2 additional.
-    fn response(&self, rcode: u8, records: &[(usize, Vec<u8>)]) -> Vec<u8> {
-        let mut octets = self.octets[..self.question_end()].to_vec();
-        (octets[2], octets[3]) = (0x81, 0x80 | rcode);
-        octets[6..12].fill(0);
-        for section in 0..3 {
-            for (_, record) in records.iter().filter(|(place, _)| *place == section) {
-                octets[7 + 2 * section] += 1;
-                octets.extend(record);
-            }
-        }
-        octets
-    }
-
-    fn answer(&self, address: [u8; 4], ttl: u32) -> Vec<u8> {
-        self.response(0, &[(0, record(&[0xc0, 12], 1, ttl, &address))])
-    }
-}
-
-fn record(owner: &[u8], rtype: u16, ttl: u32, rdata: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(rdata.len()).unwrap();
-    [owner, &rtype.to_be_bytes(), &[0, 1], &ttl.to_be_bytes(), &length.to_be_bytes(), rdata].concat()
-}
-
-fn alias(owner: &str, target: &str) -> (usize, Vec<u8>) {
-    (0, record(&wire_name(owner), 5, 60, &wire_name(target)))
-}
-
-fn address(owner: &str, address: [u8; 4]) -> (usize, Vec<u8>) {
-    (0, record(&wire_name(owner), 1, 60, &address))
-}
-
-/// A name server that says what a script has it say.
-struct Upstream {
-    address: SocketAddr,
-    packets: Arc<AtomicUsize>,
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Upstream {
-    fn start(script: impl Fn(&Asked<'_>) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
-        let (udp, tcp) = poll(PATIENCE, || {
-            let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
-            let tcp = TcpListener::bind(udp.local_addr().ok()?).ok()?;
-            Some((udp, tcp))
-        })
-        .unwrap();
-        let address = udp.local_addr().unwrap();
-        let (packets, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let script: Arc<Script> = Arc::new(script);
-        let threads = vec![
-            spawn({
-                let (script, packets, stop) = (Arc::clone(&script), Arc::clone(&packets), Arc::clone(&stop));
-                move || {
-                    udp.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-                    let mut buffer = [0; 2048];
-                    while !stop.load(Ordering::Relaxed) {
-                        let Ok((length, from)) = udp.recv_from(&mut buffer) else { continue };
-                        packets.fetch_add(1, Ordering::SeqCst);
-                        for datagram in script(&Asked { octets: &buffer[..length], tcp: false }) {
-                            let _ = udp.send_to(&datagram, from);
-                        }
-                    }
-                }
-            }),
-            spawn({
-                let (packets, stop) = (Arc::clone(&packets), Arc::clone(&stop));
-                move || {
-                    for stream in tcp.incoming() {
-                        if stop.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        let mut stream = stream.unwrap();
-                        let mut length = [0; 2];
-                        let mut query = Vec::new();
-                        if stream.read_exact(&mut length).is_ok() {
-                            query.resize(usize::from(u16::from_be_bytes(length)), 0);
-                        }
-                        if query.is_empty() || stream.read_exact(&mut query).is_err() {
-                            continue;
-                        }
-                        packets.fetch_add(1, Ordering::SeqCst);
-                        for frame in script(&Asked { octets: &query, tcp: true }) {
-                            let length = u16::try_from(frame.len()).unwrap().to_be_bytes();
-                            let _ = stream.write_all(&[&length[..], &frame].concat());
-                        }
-                    }
-                }
-            }),
-        ];
-        Self { address, packets, stop, threads }
-    }
-
-    fn packets(&self) -> usize {
-        self.packets.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect(self.address);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// One app with a hostname, on the default space.
-const APP: &str = "app: shop\nformation: {web: {quantity: 1}}\ninternal_routing: true\n\
-                   instances: [{component: web, number: 1, address: 10.0.130.56}]\n";
-
-/// A server with these upstreams, and the directory that it serves.
-fn server(upstreams: &[String], more: &[&str]) -> (Server, tempfile::TempDir) {
-    let directory = tempfile::tempdir().unwrap();
-    drop_file(directory.path(), "shop.yaml", APP);
-    let server = Server::start(|port| {
-        let mut command = Command::new(SPACEDNS);
-        command.arg("serve").arg(directory.path()).args(["--listen", &format!("127.0.0.1:{port}")]);
-        command.args(upstreams.iter().map(|upstream| format!("--upstream={upstream}"))).args(more);
-        command
-    });
-    (server, directory)
-}
-
-fn behind(upstream: &Upstream) -> (Server, tempfile::TempDir) {
-    server(&[upstream.address.to_string()], &[])
-}
-
-fn asked(server: &Server, name: &str, qtype: u16) -> Response {
-    let octets = server.ask(&Query::new(name, qtype).octets(), PATIENCE);
-    Response::read(&octets.unwrap_or_else(|| panic!("{name}: no response\n{}", server.log()))).unwrap()
-}
-
-fn lines(response: &Response) -> Vec<String> {
-    response.answer.iter().map(ToString::to_string).collect()
-}
-
-/// The codes of a response's extended errors.
-fn errors(response: &Response) -> Vec<u16> {
-    let options = response.edns.iter().flat_map(|edns| &edns.options);
-    let errors = options.filter(|(code, _)| *code == EXTENDED_ERROR);
-    errors.map(|(_, data)| u16::from_be_bytes([data[0], data[1]])).collect()
-}
-
-/// The canary: a name of ours is answered, and soon.
-fn owned_answers(server: &Server) {
-    let begun = Instant::now();
-    let response = asked(server, "shop.herokuapp.com", 1);
-    assert_eq!(lines(&response), ["shop.herokuapp.com. 5 A 10.0.130.56"]);
-    assert!(response.aa && response.ra, "{response:?}");
-    assert!(begun.elapsed() < Duration::from_millis(900), "a name of ours took {:?}", begun.elapsed());
-}
+use crate::upstream::{APP, Upstream, address, alias, asked, behind, errors, lines, owned_answers, record, server};
 
 #[test]
 fn a_foreign_name_is_answered_by_the_upstream_once_and_from_then_on_by_us() {
@@ -242,49 +61,11 @@ fn what_is_ours_or_nobodys_never_leaves() {
 }
 
 #[test]
-fn a_thousand_equal_questions_are_one() {
-    let upstream = Upstream::start(|asked| {
-        // Long enough for all of them to be there.
-        std::thread::sleep(Duration::from_millis(400));
-        vec![asked.answer([192, 0, 2, 1], 600)]
-    });
-    let (server, _directory) = behind(&upstream);
-    let sockets: Vec<UdpSocket> = (2..22)
-        .map(|host| {
-            let socket = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, host), 0)).unwrap();
-            socket.connect(server.address).unwrap();
-            socket.set_read_timeout(Some(PATIENCE)).unwrap();
-            socket
-        })
-        .collect();
-    for id in 0..50 {
-        for socket in &sockets {
-            let name = if id % 2 == 0 { "www.example" } else { "WWW.example" };
-            socket.send(&Query { id, ..Query::new(name, 1) }.octets()).unwrap();
-        }
-    }
-    let (mut answered, mut ids) = (0, 0);
-    for socket in &sockets {
-        for _ in 0..50 {
-            let mut octets = [0; 2048];
-            let length = socket.recv(&mut octets).unwrap();
-            let response = Response::read(&octets[..length]).unwrap();
-            let upper = octets[13] == b'W';
-            assert_eq!(upper, response.id % 2 == 1, "each has its own case");
-            assert!(matches!(response.rcode, 0 | 2));
-            answered += usize::from(response.rcode == 0 && response.answer.len() == 1);
-            ids += usize::from(response.id);
-        }
-    }
-    assert_eq!(ids, 20 * (0..50).sum::<usize>(), "each has its own ID");
-    assert!(answered >= 64, "only {answered} were answered");
-    assert_eq!(upstream.packets(), 1);
-}
-
-#[test]
 fn lies_are_passed_over_and_the_wait_goes_on() {
     let upstream = Upstream::start(|asked| {
         let lie = asked.answer([203, 0, 113, 66], 600);
+        let elsewhere = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        elsewhere.send_to(&lie, asked.from).unwrap();
         let with = |change: &dyn Fn(&mut Vec<u8>)| {
             let mut lie = lie.clone();
             change(&mut lie);
@@ -297,6 +78,11 @@ fn lies_are_passed_over_and_the_wait_goes_on() {
             with(&|lie| lie[13] = b'x'),
             with(&|lie| lie[5] = 0),
             with(&|lie| lie.truncate(20)),
+            // A header that says FORMERR has no answer, and one that does not says nothing.
+            with(&|lie| {
+                lie.truncate(12);
+                lie[4..].fill(0);
+            }),
             asked.answer([192, 0, 2, 1], 600),
             with(&|_| ()),
         ]
@@ -468,6 +254,60 @@ fn an_upstream_that_knows_no_edns_is_asked_without() {
 }
 
 #[test]
+fn an_old_upstream_that_sends_a_bare_header_for_edns_is_asked_without() {
+    let upstream = Upstream::start(|asked| {
+        if asked.octets[11] == 0 {
+            return vec![asked.answer([192, 0, 2, 1], 600)];
+        }
+        let mut bare = asked.octets[..12].to_vec();
+        bare[2..].copy_from_slice(&[0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let mut forged = bare.clone();
+        forged[1] ^= 1;
+        vec![forged, bare]
+    });
+    let (server, _directory) = behind(&upstream);
+    assert_eq!(lines(&asked(&server, "a.example", 1)), ["a.example. 600 A 192.0.2.1"]);
+    assert_eq!(upstream.packets(), 2);
+    let response = asked(&server, "b.example", 1);
+    assert_eq!((response.answer.len(), response.edns.is_some()), (1, true), "our client's OPT is ours");
+    assert_eq!(upstream.packets(), 3, "it is remembered");
+}
+
+#[test]
+fn a_bare_header_is_never_an_answer() {
+    let upstream = Upstream::start(|asked| {
+        let mut bare = asked.octets[..12].to_vec();
+        bare[2..].copy_from_slice(&[0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0]);
+        vec![bare]
+    });
+    let (server, _directory) = behind(&upstream);
+    let response = asked(&server, "a.example", 1);
+    assert_eq!((response.rcode, errors(&response)), (2, vec![22]));
+    assert!((2..=3).contains(&upstream.packets()), "{} packets", upstream.packets());
+}
+
+#[test]
+fn upstreams_that_are_all_down_are_tried_all_the_same() {
+    let is_dead = Arc::new(AtomicBool::new(true));
+    let dead = Arc::clone(&is_dead);
+    let upstream =
+        Upstream::start(
+            move |asked| {
+                if dead.load(Ordering::SeqCst) { Vec::new() } else { vec![asked.answer([192, 0, 2, 1], 600)] }
+            },
+        );
+    let (server, _directory) = behind(&upstream);
+    std::thread::scope(|scope| {
+        for number in 0..6 {
+            let server = &server;
+            scope.spawn(move || assert_eq!(asked(server, &format!("n{number}.example"), 1).rcode, 2));
+        }
+    });
+    is_dead.store(false, Ordering::SeqCst);
+    assert_eq!(asked(&server, "next.example", 1).answer.len(), 1, "it has failed more than five times");
+}
+
+#[test]
 fn a_loop_through_an_upstream_ends() {
     let target = Arc::new(std::sync::Mutex::new(None::<SocketAddr>));
     let known = Arc::clone(&target);
@@ -601,6 +441,15 @@ fn a_late_response_leaves_from_the_address_that_was_asked() {
     assert_eq!(lines(&Response::read(&response).unwrap()), ["www.example. 600 A 192.0.2.1"]);
 }
 
+/// Ends a flood, also when what it is for has failed.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_flood_at_a_dead_zone_harms_nobody_else() {
     let dead = Upstream::start(|_| Vec::new());
@@ -623,20 +472,20 @@ fn a_flood_at_a_dead_zone_harms_nobody_else() {
                 }
             });
         }
+        let _over = Ended(&over);
         let socket = UdpSocket::bind((IpAddr::from([127, 0, 0, 9]), 0)).unwrap();
         socket.connect(server.address).unwrap();
+        // A datagram may be lost to the flood in the socket's own buffer: who asks asks again.
+        let asked = |query: Query| {
+            let octets = poll(PATIENCE, || ask(&socket, &query.octets(), Duration::from_millis(500)));
+            Response::read(&octets.unwrap_or_else(|| panic!("no response\n{}", server.log()))).unwrap()
+        };
         for number in 0..60 {
-            let begun = Instant::now();
-            let query = Query { id: number, ..Query::new(&format!("n{number}.well{number}.org"), 1) };
-            // A datagram may be lost to the flood in the socket's own buffer: who asks asks again.
-            let response = poll(PATIENCE, || ask(&socket, &query.octets(), Duration::from_millis(500))).unwrap();
-            assert_eq!(Response::read(&response).unwrap().answer.len(), 1, "another caller's forward {number}");
-            assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
-            let owned = Query { id: 1000 + number, ..Query::new("shop.herokuapp.com", 1) };
-            let response = poll(PATIENCE, || ask(&socket, &owned.octets(), Duration::from_millis(500))).unwrap();
-            assert_eq!(lines(&Response::read(&response).unwrap()), ["shop.herokuapp.com. 5 A 10.0.130.56"]);
+            let response = asked(Query { id: number, ..Query::new(&format!("n{number}.well{number}.org"), 1) });
+            assert_eq!(response.answer.len(), 1, "another caller's forward {number}: {response:?}");
+            let response = asked(Query { id: 1000 + number, ..Query::new("shop.herokuapp.com", 1) });
+            assert_eq!(lines(&response), ["shop.herokuapp.com. 5 A 10.0.130.56"]);
         }
-        over.store(true, Ordering::Relaxed);
     });
     assert!(dead.packets() > 0, "the flood went nowhere");
     assert!(dead.packets() < 64 * 2 * 10, "{} packets reached the dead zone", dead.packets());

@@ -52,12 +52,14 @@ fn no_query_is_lost_while_servers_take_over_from_each_other() {
     let upgrades: usize = upgrades.map_or(10, |text| text.to_str().unwrap().parse().unwrap());
     let home = home();
     let path = handover(home.path());
-    let mut server = Server::start(|port| serve(home.path(), port, &["--handover", &path]));
+    let state = home.path().join("run/state");
+    let more = ["--handover", &path, "--state-dir", state.to_str().unwrap()];
+    let mut server = Server::start(|port| serve(home.path(), port, &more));
     assert!(poll(PATIENCE, || is_answered(&server).then_some(())).is_some(), "{}", server.log());
     let load = Load::start(server.address, NAME, 1000, 250);
     for _ in 0..upgrades {
         load.wait(100);
-        server.replace(serve(home.path(), server.address.port(), &["--handover", &path]));
+        server.replace(serve(home.path(), server.address.port(), &more));
     }
     load.wait(100);
     let answered = load.end().unwrap_or_else(|lost| panic!("{lost}\n{}", server.log()));
@@ -246,7 +248,8 @@ fn a_server_of_root_becomes_a_user_without_rights_and_is_taken_over_all_the_same
     let home = home();
     std::os::unix::fs::chown(home.path().join("run"), Some(65532), Some(65532)).unwrap();
     let path = handover(home.path());
-    let more = ["--user", "65532", "--handover", &path];
+    let state = home.path().join("run/state");
+    let more = ["--user", "65532", "--handover", &path, "--state-dir", state.to_str().unwrap()];
     let mut server = Server::start(|port| serve(home.path(), port, &more));
     for _ in 0..2 {
         assert!(poll(PATIENCE, || is_answered(&server).then_some(())).is_some(), "{}", server.log());
@@ -264,6 +267,9 @@ fn a_server_of_root_becomes_a_user_without_rights_and_is_taken_over_all_the_same
         );
         server.replace(serve(home.path(), server.address.port(), &more));
     }
+    let saved = poll(PATIENCE, || fs::read_dir(&state).ok()?.flatten().find(|entry| entry.file_name() == "changes.1"));
+    let saved = saved.unwrap_or_else(|| panic!("nothing was saved:\n{}", server.log())).metadata().unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&saved), 65532);
     // What it may not read, it says.
     fs::set_permissions(home.path().join("zones"), fs::Permissions::from_mode(0o700)).unwrap();
     let said = failure(serve(home.path(), 0, &["--user", "65532"]));

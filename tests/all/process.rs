@@ -28,9 +28,14 @@ pub(crate) struct Server {
 impl Server {
     /// Serves a spec directory, with callers told by Client Subnet from loopback, and waits until it answers.
     pub(crate) fn spacedns(directory: &Path) -> Self {
+        Self::spacedns_with(directory, &[])
+    }
+
+    /// The same, with further arguments.
+    pub(crate) fn spacedns_with(directory: &Path, arguments: &[&str]) -> Self {
         Self::start(|port| {
             let mut command = Command::new(SPACEDNS);
-            command.arg("serve").arg(directory);
+            command.arg("serve").arg(directory).args(arguments);
             command.args(["--listen", &format!("127.0.0.1:{port}"), "--trust-subnet-from", "127.0.0.0/8"]);
             command
         })
@@ -98,6 +103,13 @@ impl Server {
         assert!(told.is_ok_and(|status| status.success()));
         let ended = poll(PATIENCE, || self.child.try_wait().unwrap());
         assert!(ended.is_some_and(|status| status.success()), "{ended:?}:\n{}", self.log());
+        self.log()
+    }
+
+    /// Ends the process as a crash does, at once; gives what it has written.
+    pub(crate) fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
         self.log()
     }
 
