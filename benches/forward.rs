@@ -6,6 +6,7 @@
 //! installed is left out, and that is said.
 //!
 //! - `-- --rounds 3`, `--seconds 5`, `--names 1000`: so many.
+//! - `--binary FILE`: this spacedns instead of the one that was built with it.
 //! - `--smoke`: one short round, for a test of the benchmark itself.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark reads the clock and prints")]
 
@@ -74,7 +75,7 @@ const SERVERS: [(&str, Start); 3] = [("spacedns", spacedns), ("dnsmasq", dnsmasq
 
 fn program_of(name: &str) -> String {
     match name {
-        "spacedns" => env!("CARGO_BIN_EXE_spacedns").to_owned(),
+        "spacedns" => text("--binary").unwrap_or_else(|| env!("CARGO_BIN_EXE_spacedns").to_owned()),
         // Where a daemon is, and not every user's path has that.
         _ => ["/usr/sbin", "/usr/local/sbin"]
             .map(|directory| format!("{directory}/{name}"))
@@ -87,6 +88,9 @@ fn program_of(name: &str) -> String {
 fn spacedns(directory: &Path, listen: SocketAddr, upstream: SocketAddr) -> Vec<String> {
     let specs = directory.join("zones");
     fs::create_dir_all(&specs).expect("it can be made");
+    // Something has to be declared: where there is no space, nobody may ask.
+    let app = r#"{"app": "shop", "instances": [{"component": "web", "number": 1, "address": "10.0.130.56"}]}"#;
+    fs::write(specs.join("shop.json"), app).expect("it can be written");
     ["serve".to_owned(), specs.display().to_string(), format!("--listen={listen}"), format!("--upstream={upstream}")]
         .into_iter()
         .chain(["--workers=1".to_owned()])
@@ -235,9 +239,14 @@ fn query(number: u32) -> Vec<u8> {
     query
 }
 
+/// The text after a flag.
+fn text(flag: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != flag).nth(1)
+}
+
 /// The number after a flag.
 fn argument(flag: &str) -> Option<u32> {
-    let value = std::env::args().skip_while(|argument| argument != flag).nth(1)?;
+    let value = text(flag)?;
     Some(value.parse().unwrap_or_else(|_| panic!("{flag} takes a number, not {value}")))
 }
 

@@ -24,9 +24,11 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
+use super::doubt::{Coming, Doubt, STANDING, has_stood};
 use super::read::{self, Ahead, Contents, read_ahead, unreadable, whole};
 use super::report::{FileReport, FileState};
 use super::scan::{Body, DirectoryId, Identity, Scan, Seen, Sight, Way, absolute, below, format_of, is_below, look};
+use super::wait::{Told, Wait, Why};
 use crate::control::Mark;
 use crate::registry::{FileChange, FileContent, Now};
 use crate::spec::{Document, Fault, Format, Reading, Role};
@@ -67,15 +69,6 @@ pub(crate) enum Kept<'f> {
     Remains(&'f Document),
 }
 
-/// How it is known that something is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// An event told of it, or of the directory that it was in.
-    ByEvent,
-    /// A scan did not find it.
-    ByScan,
-}
-
 #[derive(Debug)]
 struct Entry {
     /// What the report is about; `None` when the file could not be read.
@@ -93,42 +86,6 @@ struct Good {
     modified: u128,
     /// How long it must be missing before it counts as removed.
     removal: Duration,
-}
-
-/// A look that is due.
-#[derive(Debug, Clone)]
-struct Wait {
-    /// When the waiting began.
-    since: Duration,
-    due: Duration,
-    why: Why,
-}
-
-/// Why a file is to be looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Why {
-    /// It is certainly whole.
-    Whole,
-    /// Whoever wrote it has finished.
-    Finished,
-    /// It is being written, and was this when a scan saw it.
-    Written(Option<Identity>),
-    /// It may be cut off, unless it is still this.
-    Standing(Identity),
-    /// It is said to be gone.
-    Vanished(Told),
-    /// It was gone.
-    Missing(Told),
-}
-
-/// Whether a file is whole.
-enum Doubt {
-    /// Nothing speaks against it.
-    None,
-    /// It may be cut off; that it stands as it is speaks for it.
-    Unsure,
-    /// It is cut off.
-    Cut(Fault),
 }
 
 /// What became of looking at one file.
@@ -487,8 +444,9 @@ impl Files {
             return None;
         }
         let stood = wait.why == Why::Whole || wait.why == Why::Standing(identity);
-        let in_place = !matches!(wait.why, Why::Finished | Why::Whole);
-        match self.doubt(file, &octets, in_place) {
+        let coming = if matches!(wait.why, Why::Finished | Why::Whole) { Coming::Whole } else { Coming::InPlace };
+        let (format, before) = (format_of(file).map_or(Format::Yaml, |(format, _)| format), self.good_octets(file));
+        match Doubt::of(&octets, before.unwrap_or_default(), format, coming, &absolute(&self.root, file)) {
             Doubt::Cut(fault) => return self.refuse(file, Some(identity), vec![fault]),
             Doubt::Unsure if !stood => {
                 self.waits.insert(Arc::clone(file), Wait::until(now, STANDING, Why::Standing(identity)));
@@ -517,26 +475,6 @@ impl Files {
         let wait = Wait { since, ..Wait::until(now, QUIET, Why::Written(Some(identity))) };
         self.waits.insert(Arc::clone(file), wait);
         None
-    }
-
-    /// Whether a file may be only the beginning of what is being written.
-    fn doubt(&self, file: &str, octets: &[u8], in_place: bool) -> Doubt {
-        let before = self.good_octets(file).unwrap_or_default();
-        let rest = before.strip_prefix(octets).filter(|rest| !rest.is_empty() && !octets.is_empty());
-        let yaml = format_of(file).is_some_and(|(format, _)| format == Format::Yaml);
-        let within_a_line = yaml && !octets.is_empty() && !octets.ends_with(b"\n");
-        if within_a_line && rest.is_some_and(|rest| !rest.starts_with(b"\n")) {
-            let fault = "is the beginning of what it was before, cut within a line";
-            return Doubt::Cut(whole(fault, "write it again, beside its place, and rename it into it"));
-        }
-        // JSON cannot be cut and still be JSON.
-        let is_less = yaml && in_place && octets.len() < before.len();
-        let doubtful = octets.is_empty() || rest.is_some() || within_a_line || is_less;
-        if doubtful && !before.is_empty() && is_full(&absolute(&self.root, file)) {
-            let fault = "may be cut off: its file system is full";
-            return Doubt::Cut(whole(fault, "make room, and write it again"));
-        }
-        if doubtful { Doubt::Unsure } else { Doubt::None }
     }
 
     fn accept(
@@ -634,16 +572,6 @@ impl Entry {
     }
 }
 
-impl Wait {
-    fn now(now: Now, why: Why) -> Self {
-        Self::until(now, Duration::ZERO, why)
-    }
-
-    fn until(now: Now, wait: Duration, why: Why) -> Self {
-        Self { since: now.monotonic, due: now.monotonic + wait, why }
-    }
-}
-
 /// Whether a removal of the document may be an editor's delete-and-create: specs are edited, registrations are not.
 fn is_spec(document: &Document) -> bool {
     match document {
@@ -651,18 +579,6 @@ fn is_spec(document: &Document) -> bool {
         Document::App(app) => app.role == Role::Spec || app.instances.is_empty(),
         Document::Topology(_) => false,
     }
-}
-
-/// Whether a file was written long enough ago to be whole: at the start, and where a directory was moved. The wall clock
-/// may be wrong: then it waits like any other.
-fn has_stood(identity: Identity, now: Now) -> bool {
-    let written = identity.modified.div_ceil(1_000_000_000);
-    u128::from(now.wall) > written + u128::from(STANDING.as_secs())
-}
-
-/// Whether nobody without rights can write another octet beside a file.
-fn is_full(file: &Path) -> bool {
-    rustix::fs::statvfs(file).is_ok_and(|system| system.f_blocks > 0 && system.f_bavail == 0)
 }
 
 fn odd(what: &str) -> Fault {
@@ -695,9 +611,6 @@ const QUIET: Duration = Duration::from_millis(50);
 
 /// How long a file that is never left alone is waited for.
 const QUIET_MAX: Duration = Duration::from_millis(500);
-
-/// How long a file that may be cut off must stand as it is: 37 of 100 prefixes of a spec parse.
-const STANDING: Duration = Duration::from_secs(1);
 
 /// How long a spec must be missing: delete-and-create is how many tools write.
 const REMOVAL: Duration = Duration::from_secs(1);

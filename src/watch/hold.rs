@@ -110,3 +110,88 @@ const REGISTRATIONS_MIN: usize = 10;
 
 /// How soon a loss that is held is weighed again, while files come in that may make up for it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::Compiler;
+    use crate::registry::{FileChange, FileContent, Now};
+    use crate::spec::{self, Format};
+
+    const PERIOD: Duration = Duration::from_secs(10);
+
+    /// A registry, what is served of it, and the hold.
+    struct Bench {
+        registry: Registry,
+        served: Snapshot,
+        hold: Hold,
+    }
+
+    impl Bench {
+        fn with(instances: u32) -> Self {
+            let hold = Hold::new(PERIOD, Arc::new(FileGauges::default()));
+            let mut bench = Self { registry: Registry::new(Duration::ZERO), served: Snapshot::starting(), hold };
+            bench.add("a", instances);
+            bench
+        }
+
+        /// Adds so many instances of an app of their own, each in a file.
+        fn add(&mut self, app: &str, instances: u32) {
+            let change = |number| {
+                let text = format!(
+                    "app: app-{app}\ncomponent: web\nnumber: {number}\naddress: 10.0.0.{number}\nshared_address: true\n"
+                );
+                let documents = spec::read(text.as_bytes(), Format::Yaml, "stem").documents;
+                FileChange { file: file(app, number), content: Some(FileContent { documents, modified: 0 }) }
+            };
+            let now = Now { monotonic: Duration::ZERO, wall: 0 };
+            let touched = self.registry.apply((1..=instances).map(change).collect(), now);
+            self.served = Compiler::new().compile(&self.registry, &touched, &self.served).unwrap();
+        }
+
+        /// How many of the first `missing` files are believed to be gone at a second.
+        fn believed(&mut self, missing: u32, second: u64) -> usize {
+            let missing = (1..=missing).map(|number| (file("a", number), Duration::ZERO)).collect();
+            self.hold.believe(&missing, &self.registry, &self.served, Duration::from_secs(second)).len()
+        }
+    }
+
+    fn file(app: &str, number: u32) -> Arc<str> {
+        Arc::from(format!("{app}/{number}.yaml"))
+    }
+
+    #[test]
+    fn fewer_than_ten_registrations_and_no_more_than_half_of_the_names_are_believed() {
+        assert_eq!(Bench::with(12).believed(9, 0), 9);
+        // Twenty-one names: of the instances, and of the component.
+        assert_eq!(Bench::with(20).believed(10, 0), 10, "eleven are left");
+        assert_eq!(Bench::with(20).believed(11, 0), 0, "ten are left");
+    }
+
+    #[test]
+    fn what_is_held_is_believed_after_a_while_or_when_something_has_come_in_its_place() {
+        let mut bench = Bench::with(20);
+        assert_eq!(bench.believed(20, 0), 0);
+        assert_eq!(bench.hold.next(), Some(LOOK_AGAIN));
+        assert_eq!(bench.believed(20, 9), 0);
+        assert_eq!(bench.believed(20, 10), 20);
+        assert_eq!(bench.hold.next(), None);
+
+        let mut bench = Bench::with(20);
+        assert_eq!(bench.believed(20, 0), 0);
+        bench.add("b", 9);
+        assert_eq!(bench.believed(20, 1), 0, "ten names for twenty-one");
+        bench.add("c", 1);
+        assert_eq!(bench.believed(20, 2), 20);
+    }
+
+    #[test]
+    fn what_comes_back_ends_the_hold_and_without_a_period_there_is_none() {
+        let mut bench = Bench::with(20);
+        assert_eq!(bench.believed(20, 0), 0);
+        assert_eq!(bench.believed(3, 1), 3, "what is missing still is not much");
+        let mut bench = Bench::with(20);
+        bench.hold.period = Duration::ZERO;
+        assert_eq!(bench.believed(20, 0), 20);
+    }
+}

@@ -9,6 +9,7 @@
 //! thing at a time, and its only waits are its box and the next deadline.
 
 mod checks;
+mod doubt;
 mod events;
 mod files;
 mod hold;
@@ -19,6 +20,7 @@ mod saving;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,10 +29,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use self::files::{Files, Told};
+use self::files::Files;
 use self::owner::Owner;
 pub use self::report::{FileReport, FileState};
 use self::scan::scan;
+use self::wait::Told;
 use crate::compile::Compiler;
 use crate::control::checks::Checklist;
 use crate::control::{Control, Inbox};

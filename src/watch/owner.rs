@@ -12,10 +12,11 @@ use tracing::{info, warn};
 
 use super::checks::{self, Checks};
 use super::events::{Health, Watches};
-use super::files::{Files, Told};
+use super::files::Files;
 use super::hold::Hold;
 use super::saving::{Resumed, Saving};
 use super::scan::{format_of, is_below, is_passed_over, scan};
+use super::wait::Told;
 use super::{Clock, Settings};
 use crate::compile::Compiler;
 use crate::control::checks::{Checklist, Finding, TargetId};
@@ -44,6 +45,8 @@ pub(crate) struct Owner {
     gathering: Gathering,
     hold: Hold,
     gauges: Arc<FileGauges>,
+    /// Whether the last round brought renewals and nothing else.
+    only_renewed: bool,
     /// When it last looked at what has come in.
     looked: Duration,
     /// When everything is looked at next; the monotonic clock.
@@ -80,6 +83,7 @@ impl Owner {
             files: Files::new(&root),
             root,
             inbox,
+            only_renewed: false,
             looked: clock().monotonic,
             clock,
             registry: Registry::new(tombstone),
@@ -126,6 +130,10 @@ impl Owner {
 
     /// Waits for something to do, and does it.
     pub(crate) fn round(&mut self) -> ControlFlow<()> {
+        if std::mem::take(&mut self.only_renewed) {
+            // Where renewals come by the thousand, a few at a time cost less than each alone.
+            std::thread::sleep(RENEWALS_GATHER);
+        }
         let now = (self.clock)();
         let deadlines = [self.files.next(), self.registry.deadline(), self.ready_by, self.hold.next()];
         let next = deadlines.into_iter().flatten().min().map_or(self.scan_due, |next| next.min(self.scan_due));
@@ -204,10 +212,10 @@ impl Owner {
                     self.watches.forget(&relative);
                 }
                 directories.insert(relative);
+            } else if matches!(mark, Mark::Made | Mark::Placed | Mark::Touched) && is_directory(&path) {
+                directories.insert(relative);
             } else if format_of(name).is_some() {
                 self.files.mark(&relative, mark, now.monotonic);
-            } else if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
-                directories.insert(relative);
             }
         }
         let mut done: Option<Arc<str>> = None;
@@ -269,6 +277,7 @@ impl Owner {
             due.changes = std::mem::take(&mut self.first);
         }
         renewed.append(&mut due.renewed);
+        self.only_renewed = due.changes.is_empty() && !renewed.is_empty();
         let mut changed = Vec::new();
         let mut contents = self.take_in(due.changes, None, &mut changed, now);
         if !renewed.is_empty() {
@@ -403,6 +412,10 @@ enum Gathering {
     Over,
 }
 
+fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
+}
+
 /// What made a new generation, for the log.
 enum Cause<'c> {
     Files(&'c [Arc<str>]),
@@ -429,6 +442,9 @@ const SCAN_SHARE: u32 = 200;
 
 /// Scans that somebody asks for take this part of the time at most, however often they ask.
 const SCAN_SHARE_ASKED: u32 = 10;
+
+/// How long renewals gather after some were taken in.
+const RENEWALS_GATHER: Duration = Duration::from_millis(5);
 
 /// For how long nobody may look before it counts as a pause. A lease is five times as long at least.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use tempfile::TempDir;
@@ -224,6 +225,75 @@ fn a_half_written_yaml_file_is_never_taken_for_a_whole_one() {
         assert_eq!(bench.after(50), ["shop.yaml shop"], "cut at {cut}");
         assert_eq!(bench.good("shop.yaml"), now);
     }
+}
+
+/// What is read of these is what is in `zones/`: three specs and three registrations.
+const EXAMPLES: [(&str, &str); 6] = [
+    ("space.yaml", include_str!("../../zones/space.yaml")),
+    ("shop.yaml", include_str!("../../zones/shop.yaml")),
+    ("blog.yaml", include_str!("../../zones/blog.yaml")),
+    ("all.yaml", include_str!("../../zones/instances/shop/all.yaml")),
+    ("gallery.yaml", include_str!("../../zones/instances/gallery/web.1.yaml")),
+    ("web.1.json", include_str!("../../zones/instances/blog/web.1.json")),
+];
+
+#[test]
+fn every_prefix_of_a_new_version_written_in_place_leaves_the_old_one() {
+    for (file, text) in EXAMPLES {
+        // As many octets, and the last ones are others.
+        let last = |json, yaml| format!("{text}{}", if file.ends_with("json") { json } else { yaml });
+        let (one, other) = (last(" ", "# a\n"), last("\n", "# b\n"));
+        let mut bench = Bench::with(&[(file, &one)]);
+        let (mut old, mut new) = (one, other);
+        for cut in 0..new.len() {
+            // Its writer has it open and takes its time; then it is closed, by a crash or for the next piece.
+            fs::write(bench.path(file), &new.as_bytes()[..cut]).unwrap();
+            bench.mark(file, Mark::Written);
+            assert_eq!(bench.after(450), NOTHING, "{file} cut at {cut}");
+            bench.mark(file, Mark::Closed);
+            assert_eq!(bench.after(900), NOTHING, "{file} cut at {cut}");
+            assert_eq!(bench.good(file), old, "{file} cut at {cut}");
+            bench.write_and_mark(file, &new, Mark::Closed);
+            assert_eq!(bench.after(50).len(), 1, "{file} cut at {cut}");
+            assert_eq!(bench.good(file), new);
+            std::mem::swap(&mut old, &mut new);
+        }
+    }
+}
+
+#[test]
+fn what_may_be_cut_within_a_line_is_never_taken() {
+    let mut bench = Bench::with(&[("shop.yaml", "name: shop\nlan: [172.28.5.0/24]\n")]);
+    bench.write_and_mark("shop.yaml", "name: sho", Mark::Closed);
+    assert_eq!(bench.after(50), NOTHING);
+    assert!(bench.report("shop.yaml").faults[0].fault.contains("cut within a line"));
+    assert_eq!(bench.after(60_000), NOTHING);
+    // Without its last lines, and without the line feed before: that may be meant.
+    bench.write_and_mark("shop.yaml", "name: shop", Mark::Closed);
+    assert_eq!(bench.after(50), NOTHING);
+    assert_eq!(bench.after(1000), ["shop.yaml shop"]);
+}
+
+#[test]
+fn a_file_that_shrinks_in_place_is_taken_when_it_has_stood_for_a_second() {
+    let mut bench = Bench::with(&[("shop.yaml", "name: shop\nlan: [172.28.5.0/24]\n")]);
+    bench.write_and_mark("shop.yaml", "name: other\n", Mark::Closed);
+    assert_eq!(bench.after(50), NOTHING);
+    assert_eq!(bench.after(999), NOTHING);
+    assert_eq!(bench.after(1), ["shop.yaml other"]);
+    bench.write_and_mark("shop.yaml", "name: less\n", Mark::Placed);
+    assert_eq!(bench.due(), ["shop.yaml less"], "renamed into place, it is whole");
+}
+
+#[test]
+fn a_file_that_is_open_still_waits_its_half_second() {
+    let mut bench = Bench::with(&[]);
+    bench.write_and_mark("shop.yaml", SHOP, Mark::Made);
+    bench.mark("shop.yaml", Mark::Written);
+    assert_eq!(bench.after(499), NOTHING);
+    assert_eq!(bench.after(1), ["shop.yaml shop"]);
+    bench.write_and_mark("blog.yaml", "name: blog\n", Mark::Made);
+    assert_eq!(bench.after(50), ["blog.yaml blog"], "a link that was made is heard of once");
 }
 
 #[test]
@@ -759,6 +829,52 @@ fn a_thousand_files_at_once_are_all_taken_and_all_replaced() {
     live.until("the others are there, and only they", |owner| {
         owner.files.count() == 1000 && names("b").iter().all(|file| owner.files.good(file).is_some())
     });
+}
+
+/// A clock that the test turns, in milliseconds; the wall clock jumps with each look.
+fn turned(milliseconds: &Arc<AtomicU64>) -> Clock {
+    let (milliseconds, looks) = (Arc::clone(milliseconds), AtomicU64::new(0));
+    const WALLS: [u64; 5] = [1_795_000_000, 1_795_003_600, 1_794_996_400, 2_110_000_000, 1_480_000_000];
+    Box::new(move || Now {
+        monotonic: Duration::from_millis(milliseconds.load(Ordering::SeqCst)),
+        wall: WALLS[usize::try_from(looks.fetch_add(1, Ordering::SeqCst)).unwrap() % WALLS.len()],
+    })
+}
+
+#[test]
+fn a_lease_runs_by_the_monotonic_clock_and_is_whole_after_a_pause() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("web.json"), registration(1).replace('}', r#", "lease": "30s"}"#)).unwrap();
+    let (control, inbox) = crate::control::channel();
+    let settings =
+        Settings { root: dir.path().to_owned(), tombstone: Duration::ZERO, removal_hold: Duration::from_secs(10) };
+    let gauges = Arc::new(FileGauges::default());
+    let elapsed = Arc::new(AtomicU64::new(0));
+    let publisher = Publisher::new(Snapshot::starting());
+    let served = publisher.subscribe();
+    let mut owner =
+        Owner::new(settings, publisher, (control.clone(), inbox), Arc::clone(&gauges), turned(&elapsed), None);
+    // A message for each round: it waits for nothing.
+    let mut pass = |milliseconds: u64| {
+        elapsed.fetch_add(milliseconds, Ordering::SeqCst);
+        control.rescan();
+        assert!(owner.round().is_continue());
+        let snapshot = served.reader().current().clone();
+        snapshot.apps.iter().map(|(_, app)| app.answering()).sum::<usize>()
+    };
+    assert_eq!(pass(1), 2);
+    let pauses = |gauges: &FileGauges| gauges.numbers().iter().find(|(name, _)| *name == "pauses").unwrap().1;
+    for _ in 0..58 {
+        assert_eq!(pass(500), 2);
+    }
+    assert_eq!(pauses(&gauges), 0);
+    // 29 s of the lease are over; then nobody looks for two minutes.
+    assert_eq!(pass(120_000), 2);
+    assert_eq!(pauses(&gauges), 1);
+    for _ in 0..59 {
+        assert_eq!(pass(500), 2);
+    }
+    assert_eq!(pass(500), 0, "30 s after the pause");
 }
 
 #[test]

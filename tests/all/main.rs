@@ -8,6 +8,7 @@
 
 mod arrows;
 mod attacks;
+mod canary;
 mod census;
 mod cli;
 mod clients;
@@ -17,6 +18,7 @@ mod deploy;
 mod differential;
 mod examples;
 mod explain;
+mod files;
 mod forward;
 mod forward_limits;
 mod forward_names;

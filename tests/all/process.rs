@@ -97,10 +97,15 @@ impl Server {
         self.child = next;
     }
 
+    /// Sends a signal, by its name.
+    pub(crate) fn signal(&self, signal: &str) {
+        let told = Command::new("sh").arg("-c").arg(format!("kill -s {signal} {}", self.child.id())).status();
+        assert!(told.is_ok_and(|status| status.success()), "{signal}");
+    }
+
     /// Asks the process to end and waits until it has; gives what it has written.
     pub(crate) fn end(mut self) -> String {
-        let told = Command::new("sh").arg("-c").arg(format!("kill -s TERM {}", self.child.id())).status();
-        assert!(told.is_ok_and(|status| status.success()));
+        self.signal("TERM");
         let ended = poll(PATIENCE, || self.child.try_wait().unwrap());
         assert!(ended.is_some_and(|status| status.success()), "{ended:?}:\n{}", self.log());
         self.log()

@@ -1,0 +1,53 @@
+//! Which files are to be looked at, when, and why.
+
+use std::time::Duration;
+
+use super::scan::Identity;
+use crate::registry::Now;
+
+/// How it is known that something is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// An event told of it, or of the directory that it was in.
+    ByEvent,
+    /// A scan did not find it.
+    ByScan,
+}
+
+/// A look that is due.
+#[derive(Debug, Clone)]
+pub(crate) struct Wait {
+    /// When the waiting began.
+    pub(crate) since: Duration,
+    pub(crate) due: Duration,
+    pub(crate) why: Why,
+}
+
+/// Why a file is to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It is certainly whole.
+    Whole,
+    /// Whoever wrote it has finished.
+    Finished,
+    /// It is being written, and was this when a scan saw it.
+    Written(Option<Identity>),
+    /// It may be cut off, unless it is still this.
+    Standing(Identity),
+    /// It is said to be gone.
+    Vanished(Told),
+    /// It was gone.
+    Missing(Told),
+}
+
+impl Wait {
+    /// A look at once.
+    pub(crate) fn now(now: Now, why: Why) -> Self {
+        Self::until(now, Duration::ZERO, why)
+    }
+
+    /// A look after a while.
+    pub(crate) fn until(now: Now, wait: Duration, why: Why) -> Self {
+        Self { since: now.monotonic, due: now.monotonic + wait, why }
+    }
+}
