@@ -124,7 +124,7 @@ pub(crate) struct Serve {
     /// [default: one that is made at the start]
     #[arg(long, value_name = "FILE", env = "SPACEDNS_COOKIE_SECRET")]
     pub(crate) cookie_secret: Option<PathBuf>,
-    /// Set a limit on what clients may take, as in idle=30s; may be repeated; the names are in the README
+    /// Set a limit on what clients may take, as in idle=30s; may be repeated; docs/operating.md has the names
     #[arg(long, value_name = "NAME=VALUE", env = "SPACEDNS_LIMIT", value_delimiter = ',')]
     pub(crate) limit: Option<Vec<LimitSetting>>,
     /// Take the sockets of the server that waits at this Unix socket, then wait there for the next one; without a lost query

@@ -16,6 +16,7 @@ mod compiling;
 mod compliance;
 mod deploy;
 mod differential;
+mod documents;
 mod examples;
 mod explain;
 mod files;
