@@ -1,9 +1,13 @@
-//! Messages to the owner task: what changed, what it is told to do.
+//! Messages to the owner task: what changed, what it is told to do, what it is asked.
 //!
 //! Messages are merged as they come in: a path that changes a thousand times before the owner looks is one path, a
 //! thousand SIGHUPs are one rescan, and stop outranks everything. So the box is bounded by what it can hold, the senders
 //! never wait, and nothing is lost: where more paths change than there is room for, a rescan finds them all. A channel was
 //! weighed: bounded it would drop or block, unbounded it would grow with the events of `cp -r`.
+//!
+//! Requests cannot be merged: there is room for so many, and who comes when it is full is told so.
+
+mod status;
 
 pub mod checks;
 
@@ -12,7 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use self::checks::{Finding, TargetId};
+pub use status::{Counts, FaultStatus, FileState, FileStatus, Hash, HashError, Readiness, Receipt, Status, Watching};
 
 /// Makes the two ends: any number of senders, one owner.
 #[must_use]
@@ -36,6 +43,42 @@ impl Control {
     /// Asks the owner to end.
     pub fn stop(&self) {
         self.send(|pending| pending.order = Order::Stop);
+    }
+
+    /// Asks what there is to say of the server, and of the files of `selection`.
+    ///
+    /// # Errors
+    ///
+    /// The owner task has too much to do, or has ended.
+    pub async fn status(&self, selection: Selection) -> Result<Status, Unanswered> {
+        self.ask(|reply| Request::Status(selection, reply)).await
+    }
+
+    /// Waits until a file is served as `wanted`, or cannot be. Dropping this gives up.
+    ///
+    /// # Errors
+    ///
+    /// Too many wait already, or the owner task has ended.
+    pub async fn wait(&self, wanted: Wanted) -> Result<Receipt, Unanswered> {
+        self.ask(|reply| Request::Wait(wanted, reply)).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Unanswered> {
+        let (reply, replied) = oneshot::channel();
+        let request = request(reply);
+        let room = {
+            let mut pending = self.shared.lock();
+            let room = !pending.closed && pending.requests.len() < REQUESTS_MAX;
+            if room {
+                pending.requests.push(request);
+            }
+            room
+        };
+        if !room {
+            return Err(Unanswered);
+        }
+        self.shared.arrived.notify_one();
+        replied.await.map_err(|_| Unanswered)
     }
 
     /// Says that something happened to `path`.
@@ -69,6 +112,15 @@ impl Inbox {
     }
 }
 
+impl Drop for Inbox {
+    /// Nobody answers any more: who has asked is told so, and who asks from now on.
+    fn drop(&mut self) {
+        let mut pending = self.shared.lock();
+        pending.closed = true;
+        pending.requests.clear();
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     pending: Mutex<Pending>,
@@ -91,11 +143,16 @@ pub(crate) struct Pending {
     pub(crate) marks: BTreeMap<PathBuf, Mark>,
     /// What was last found of each target of a check; as many as there are targets.
     pub(crate) findings: BTreeMap<TargetId, Finding>,
+    /// What is asked; at most [`REQUESTS_MAX`].
+    pub(crate) requests: Vec<Request>,
+    /// Whether the owner is gone.
+    closed: bool,
 }
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.order == Order::None && self.marks.is_empty() && self.findings.is_empty()
+        let Self { order, marks, findings, requests, closed: _ } = self;
+        *order == Order::None && marks.is_empty() && findings.is_empty() && requests.is_empty()
     }
 
     fn mark(&mut self, path: &Path, mark: Mark) {
@@ -109,6 +166,56 @@ impl Pending {
         }
     }
 }
+
+/// What the owner is asked, and where the reply goes.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// What there is to say.
+    Status(Selection, oneshot::Sender<Status>),
+    /// To say when a file is served.
+    Wait(Wanted, oneshot::Sender<Receipt>),
+}
+
+/// Which files to say something of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// None.
+    Nothing,
+    /// This one, by its path relative to the spec directory.
+    File(String),
+    /// So many in the order of their paths, after this one, in this state if one is named.
+    Some {
+        /// Those after this path; all of them after the empty one.
+        after: String,
+        /// In this state only.
+        state: Option<FileState>,
+        /// At most so many.
+        most: usize,
+    },
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The file, by its path relative to the spec directory.
+    pub file: String,
+    /// What of it.
+    pub contents: Contents,
+}
+
+/// What of a file is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    /// That these octets are served.
+    Octets(Hash),
+    /// That nothing of it is.
+    Gone,
+}
+
+/// There is no reply: too much is asked at once, or the owner task has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the server is too busy to say, or is stopping; ask again")]
+pub struct Unanswered;
 
 /// What the owner is told to do; the later outranks the earlier.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,6 +256,9 @@ impl Mark {
 
 /// How many changed paths the box holds: a few hundred kilobytes. Beyond it a scan costs less than the list.
 const MARKS_MAX: usize = 8192;
+
+/// How many requests may lie in the box: more than the admin address lets in at once.
+const REQUESTS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {

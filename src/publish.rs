@@ -14,12 +14,15 @@
 //! A lock around the snapshot was rejected (readers would write to it), and so was `ArcSwap::load` for each batch (it writes to a
 //! line, and its guards would end on the workers).
 
+mod holdings;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+pub use self::holdings::Holdings;
 /// What is published; named here too for those who only pass it on.
 pub use crate::zone::{Readiness, Snapshot};
 
@@ -123,6 +126,13 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
+    /// The snapshot that was published last, for who looks once in a while and answers no query.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        // The owner keeps every snapshot until it alone holds it, so letting go of this one frees nothing.
+        self.cell.current.load_full()
+    }
+
     /// Registers a worker.
     #[must_use]
     pub fn reader(&self) -> Reader {

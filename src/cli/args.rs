@@ -4,7 +4,7 @@
 //! flag before its variable.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -12,13 +12,18 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
-use super::config::Period;
+use super::config::{AdminSetting, Period};
+use super::diff::Diff;
+use super::env::Env;
 use super::export::Export;
 use super::generate::Generate;
 use super::identity::Words;
 use super::limits::{LimitSetting, LimitTable};
+use super::register::{Register, Registered};
 use super::resolve::Resolve;
+use super::run::Run;
 use super::upstreams::Zone;
+use super::wait::Wait;
 use crate::forward::Setting;
 use crate::life::rights::Sandbox;
 use crate::life::user::UserName;
@@ -47,6 +52,20 @@ pub(crate) enum Command {
     Check(Check),
     /// Resolve a name as a caller would, and say step by step why; exit 1 when there is no answer
     Resolve(Resolve),
+    /// Register an instance, by a file in the spec directory
+    Register(Box<Register>),
+    /// Remove an instance's registration
+    Deregister(Registered),
+    /// Take an instance out of the answers; with --wait, return when no cache holds it any more
+    Drain(Registered),
+    /// Run a command as an instance: register it, keep its lease, remove it when the command ends
+    Run(Box<Run>),
+    /// Wait until exactly these files are served; exit 1 when one is rejected, 3 when it takes too long
+    Wait(Wait),
+    /// Print the environment variables that an instance of Heroku's or DigitalOcean's would have
+    Env(Env),
+    /// Compare two spec directories record by record, as callers see them; exit 1 when they differ, 2 on trouble
+    Diff(Diff),
     /// Write one of our zones as a zone file
     Export(Export),
     /// Write the manual pages and the completions of shells; for packages
@@ -54,11 +73,37 @@ pub(crate) enum Command {
     Generate(Generate),
 }
 
+impl Command {
+    /// The spec directory that was named.
+    pub(crate) fn directory(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Serve(serve) => serve.directory.dir.as_ref(),
+            Self::Check(check) => check.directory.dir.as_ref(),
+            Self::Resolve(resolve) => resolve.directory.dir.as_ref(),
+            Self::Register(register) => register.directory.dir.as_ref(),
+            Self::Deregister(registered) | Self::Drain(registered) => registered.directory.dir.as_ref(),
+            Self::Run(run) => run.directory.dir.as_ref(),
+            Self::Wait(wait) => wait.directory.dir.as_ref(),
+            Self::Env(env) => env.directory.dir.as_ref(),
+            Self::Diff(_) | Self::Generate(_) => None,
+            Self::Export(export) => export.directory.dir.as_ref(),
+        }
+    }
+}
+
 /// Which directory.
 #[derive(Debug, Args)]
 pub(crate) struct Directory {
     /// The spec directory [default: zones]
     #[arg(value_name = "DIR", env = "SPACEDNS_DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Which directory, where arguments stand for something else.
+#[derive(Debug, Args)]
+pub(crate) struct InDirectory {
+    /// The spec directory [default: zones]
+    #[arg(short = 'C', long = "dir", value_name = "DIR", env = "SPACEDNS_DIR")]
     pub(crate) dir: Option<PathBuf>,
 }
 
@@ -140,6 +185,18 @@ pub(crate) struct Serve {
     /// Keep this path in reach of the sandbox as well, for links that lead out of the directory; may be repeated [default: none]
     #[arg(long, value_name = "PATH", env = "SPACEDNS_ALSO_READ", value_delimiter = ',')]
     pub(crate) also_read: Option<Vec<PathBuf>>,
+    /// Log one query in so many [default: none]
+    #[arg(long, value_name = "N", env = "SPACEDNS_QUERY_LOG")]
+    pub(crate) query_log: Option<NonZeroU64>,
+    /// Log every query from this network; may be repeated [default: none]
+    #[arg(long, value_name = "CIDR", env = "SPACEDNS_QUERY_LOG_FROM", value_delimiter = ',')]
+    pub(crate) query_log_from: Option<Vec<IpNet>>,
+    /// Log every query for this name and those below it; may be repeated [default: none]
+    #[arg(long, value_name = "NAME", env = "SPACEDNS_QUERY_LOG_NAME", value_delimiter = ',')]
+    pub(crate) query_log_name: Option<Vec<Zone>>,
+    /// Say how things stand over HTTP on this address, or not at all: off [default: 127.0.0.1:9153, where that is free]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "SPACEDNS_ADMIN")]
+    pub(crate) admin: Option<AdminSetting>,
     /// Answer over UDP on so many threads [default: one per core]
     #[arg(long, value_name = "N", env = "SPACEDNS_WORKERS")]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -207,6 +264,14 @@ pub(crate) struct ConfigFile {
     pub(crate) sandbox: Option<Sandbox>,
     /// As `--also-read`; relative to the working directory.
     pub(crate) also_read: Option<Vec<PathBuf>>,
+    /// As `--query-log`.
+    pub(crate) query_log: Option<NonZeroU64>,
+    /// As `--query-log-from`.
+    pub(crate) query_log_from: Option<Vec<IpNet>>,
+    /// As `--query-log-name`.
+    pub(crate) query_log_name: Option<Vec<Zone>>,
+    /// As `--admin`.
+    pub(crate) admin: Option<AdminSetting>,
     /// As `--workers`.
     pub(crate) workers: Option<NonZeroUsize>,
     /// As `--log`.

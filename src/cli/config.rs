@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -12,13 +12,14 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
-use super::args::{Command, ConfigFile, Directory, Level, LowArgs, Policy};
+use super::args::{Command, ConfigFile, Level, LowArgs, Policy};
 use super::identity::Words;
 use super::upstreams::Zone;
 use crate::engine::Settings;
 use crate::forward::Setting;
 use crate::life::rights::Sandbox;
 use crate::life::user::UserName;
+use crate::observe::Selection;
 use crate::registry::AllUnhealthy;
 use crate::serve::Limits;
 
@@ -65,10 +66,25 @@ pub(crate) struct HiArgs {
     pub(crate) sandbox: Sandbox,
     /// What stays in reach all the same.
     pub(crate) also_read: Vec<PathBuf>,
+    /// Which queries are logged.
+    pub(crate) query_log: Selection,
+    /// Where to say how things stand.
+    pub(crate) admin: Admin,
     /// How many threads answer over UDP.
     pub(crate) workers: NonZeroUsize,
     /// What is logged.
     pub(crate) log: LevelFilter,
+}
+
+/// Where to say how things stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admin {
+    /// Nowhere.
+    Off,
+    /// At an address that somebody chose: without it there is no start.
+    At(SocketAddr),
+    /// At the address that nobody chose, unless another server has it: answers matter more.
+    IfFree(SocketAddr),
 }
 
 /// The files of a certificate.
@@ -119,12 +135,9 @@ impl HiArgs {
             Some(path) => ConfigFile::read(path)?,
             None => ConfigFile::default(),
         };
-        let (directory, serve) = match &low.command {
-            Command::Serve(serve) => (&serve.directory, Some(&**serve)),
-            Command::Check(check) => (&check.directory, None),
-            Command::Resolve(resolve) => (&resolve.directory, None),
-            Command::Export(export) => (&export.directory, None),
-            Command::Generate(_) => (&Directory { dir: None }, None),
+        let serve = match &low.command {
+            Command::Serve(serve) => Some(&**serve),
+            _ => None,
         };
         let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let tombstone = serve.and_then(|serve| serve.tombstone).or(file.tombstone);
@@ -154,7 +167,7 @@ impl HiArgs {
             limit.apply(&mut limits);
         }
         Ok(Self {
-            dir: directory.dir.clone().or(file.dir).unwrap_or_else(|| PathBuf::from("zones")),
+            dir: low.command.directory().cloned().or(file.dir).unwrap_or_else(|| PathBuf::from("zones")),
             listen: serve.and_then(|serve| serve.listen.clone()).or(file.listen).unwrap_or_else(|| vec![LISTEN]),
             trust_subnet_from: (serve.and_then(|serve| serve.trust_subnet_from.clone()))
                 .or(file.trust_subnet_from)
@@ -186,6 +199,23 @@ impl HiArgs {
             user: serve.and_then(|serve| serve.user.clone()).or(file.user),
             sandbox: serve.and_then(|serve| serve.sandbox).or(file.sandbox).unwrap_or_default(),
             also_read: serve.and_then(|serve| serve.also_read.clone()).or(file.also_read).unwrap_or_default(),
+            query_log: Selection {
+                every: serve.and_then(|serve| serve.query_log).or(file.query_log).map(NonZeroU64::get),
+                callers: (serve.and_then(|serve| serve.query_log_from.clone()))
+                    .or(file.query_log_from)
+                    .unwrap_or_default(),
+                names: (serve.and_then(|serve| serve.query_log_name.clone()))
+                    .or(file.query_log_name)
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|Zone(name)| name.wire().to_ascii_lowercase().into())
+                    .collect(),
+            },
+            admin: match serve.and_then(|serve| serve.admin).or(file.admin) {
+                None => Admin::IfFree(ADMIN),
+                Some(AdminSetting(None)) => Admin::Off,
+                Some(AdminSetting(Some(address))) => Admin::At(address),
+            },
             workers: serve.and_then(|serve| serve.workers).or(file.workers).unwrap_or_else(cores),
             log: low.log.or_else(|| file.log.map(|Level(level)| level)).unwrap_or(LevelFilter::INFO),
         })
@@ -243,8 +273,37 @@ impl TryFrom<String> for Period {
     }
 }
 
+/// An admin address as it is typed: `ADDRESS:PORT`, or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct AdminSetting(pub(crate) Option<SocketAddr>);
+
+impl FromStr for AdminSetting {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self(None)),
+            address => address.parse().map(|address| Self(Some(address))).map_err(|_| ADMIN_EXPECTED),
+        }
+    }
+}
+
+impl TryFrom<String> for AdminSetting {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+const ADMIN_EXPECTED: &str = "expected an address and a port, as in 127.0.0.1:9153, or off";
+
 /// Where to answer when nobody says: a port that needs no rights, for this machine alone.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5300);
+
+/// Where to say how things stand when nobody says where.
+pub(crate) const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9153);
 
 /// Where Debian, Alpine and most others keep the certificates that they trust.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -278,10 +337,12 @@ mod tests {
         assert_eq!((args.tombstone, args.state_dir), (Duration::from_secs(3600), None));
         assert_eq!((args.tls_listen, args.quic_listen, args.certificate), (vec![], vec![], None));
         assert_eq!(args.health_checks, None);
+        assert!(args.query_log.is_empty());
         assert_eq!(args.limits, Limits::default());
         assert_eq!((args.upstream, args.allow_private), (vec![], vec![]));
         assert_eq!(args.upstream_ca, Path::new(AUTHORITIES));
         assert_eq!((args.handover, args.user, args.sandbox, args.also_read), (None, None, Sandbox::Full, vec![]));
+        assert_eq!(args.admin, Admin::IfFree("127.0.0.1:9153".parse().unwrap()));
         assert_eq!(args.workers, std::thread::available_parallelism().unwrap());
         assert_eq!(args.log, LevelFilter::INFO);
     }
@@ -294,8 +355,9 @@ mod tests {
              tls-listen = [\"10.0.0.1:853\"]\nquic-listen = [\"10.0.0.2:853\"]\n\
              tls-certificate = \"c.pem\"\ntls-key = \"k.pem\"\n\
              upstream = [\"192.0.2.1\", \"corp.example=10.9.0.53\"]\nallow-private = [\"corp.example\"]\n\
-             upstream-ca = \"ca.pem\"\nhandover = \"/run/next\"\nuser = \"dns\"\nsandbox = \"off\"\n\
-             also-read = [\"/srv\"]\n[limits]\nidle = \"30s\"\nconnections = 7\nunsent = \"64KiB\"\n",
+             upstream-ca = \"ca.pem\"\nhandover = \"/run/next\"\nuser = \"dns\"\nsandbox = \"off\"\nalso-read = [\"/srv\"]\n\
+             query-log = 100\nquery-log-from = [\"10.0.0.5/32\"]\nadmin = \"off\"\n\
+             query-log-name = [\"Web\"]\n[limits]\nidle = \"30s\"\nconnections = 7\nunsent = \"64KiB\"\n",
             &[],
         );
         assert_eq!(args.tls_listen, ["10.0.0.1:853".parse().unwrap()]);
@@ -308,12 +370,16 @@ mod tests {
         assert_eq!(args.upstream_ca, Path::new("ca.pem"));
         assert_eq!((args.handover, args.user), (Some(PathBuf::from("/run/next")), Some("dns".parse().unwrap())));
         assert_eq!((args.sandbox, args.also_read), (Sandbox::Off, vec![PathBuf::from("/srv")]));
+        assert_eq!(args.admin, Admin::Off);
         let idle = Duration::from_secs(30);
         assert_eq!(args.limits, Limits { idle, connections: 7, unsent: 65_536, ..Limits::default() });
         assert_eq!(args.dir, Path::new("specs"));
         assert_eq!(args.listen, ["[::1]:53".parse().unwrap(), "10.0.0.1:53".parse().unwrap()]);
         assert_eq!(args.trust_subnet_from, ["10.0.0.0/8".parse().unwrap()]);
         assert_eq!((args.tombstone, args.state_dir), (Duration::from_secs(90), Some(PathBuf::from("kept"))));
+        let callers = vec!["10.0.0.5/32".parse().unwrap()];
+        let selection = Selection { every: Some(100), callers, names: vec![b"\x03web\x00"[..].into()] };
+        assert_eq!(args.query_log, selection);
         assert_eq!(args.workers.get(), 3);
         assert_eq!(args.log, LevelFilter::WARN);
     }

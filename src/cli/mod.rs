@@ -2,12 +2,14 @@
 //!
 //! `args` holds what was typed (`LowArgs`), the configuration file included; `config` what is meant (`HiArgs`), with
 //! every default in one place. Each command has a file of its own. Exit codes: 0, all well; 1, it did not work, or `check`
-//! found faults; 2, it was asked for in a wrong way.
+//! found faults; 2, it was asked for in a wrong way; 3, it took too long.
 
 mod args;
 mod check;
 mod clock;
 mod config;
+mod diff;
+mod env;
 mod export;
 mod generate;
 mod identity;
@@ -16,13 +18,18 @@ mod log;
 mod open;
 mod panics;
 mod reach;
+mod register;
+mod registration;
 mod resolve;
+mod run;
 mod running;
 mod serve;
+mod server;
 #[cfg(test)]
 mod tests;
 mod upstreams;
 mod views;
+mod wait;
 
 use std::error::Error;
 use std::io::Write;
@@ -47,6 +54,13 @@ pub fn run() -> ExitCode {
         Command::Serve(_) => serve::run(hi),
         Command::Check(check) => check::run(&hi, &check),
         Command::Resolve(resolve) => resolve::run(&hi, &resolve),
+        Command::Register(register) => register::register(&hi, &register),
+        Command::Deregister(registered) => register::deregister(&hi, &registered),
+        Command::Drain(registered) => register::drain(&hi, &registered),
+        Command::Run(run) => Ok(run::run(&hi, &run)),
+        Command::Wait(wait) => wait::run(&hi, &wait),
+        Command::Env(env) => env::run(&hi, &env),
+        Command::Diff(diff) => Ok(diff::run(&hi, &diff)),
         Command::Export(export) => export::run(&hi, &export),
         Command::Generate(generate) => generate::run(&generate),
     };
@@ -93,3 +107,6 @@ const FAILURE: u8 = 1;
 
 /// It was asked for in a wrong way.
 const USAGE: u8 = 2;
+
+/// What was waited for did not come in time.
+const TIMED_OUT: u8 = 3;

@@ -12,16 +12,17 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use super::config::HiArgs;
+use super::config::{Admin, HiArgs};
 use super::running::{End, Estate, Events};
 use super::{clock, identity, log, open, panics, reach, upstreams};
 use crate::life::notify::{self, News};
 use crate::life::rights::{self, Line};
 use crate::life::takeover::{self, Giver, Taken};
 use crate::life::user::User;
-use crate::observe::FileGauges;
+use crate::observe::{Counters, FileGauges, QueryLog};
 use crate::publish::{Publisher, Subscriber};
 use crate::serve::Inherited;
+use crate::serve::admin::{self, Listeners};
 use crate::state::State;
 use crate::zone::Snapshot;
 use crate::{control, health, serve, watch};
@@ -50,10 +51,11 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let sockets = serve::bind(&args.listen, args.workers, &mut inherited)?
         .with_tls(&args.tls_listen, &mut inherited)?
         .with_quic(&args.quic_listen, &mut inherited)?;
-    let estate = args.handover.as_deref().map(|path| estate(path, user, &sockets)).transpose()?;
+    let (listeners, without) = listen_admin(args.admin, &mut inherited)?;
+    let estate = args.handover.as_deref().map(|path| estate(path, user, &sockets, &listeners)).transpose()?;
     let ours = [sockets.addresses(), sockets.tls_addresses(), sockets.quic_addresses()].concat();
     let forward = upstreams::config(&args.upstream, &args.allow_private, &args.upstream_ca, &ours)?;
-    log::start(args.log);
+    log::start(args.log, clock::monotonic());
     panics::log(clock::monotonic());
     if !inherited.is_empty() {
         warn!("sockets of {} were passed on, and are closed: no setting names them", list(&inherited.addresses()));
@@ -84,6 +86,11 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         let servers: Vec<SocketAddr> = route.servers.iter().map(|server| server.address).collect();
         info!("asking {} about foreign names below {}", list(&servers), route.zone);
     }
+    match (listeners.address(), without) {
+        (Some(address), _) => info!("saying how things stand at http://{address}/status"),
+        (None, Some(why)) => warn!("no admin address: {why}"),
+        (None, None) => {}
+    }
     info!("reading {}", root.display());
 
     let (state, served) = args.state_dir.as_deref().map(State::open).unzip();
@@ -98,7 +105,9 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         }
     };
     let subscriber = publisher.subscribe();
+    let query_log = QueryLog::start(args.query_log, |line| info!(target: log::QUERIES, "{line}"))?.map(Arc::new);
     let config = serve::Config {
+        query_log,
         trust_subnet_from: args.trust_subnet_from,
         limits: args.limits,
         credentials,
@@ -106,17 +115,20 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         secrets: Some(secrets),
         forward,
     };
-    let address = sockets.addresses().first().copied();
+    let dns = sockets.addresses().first().copied();
     // Before anything says that it is ready: a signal that nobody waits for would end the process. An heir has nothing to lose yet.
     let early = if is_heir { None } else { Some(Events::catch()?) };
     let (control, inbox) = control::channel();
     let gauges = Arc::new(FileGauges::default());
     let settings = watch::Settings { root, tombstone: args.tombstone, removal_hold: args.removal_hold };
+    // Counts whether or not there is anything to count, so that no metric comes and goes.
+    let checking = Arc::new(Counters::default());
     let checks = args.health_checks.map(|policy| (policy, control::checks::checklist()));
     let (readiness, changes) = checks.map(|(policy, (list, changes))| ((policy, list), changes)).unzip();
     if let Some(changes) = changes {
         // It ends with the list, which is the owner task's.
-        health::start(changes, control.clone(), Box::new(clock::monotonic()), clock::seed())?;
+        let counters = Arc::clone(&checking);
+        health::start(changes, control.clone(), Box::new(clock::monotonic()), clock::seed(), counters)?;
         info!("carrying out the readiness checks of app specs");
     }
     let ends = (control.clone(), inbox);
@@ -126,10 +138,15 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     }
     let events = early.map_or_else(Events::catch, Ok)?;
     let running = serve::start(sockets, config, subscriber.clone())?;
+    let counters = running.counters().into_iter().chain([checking]);
+    let metrics = serve::Metrics::new(counters, Arc::clone(&gauges), &subscriber);
+    let sources =
+        dns.map(|dns| admin::Sources { control: control.clone(), subscriber: subscriber.clone(), metrics, dns });
+    let admin = sources.map(|sources| admin::start(listeners, sources)).transpose()?;
     let estate = announce(estate, taken)?;
     tell_ready(subscriber)?;
 
-    let end = events.follow(&control, estate, address, || running.is_whole() && !owner.is_finished());
+    let end = events.follow(&control, estate, dns, || running.is_whole() && !owner.is_finished());
     info!("stopping: what was asked is still answered");
     let totals = match (end, keeper) {
         (End::Told, Keeper::Nobody) => {
@@ -142,6 +159,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         }
         (End::Replaced, _) => running.leave(),
     };
+    drop(admin);
     control.stop();
     info!("counted: {totals}{gauges}");
     if owner.join().is_err() {
@@ -204,9 +222,13 @@ fn inherit(handover: Option<&Path>) -> Result<Heritage, String> {
     Ok(Heritage { inherited: Inherited::new(descriptors), taken, keeper })
 }
 
-fn estate(path: &Path, user: Option<User>, sockets: &serve::Sockets) -> Result<Estate, String> {
+fn estate(path: &Path, user: Option<User>, sockets: &serve::Sockets, listeners: &Listeners) -> Result<Estate, String> {
     let owner = user.map(|User { user, group }| (user, group));
-    let made = Giver::bind(path, owner).and_then(|giver| Ok(Estate { giver, descriptors: sockets.duplicate()? }));
+    let made = Giver::bind(path, owner).and_then(|giver| {
+        let mut descriptors = sockets.duplicate()?;
+        descriptors.extend(listeners.duplicate()?);
+        Ok(Estate { giver, descriptors })
+    });
     made.map_err(|error| {
         let path = path.display();
         format!("{path}: the next server cannot be waited for there: {error}; its directory must be there, and this user's alone")
@@ -245,6 +267,24 @@ fn tell_ready(subscriber: Subscriber) -> std::io::Result<()> {
         std::thread::Builder::new().name("ready".to_owned()).spawn(wait)?;
     }
     Ok(())
+}
+
+/// Takes the admin address; where it is left out, says why.
+fn listen_admin(setting: Admin, inherited: &mut Inherited) -> Result<(Listeners, Option<String>), Box<dyn Error>> {
+    let listeners = Listeners::default();
+    match setting {
+        Admin::Off => Ok((listeners, None)),
+        Admin::At(address) => match listeners.with_tcp(address, inherited) {
+            Ok(listeners) => Ok((listeners, None)),
+            Err(error) => {
+                Err(format!("{error}; --admin ADDRESS:PORT chooses another, --admin off does without").into())
+            }
+        },
+        Admin::IfFree(address) => match listeners.with_tcp(address, inherited) {
+            Ok(listeners) => Ok((listeners, None)),
+            Err(error) => Ok((Listeners::default(), Some(format!("{error}; --admin ADDRESS:PORT chooses another")))),
+        },
+    }
 }
 
 fn list(addresses: &[SocketAddr]) -> String {

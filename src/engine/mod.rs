@@ -6,6 +6,7 @@
 
 mod cookie;
 mod lookup;
+mod note;
 mod relay;
 mod sections;
 mod settings;
@@ -20,6 +21,7 @@ pub use crate::zone::Withheld;
 pub use cookie::Secrets;
 use cookie::Standing;
 use lookup::{Outcome, Refusal};
+pub use note::{Got, Note, Reason};
 pub use relay::{Relayed, owns, relay};
 pub use settings::{Opened, Settings, TEXT_MAX, Text, TextError};
 
@@ -120,9 +122,21 @@ impl Verdict {
 /// Answers `query` from `snapshot` into `response`, whose length is a further limit (512 octets at least).
 #[must_use]
 pub fn respond(snapshot: &Snapshot, ask: &Ask<'_>, query: &[u8], response: &mut [u8]) -> Verdict {
+    respond_noting(snapshot, ask, query, response, &mut Note::default())
+}
+
+/// The same, and leaves in `note`, which is to be the default, what there is to count.
+#[must_use]
+pub fn respond_noting(
+    snapshot: &Snapshot,
+    ask: &Ask<'_>,
+    query: &[u8],
+    response: &mut [u8],
+    note: &mut Note,
+) -> Verdict {
     let mut read = Query::new();
     match read.read(query) {
-        Ok(()) => answer(snapshot, ask, query, &read, response),
+        Ok(()) => answer_noting(snapshot, ask, query, &read, response, note),
         Err(unreadable) => reject(ask, &read, unreadable, response),
     }
 }
@@ -130,11 +144,24 @@ pub fn respond(snapshot: &Snapshot, ask: &Ask<'_>, query: &[u8], response: &mut 
 /// Answers `query`, which was read from `message`.
 #[must_use]
 pub fn answer(snapshot: &Snapshot, ask: &Ask<'_>, message: &[u8], query: &Query, response: &mut [u8]) -> Verdict {
+    answer_noting(snapshot, ask, message, query, response, &mut Note::default())
+}
+
+fn answer_noting(
+    snapshot: &Snapshot,
+    ask: &Ask<'_>,
+    message: &[u8],
+    query: &Query,
+    response: &mut [u8],
+    note: &mut Note,
+) -> Verdict {
     if ask.transport.forbids(query) {
         return Verdict::Drop;
     }
     let caller = Caller::of(ask, query);
-    match lookup::decide(snapshot, ask, &caller, query) {
+    let outcome = lookup::decide(snapshot, ask, &caller, query);
+    *note = Note::of(query, &outcome);
+    match outcome {
         Outcome::Foreign => Verdict::Forward,
         outcome => {
             let verdict = sections::write(&outcome, ask, &caller, message, query, response);

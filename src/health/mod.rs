@@ -23,9 +23,10 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::task::{JoinSet, LocalSet};
 
-use self::schedule::{Ended, Schedule};
+use self::schedule::{Ended, Outcome, Schedule};
 use crate::control::Control;
 use crate::control::checks::Changes;
+use crate::observe::{Counters, Event};
 
 /// Reads the monotonic clock.
 pub type Clock = Box<dyn Fn() -> Duration + Send>;
@@ -36,14 +37,20 @@ pub type Clock = Box<dyn Fn() -> Duration + Send>;
 /// # Errors
 ///
 /// The thread or its runtime cannot be started.
-pub fn start(changes: Changes, control: Control, clock: Clock, seed: u64) -> io::Result<JoinHandle<()>> {
+pub fn start(
+    changes: Changes,
+    control: Control,
+    clock: Clock,
+    seed: u64,
+    counters: Arc<Counters>,
+) -> io::Result<JoinHandle<()>> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     std::thread::Builder::new().name("health".to_owned()).spawn(move || {
-        LocalSet::new().block_on(&runtime, follow(changes, control, clock, Schedule::new(seed)));
+        LocalSet::new().block_on(&runtime, follow(changes, control, clock, Schedule::new(seed), &counters));
     })
 }
 
-async fn follow(changes: Changes, control: Control, clock: Clock, mut schedule: Schedule) {
+async fn follow(changes: Changes, control: Control, clock: Clock, mut schedule: Schedule, counters: &Counters) {
     let mut running: JoinSet<Ended> = JoinSet::new();
     loop {
         let now = clock();
@@ -70,6 +77,12 @@ async fn follow(changes: Changes, control: Control, clock: Clock, mut schedule: 
                 // and the checks of one app grow slower by that.
                 let Ok(ended) = ended else { continue };
                 let id = ended.id;
+                let event = match &ended.outcome {
+                    Outcome::Passed => Event::CheckPassed,
+                    Outcome::Failed(_) | Outcome::TimedOut(_) => Event::CheckFailed,
+                    Outcome::Unknown => Event::CheckUnknown,
+                };
+                counters.event(event, 1);
                 if let Some(finding) = schedule.end(ended, clock()) {
                     control.report(id, finding);
                 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use super::{Counters, Gauge, Sort};
+
 /// The gauges and counters of the spec directory.
 #[derive(Debug, Default)]
 pub struct FileGauges {
@@ -14,6 +16,8 @@ pub struct FileGauges {
     holds: AtomicU64,
     pauses: AtomicU64,
     unsaved: AtomicU64,
+    /// What the owner task times.
+    counters: Counters,
 }
 
 impl FileGauges {
@@ -42,6 +46,11 @@ impl FileGauges {
         self.pauses.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The counters of the owner task; only it may count.
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// Notes how often state could not be saved.
     pub fn saving_failed(&self, times: u64) {
         self.unsaved.store(times, Ordering::Relaxed);
@@ -49,20 +58,35 @@ impl FileGauges {
 
     /// Every number, by its name: those that are so now, then those that only grow.
     #[must_use]
-    pub fn numbers(&self) -> [(&'static str, u64); 8] {
+    pub fn numbers(&self) -> [Gauge; 8] {
         let is = |flag: &AtomicBool| u64::from(flag.load(Ordering::Relaxed));
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let held = u64::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
         [
-            ("files-polling", is(&self.polling)),
-            ("files-frozen", is(&self.frozen)),
-            ("files-held", u64::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(u64::MAX)),
-            ("pollings", count(&self.pollings)),
-            ("freezes", count(&self.freezes)),
-            ("holds", count(&self.holds)),
-            ("pauses", count(&self.pauses)),
-            ("state-failures", count(&self.unsaved)),
+            number("files_polling", "Whether scans alone find what changed", Sort::Level, is(&self.polling)),
+            number(
+                "files_frozen",
+                "Whether the spec directory is lost and what is served stays",
+                Sort::Level,
+                is(&self.frozen),
+            ),
+            number("files_held", "Files that are missing and held", Sort::Level, held),
+            number("pollings", "Times that file events could not be had any more", Sort::Count, count(&self.pollings)),
+            number("freezes", "Times that the spec directory was lost", Sort::Count, count(&self.freezes)),
+            number("holds", "Times that large losses were held", Sort::Count, count(&self.holds)),
+            number(
+                "pauses",
+                "Times that the process stood still and every lease began anew",
+                Sort::Count,
+                count(&self.pauses),
+            ),
+            number("state_failures", "Times that state could not be saved", Sort::Count, count(&self.unsaved)),
         ]
     }
+}
+
+const fn number(name: &'static str, help: &'static str, sort: Sort, value: u64) -> Gauge {
+    Gauge { name, help, label: None, sort, value }
 }
 
 /// Notes a state, and counts each time that it begins.
@@ -77,8 +101,8 @@ impl fmt::Display for FileGauges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.numbers()
             .iter()
-            .filter(|(_, number)| *number > 0)
-            .try_for_each(|(name, number)| write!(f, " {name}={number}"))
+            .filter(|number| number.value > 0)
+            .try_for_each(|number| write!(f, " {}={}", number.name.replace('_', "-"), number.value))
     }
 }
 

@@ -4,10 +4,28 @@
 //! cost more than the rest of the bookkeeping of a query. Readers may see a sum that is a moment old, never a torn one.
 //! The sets of things counted are closed (enums), so that no name in a query can make a counter.
 
+mod allowance;
 mod files;
+mod histogram;
+mod openmetrics;
+mod querylog;
+mod sets;
+mod top;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+pub use self::allowance::{Allowance, Silenced};
+use self::histogram::Histogram;
+pub use self::histogram::{BUCKETS, Durations};
+pub use self::openmetrics::{Gauge, Sort, level, levels, openmetrics};
+pub use self::querylog::{Entry, Line, Logged, QueryLog, Selection};
+use self::sets::{NEGATIVES, SOURCES, TYPES};
+pub use self::sets::{Negative, QueryType, Source};
+use self::top::Samples;
+pub use self::top::{Heavy, SAMPLED, Top};
 
 pub use self::files::FileGauges;
 
@@ -32,7 +50,33 @@ pub enum Carrier {
     Quic6,
 }
 
-const CARRIERS: usize = Carrier::Quic6 as usize + 1;
+impl Carrier {
+    /// Every one.
+    pub const ALL: [Self; 8] =
+        [Self::Udp4, Self::Udp6, Self::Tcp4, Self::Tcp6, Self::Tls4, Self::Tls6, Self::Quic4, Self::Quic6];
+
+    /// What the transport is called.
+    #[must_use]
+    pub const fn transport(self) -> &'static str {
+        match self {
+            Self::Udp4 | Self::Udp6 => "udp",
+            Self::Tcp4 | Self::Tcp6 => "tcp",
+            Self::Tls4 | Self::Tls6 => "tls",
+            Self::Quic4 | Self::Quic6 => "quic",
+        }
+    }
+
+    /// What the family is called.
+    #[must_use]
+    pub const fn family(self) -> &'static str {
+        match self {
+            Self::Udp4 | Self::Tcp4 | Self::Tls4 | Self::Quic4 => "ipv4",
+            Self::Udp6 | Self::Tcp6 | Self::Tls6 | Self::Quic6 => "ipv6",
+        }
+    }
+}
+
+const CARRIERS: usize = Carrier::ALL.len();
 
 /// A response by the four bits of its header's RCODE; BADVERS (RFC 6891 §9) has none of those set, so it is [`Class::NoError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +97,27 @@ pub enum Class {
     Other,
 }
 
-const CLASSES: usize = Class::Other as usize + 1;
+const CLASSES: usize = Class::ALL.len();
 
 impl Class {
+    /// Every one.
+    pub const ALL: [Self; 7] =
+        [Self::NoError, Self::FormErr, Self::ServFail, Self::NxDomain, Self::NotImp, Self::Refused, Self::Other];
+
+    /// What it is called.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoError => "NOERROR",
+            Self::FormErr => "FORMERR",
+            Self::ServFail => "SERVFAIL",
+            Self::NxDomain => "NXDOMAIN",
+            Self::NotImp => "NOTIMP",
+            Self::Refused => "REFUSED",
+            Self::Other => "other",
+        }
+    }
+
     /// The class of a header's RCODE (RFC 1035 §4.1.1).
     #[must_use]
     pub const fn of(rcode: u8) -> Self {
@@ -110,6 +172,14 @@ pub enum Event {
     ForwardStale,
     /// A foreign query was answered SERVFAIL: no upstream, or too many queries.
     ForwardFailed,
+    /// A line of the query log was dropped, because its queue was full.
+    LogDropped,
+    /// A readiness check was passed.
+    CheckPassed,
+    /// A readiness check was not passed.
+    CheckFailed,
+    /// A readiness check could not be carried out.
+    CheckUnknown,
     /// There are upstreams, and a single label without data here was not asked for: it would be a bare name.
     WithheldSingleLabel,
     /// The same of a name in a zone that is all ours.
@@ -126,7 +196,7 @@ pub enum Event {
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 28] = [
         Self::Dropped,
         Self::Truncated,
         Self::Foreign,
@@ -145,6 +215,10 @@ impl Event {
         Self::ForwardAnswered,
         Self::ForwardStale,
         Self::ForwardFailed,
+        Self::LogDropped,
+        Self::CheckPassed,
+        Self::CheckFailed,
+        Self::CheckUnknown,
         Self::WithheldSingleLabel,
         Self::WithheldExclusiveSuffix,
         Self::WithheldOverlayName,
@@ -175,6 +249,10 @@ impl Event {
             Self::ForwardAnswered => "forward-answered",
             Self::ForwardStale => "forward-stale",
             Self::ForwardFailed => "forward-failed",
+            Self::LogDropped => "log-dropped",
+            Self::CheckPassed => "check-passed",
+            Self::CheckFailed => "check-failed",
+            Self::CheckUnknown => "check-unknown",
             Self::WithheldSingleLabel => "withheld-single-label",
             Self::WithheldExclusiveSuffix => "withheld-exclusive-suffix",
             Self::WithheldOverlayName => "withheld-overlay-name",
@@ -267,25 +345,66 @@ impl Limit {
 
 const LIMITS: usize = Limit::ALL.len();
 
+/// What is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// Answering a query from what is there, without the system calls around it. Of one batch in so many, shared out evenly.
+    Answer,
+    /// From a foreign query to what upstreams made of it.
+    Forward,
+    /// Reading, resolving and compiling what changed, up to the swap.
+    Reload,
+    /// From the first word of a change to its being served, with the time that a writer is given to end.
+    Change,
+}
+
+impl Span {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Answer, Self::Forward, Self::Reload, Self::Change];
+}
+
+const SPANS: usize = Span::ALL.len();
+
 /// The counters of one thread; only that thread may count.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Counters {
-    queries: [AtomicU64; CARRIERS],
-    responses: [[AtomicU64; CLASSES]; CARRIERS],
+    queries: [[AtomicU64; TYPES]; CARRIERS],
+    responses: [[[AtomicU64; CLASSES]; SOURCES]; CARRIERS],
+    negatives: [AtomicU64; NEGATIVES],
     events: [AtomicU64; EVENTS],
     limits: [AtomicU64; LIMITS],
+    durations: [Histogram; SPANS],
+    samples: Samples,
 }
 
 impl Counters {
-    /// Counts a query.
-    pub fn query(&self, carrier: Carrier) {
-        add(self.queries.get(carrier as usize), 1);
+    /// Counts a query; yields how many of its kind there were with it.
+    pub fn query(&self, carrier: Carrier, qtype: QueryType) -> u64 {
+        add(self.queries.get(carrier as usize).and_then(|types| types.get(qtype as usize)), 1)
     }
 
     /// Counts a response.
-    pub fn response(&self, carrier: Carrier, class: Class) {
-        add(self.responses.get(carrier as usize).and_then(|classes| classes.get(class as usize)), 1);
+    pub fn response(&self, carrier: Carrier, source: Source, class: Class) {
+        let classes = self.responses.get(carrier as usize).and_then(|sources| sources.get(source as usize));
+        add(classes.and_then(|classes| classes.get(class as usize)), 1);
+    }
+
+    /// Counts a negative answer, or a caller turned away.
+    pub fn negative(&self, negative: Negative) {
+        add(self.negatives.get(negative as usize), 1);
+    }
+
+    /// Takes in a query that was sampled: its name on the wire, who asked, and why it got nothing if it did not.
+    pub fn sample(&self, name: &[u8], caller: IpAddr, negative: Option<Negative>) {
+        self.samples.take(name, caller, negative);
+    }
+
+    /// Counts that something took so long, `times` over.
+    pub fn duration(&self, span: Span, duration: Duration, times: u64) {
+        if let Some(histogram) = self.durations.get(span as usize) {
+            histogram.record(duration, times);
+        }
     }
 
     /// Counts an event `times` over.
@@ -299,19 +418,30 @@ impl Counters {
     }
 }
 
-fn add(counter: Option<&AtomicU64>, times: u64) {
-    if let Some(counter) = counter {
-        counter.store(counter.load(Ordering::Relaxed).wrapping_add(times), Ordering::Relaxed);
+impl Top {
+    /// The heaviest of what `threads` have sampled, at most so many of each.
+    #[must_use]
+    pub fn among<'a>(threads: impl IntoIterator<Item = &'a Counters>, most: usize) -> Self {
+        Self::of(threads.into_iter().map(|counters| &counters.samples), most)
     }
+}
+
+fn add(counter: Option<&AtomicU64>, times: u64) -> u64 {
+    let Some(counter) = counter else { return 0 };
+    let sum = counter.load(Ordering::Relaxed).wrapping_add(times);
+    counter.store(sum, Ordering::Relaxed);
+    sum
 }
 
 /// The counters of many threads, summed at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
-    queries: [u64; CARRIERS],
-    responses: [[u64; CLASSES]; CARRIERS],
+    queries: [[u64; TYPES]; CARRIERS],
+    responses: [[[u64; CLASSES]; SOURCES]; CARRIERS],
+    negatives: [u64; NEGATIVES],
     events: [u64; EVENTS],
     limits: [u64; LIMITS],
+    durations: [Durations; SPANS],
 }
 
 impl Totals {
@@ -320,30 +450,45 @@ impl Totals {
     pub fn of<'a>(threads: impl IntoIterator<Item = &'a Counters>) -> Self {
         let mut totals = Self::default();
         for counters in threads {
-            sum(&mut totals.queries, &counters.queries);
+            for (totals, counters) in totals.queries.iter_mut().zip(&counters.queries) {
+                sum(totals, counters);
+            }
+            sum(&mut totals.negatives, &counters.negatives);
+            for (totals, counters) in totals.durations.iter_mut().zip(&counters.durations) {
+                totals.add(counters);
+            }
             sum(&mut totals.events, &counters.events);
             sum(&mut totals.limits, &counters.limits);
-            for (totals, counters) in totals.responses.iter_mut().zip(&counters.responses) {
+            for (totals, counters) in totals.responses.iter_mut().flatten().zip(counters.responses.iter().flatten()) {
                 sum(totals, counters);
             }
         }
         totals
     }
 
-    /// How many queries came.
+    /// How many queries came that asked for this type.
     #[must_use]
-    pub fn queries(&self, carrier: Carrier) -> u64 {
-        self.queries.get(carrier as usize).copied().unwrap_or_default()
+    pub fn queries(&self, carrier: Carrier, qtype: QueryType) -> u64 {
+        self.queries.get(carrier as usize).and_then(|types| types.get(qtype as usize)).copied().unwrap_or_default()
     }
 
-    /// How many responses were made.
+    /// How many responses of this source and class were made.
     #[must_use]
-    pub fn responses(&self, carrier: Carrier, class: Class) -> u64 {
-        self.responses
-            .get(carrier as usize)
-            .and_then(|classes| classes.get(class as usize))
-            .copied()
-            .unwrap_or_default()
+    pub fn responses(&self, carrier: Carrier, source: Source, class: Class) -> u64 {
+        let classes = self.responses.get(carrier as usize).and_then(|sources| sources.get(source as usize));
+        classes.and_then(|classes| classes.get(class as usize)).copied().unwrap_or_default()
+    }
+
+    /// How many queries got nothing for this reason.
+    #[must_use]
+    pub fn negatives(&self, negative: Negative) -> u64 {
+        self.negatives.get(negative as usize).copied().unwrap_or_default()
+    }
+
+    /// How long things of this kind took.
+    #[must_use]
+    pub fn durations(&self, span: Span) -> Durations {
+        self.durations.get(span as usize).copied().unwrap_or_default()
     }
 
     /// How often something happened.
@@ -361,7 +506,7 @@ impl Totals {
     /// How many queries came in all.
     #[must_use]
     pub fn all_queries(&self) -> u64 {
-        self.queries.iter().fold(0, |sum, count| sum.wrapping_add(*count))
+        self.queries.iter().flatten().fold(0, |sum, count| sum.wrapping_add(*count))
     }
 }
 
@@ -392,18 +537,22 @@ mod tests {
     #[test]
     fn totals_are_the_sums_of_the_threads() {
         let threads = [Counters::default(), Counters::default()];
-        threads[0].query(Carrier::Udp4);
-        threads[1].query(Carrier::Udp4);
-        threads[1].query(Carrier::Tcp6);
-        threads[0].response(Carrier::Tcp6, Class::Other);
+        threads[0].query(Carrier::Udp4, QueryType::A);
+        assert_eq!(threads[1].query(Carrier::Udp4, QueryType::A), 1);
+        assert_eq!(threads[1].query(Carrier::Tcp6, QueryType::Other), 1);
+        threads[0].response(Carrier::Tcp6, Source::Own, Class::Other);
+        threads[0].negative(Negative::View);
+        threads[1].duration(Span::Answer, Duration::from_micros(1), 3);
         threads[1].event(Event::AcceptFailed, 3);
         threads[0].limit(Limit::Drain, 2);
         let totals = Totals::of(&threads);
-        assert_eq!(totals.queries(Carrier::Udp4), 2);
-        assert_eq!(totals.queries(Carrier::Tcp6), 1);
-        assert_eq!(totals.queries(Carrier::Udp6), 0);
-        assert_eq!(totals.responses(Carrier::Tcp6, Class::Other), 1);
-        assert_eq!(totals.responses(Carrier::Tcp6, Class::NoError), 0);
+        assert_eq!(totals.queries(Carrier::Udp4, QueryType::A), 2);
+        assert_eq!(totals.queries(Carrier::Tcp6, QueryType::Other), 1);
+        assert_eq!(totals.queries(Carrier::Udp6, QueryType::A), 0);
+        assert_eq!(totals.responses(Carrier::Tcp6, Source::Own, Class::Other), 1);
+        assert_eq!(totals.responses(Carrier::Tcp6, Source::Forward, Class::Other), 0);
+        assert_eq!((totals.negatives(Negative::View), totals.negatives(Negative::Type)), (1, 0));
+        assert_eq!((totals.durations(Span::Answer).count(), totals.durations(Span::Forward).count()), (3, 0));
         assert_eq!(totals.events(Event::AcceptFailed), 3);
         assert_eq!(totals.events(Event::Dropped), 0);
         assert_eq!(totals.limits(Limit::Drain), 2);
@@ -412,6 +561,12 @@ mod tests {
 
     #[test]
     fn every_event_and_limit_has_a_counter_and_a_name_of_its_own() {
+        assert!(Carrier::ALL.into_iter().enumerate().all(|(index, carrier)| carrier as usize == index));
+        assert!(Class::ALL.into_iter().enumerate().all(|(index, class)| class as usize == index));
+        assert!(QueryType::ALL.into_iter().enumerate().all(|(index, qtype)| qtype as usize == index));
+        assert!(Source::ALL.into_iter().enumerate().all(|(index, source)| source as usize == index));
+        assert!(Negative::ALL.into_iter().enumerate().all(|(index, negative)| negative as usize == index));
+        assert!(Span::ALL.into_iter().enumerate().all(|(index, span)| span as usize == index));
         let mut names = std::collections::BTreeSet::new();
         for (index, event) in Event::ALL.into_iter().enumerate() {
             assert_eq!(event as usize, index);

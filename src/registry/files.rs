@@ -14,6 +14,21 @@ use crate::name::{Label, Name};
 use crate::spec::{AppSpec, Document, Place, TopologyApp};
 
 impl Registry {
+    /// When a lease of a file ran out last that was not renewed since, in seconds since 1970.
+    #[must_use]
+    pub fn lapsed(&self, file: &str) -> Option<u64> {
+        self.files.get(file)?.lapsed.values().max().copied()
+    }
+
+    /// The space that a file at this path is in.
+    #[must_use]
+    pub fn space_at(&self, file: &str) -> Option<SpaceId> {
+        match self.spaces.cover(file) {
+            Cover::Space(space) => Some(space),
+            Cover::Rejected | Cover::None => None,
+        }
+    }
+
     /// Whether a space document is among a file's documents, or is to be.
     pub(super) fn concerns_spaces(&self, file: &Arc<str>, content: Option<&FileContent>) -> bool {
         self.files.get(file).is_some_and(|old| has_space(&old.documents))

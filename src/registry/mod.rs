@@ -350,6 +350,13 @@ impl Registry {
         sorted(self.faults.values().flat_map(|findings| &findings.faults))
     }
 
+    /// The faults between one file and others, by place.
+    #[must_use]
+    pub fn faults_of(&self, file: &str) -> Vec<FileFault> {
+        let faults = self.faults.values().flat_map(|findings| &findings.faults);
+        sorted(faults.filter(|found| *found.file == *file))
+    }
+
     /// How often [`faults`](Self::faults) and [`warnings`](Self::warnings) may have changed: where this has not, they have not.
     #[must_use]
     pub const fn fault_changes(&self) -> u64 {

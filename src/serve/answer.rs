@@ -3,29 +3,35 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use ipnet::IpNet;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::Config;
 use super::batch::Origin;
 use super::sample::Sampler;
-use crate::engine::{self, Ask, Opened, Recursion, Secrets, Settings, Transport, Trust, Verdict, Withheld};
+use super::streams::now;
+use crate::engine::{
+    self, Ask, Got, Note, Opened, Reason, Recursion, Secrets, Settings, Transport, Trust, Verdict, Withheld,
+};
 use crate::forward::{self, Answered, Foreign, Forwarder, Outcome, Wanted};
-use crate::observe::{Carrier, Class, Counters, Event};
+use crate::observe::{
+    Carrier, Class, Counters, Entry, Event, Logged, Negative, QueryLog, QueryType, SAMPLED, Source, Span,
+};
 use crate::publish::Snapshot;
 
-/// The shape of [`engine::respond`].
-pub(super) type Respond = fn(&Snapshot, &Ask<'_>, &[u8], &mut [u8]) -> Verdict;
+/// The shape of [`engine::respond_noting`].
+pub(super) type Respond = fn(&Snapshot, &Ask<'_>, &[u8], &mut [u8], &mut Note) -> Verdict;
 
 /// What every worker answers by; never changes while it runs.
 #[derive(Debug)]
 pub(super) struct Desk {
     /// Forwarders whose EDNS Client Subnet is believed.
     trusted: Vec<IpNet>,
-    /// [`engine::respond`]; tests put in its place what panics, or what tells generations apart.
+    /// [`engine::respond_noting`]; tests put in its place what panics, or what tells generations apart.
     respond: Respond,
     /// What the server says of itself.
     settings: Settings,
@@ -35,6 +41,10 @@ pub(super) struct Desk {
     now: AtomicU32,
     /// Whether there are upstreams.
     recursion: Recursion,
+    /// Where queries are written down.
+    query_log: Option<Arc<QueryLog>>,
+    /// Counts the queries that the log has looked at.
+    logged: AtomicU64,
     /// Asks them. Whoever writes what they said has none: they would keep each other from ending.
     forwarder: Option<Forwarder<Ticket>>,
     /// Takes some queries, to see whether one address speaks for many. Who answers queries a second time has none.
@@ -61,6 +71,7 @@ pub(super) struct Ticket {
     source: SocketAddr,
     transport: Transport,
     turn: u16,
+    begun: Instant,
     pub(super) reply: Reply,
 }
 
@@ -81,8 +92,10 @@ impl Desk {
         let zones = config.forward.iter().flat_map(|forward| forward.routes.all()).map(|route| &route.zone);
         let settings = Settings { keepalive: Some(keepalive), opened: Opened::new(zones), ..config.settings.clone() };
         let (trusted, secrets) = (config.trust_subnet_from.clone(), config.secrets);
-        let (now, recursion, forwarder) = (AtomicU32::new(0), Recursion::Unavailable, None);
-        let desk = Self { trusted, respond, settings, secrets, now, recursion, forwarder, sampler: None };
+        let (now, logged, recursion, forwarder) = (AtomicU32::new(0), AtomicU64::new(0), Recursion::Unavailable, None);
+        let query_log = config.query_log.clone();
+        let desk =
+            Self { trusted, respond, settings, secrets, now, recursion, query_log, logged, forwarder, sampler: None };
         desk.tick();
         desk
     }
@@ -117,33 +130,43 @@ impl Desk {
             counters.event(Event::Dropped, 1);
             return Said::Nothing;
         }
-        counters.query(asked.carrier());
         let ask = self.ask(&asked);
         if let Some(sampler) = self.sampler.as_ref().filter(|sampler| sampler.wants())
             && ask.trust == Trust::Nobody
         {
             sampler.take(ask.source, asked.query);
         }
+        let mut note = Note::default();
         // A panic leaves nothing half done: the snapshot is never changed, and the response is written anew below.
-        let answered = catch_unwind(AssertUnwindSafe(|| match (self.respond)(snapshot, &ask, asked.query, response) {
-            Verdict::Forward => {
-                counters.event(Event::Foreign, 1);
-                let foreign = Foreign { snapshot, ask: &ask, message: asked.query };
-                match self.forwarder.as_ref().map(|forwarder| forwarder.answer(&foreign, response)) {
-                    Some(Answered::Wanted(wanted)) => Err(wanted),
-                    Some(Answered::Written(verdict, source)) => {
-                        count(counters, source);
-                        Ok(verdict)
+        let answered =
+            catch_unwind(AssertUnwindSafe(|| match (self.respond)(snapshot, &ask, asked.query, response, &mut note) {
+                Verdict::Forward => {
+                    counters.event(Event::Foreign, 1);
+                    let foreign = Foreign { snapshot, ask: &ask, message: asked.query };
+                    match self.forwarder.as_ref().map(|forwarder| forwarder.answer(&foreign, response)) {
+                        Some(Answered::Wanted(wanted)) => Err(wanted),
+                        Some(Answered::Written(verdict, source)) => {
+                            count(counters, source);
+                            Ok(verdict)
+                        }
+                        Some(Answered::NoRoute) | None => {
+                            note.got = Got::Refusal;
+                            Ok(engine::refuse_foreign(&ask, asked.query, response))
+                        }
                     }
-                    Some(Answered::NoRoute) | None => Ok(engine::refuse_foreign(&ask, asked.query, response)),
                 }
-            }
-            verdict => Ok(verdict),
-        }));
+                verdict => Ok(verdict),
+            }));
+        let qtype = QueryType::of(note.qtype);
+        let nth = counters.query(asked.carrier(), qtype);
+        // The first of a kind, so that a server with little to do shows something, and then one in so many.
+        if nth & (SAMPLED - 1) == 1 {
+            sample(counters, &asked, &note);
+        }
         match answered {
             Ok(Err(wanted)) => Said::Later(wanted),
-            Ok(Ok(verdict)) => self.say(counters, &asked, Ok(verdict), response),
-            Err(panic) => self.say(counters, &asked, Err(panic), response),
+            Ok(Ok(verdict)) => self.say(counters, &asked, Ok(verdict), &note, response),
+            Err(panic) => self.say(counters, &asked, Err(panic), &note, response),
         }
     }
 
@@ -158,7 +181,7 @@ impl Desk {
     ) -> Said {
         let Asked { source, transport, turn, query } = asked;
         let Some(forwarder) = &self.forwarder else { return Said::Nothing };
-        match forwarder.ask(wanted, Ticket { query: query.into(), source, transport, turn, reply }) {
+        match forwarder.ask(wanted, Ticket { query: query.into(), source, transport, turn, begun: now(), reply }) {
             Ok(()) => {
                 counters.event(Event::ForwardAsked, 1);
                 Said::Awaited
@@ -179,6 +202,7 @@ impl Desk {
     ) -> Said {
         let Ticket { query, source, transport, turn, .. } = ticket;
         let asked = Asked { source: *source, transport: *transport, turn: *turn, query };
+        counters.duration(Span::Forward, now().saturating_duration_since(ticket.begun), 1);
         self.write(snapshot, counters, asked, outcome, response)
     }
 
@@ -191,15 +215,18 @@ impl Desk {
         response: &mut [u8],
     ) -> Said {
         let ask = self.ask(&asked);
-        let written = catch_unwind(AssertUnwindSafe(|| match (self.respond)(snapshot, &ask, asked.query, response) {
-            Verdict::Forward => {
-                count(counters, outcome.source());
-                forward::write(&Foreign { snapshot, ask: &ask, message: asked.query }, outcome, response)
+        let mut note = Note::default();
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            match (self.respond)(snapshot, &ask, asked.query, response, &mut note) {
+                Verdict::Forward => {
+                    count(counters, outcome.source());
+                    forward::write(&Foreign { snapshot, ask: &ask, message: asked.query }, outcome, response)
+                }
+                // It has become ours in the meantime.
+                verdict => verdict,
             }
-            // It has become ours in the meantime.
-            verdict => verdict,
         }));
-        self.say(counters, &asked, written, response)
+        self.say(counters, &asked, written, &note, response)
     }
 
     /// Counts what is said.
@@ -208,8 +235,10 @@ impl Desk {
         counters: &Counters,
         asked: &Asked<'_>,
         verdict: std::thread::Result<Verdict>,
+        note: &Note,
         response: &mut [u8],
     ) -> Said {
+        let source = if verdict.is_ok() { source_of(note.got) } else { Source::Error };
         let length = match verdict {
             Ok(Verdict::Send(length)) => Some(length),
             Ok(Verdict::Withhold(length, why)) => {
@@ -223,13 +252,42 @@ impl Desk {
             }
         };
         let head = length.and_then(|length| Some((length, response.get(..length)?.first_chunk()?)));
+        if let Some(log) = &self.query_log {
+            let class = head.map(|(_, [_, _, _, rcode])| Class::of(rcode & RCODE));
+            self.write_down(log, counters, asked, note, (source, class));
+        }
         let Some((length, [_, _, flags, rcode])) = head else {
             counters.event(Event::Dropped, 1);
             return Said::Nothing;
         };
-        counters.response(asked.carrier(), Class::of(rcode & RCODE));
+        counters.response(asked.carrier(), source, Class::of(rcode & RCODE));
+        if let Some(negative) = negative_of(note.got) {
+            counters.negative(negative);
+        }
         counters.event(Event::Truncated, u64::from(flags & TC != 0));
         Said::Response(length)
+    }
+
+    #[cold]
+    fn write_down(
+        &self,
+        log: &QueryLog,
+        counters: &Counters,
+        asked: &Asked<'_>,
+        note: &Note,
+        (source, class): (Source, Option<Class>),
+    ) {
+        let entry = Entry {
+            caller: asked.source,
+            transport: asked.carrier().transport(),
+            name: name(asked.query),
+            qtype: note.qtype,
+            class,
+            source,
+            negative: negative_of(note.got),
+        };
+        let dropped = log.enter(&entry, self.logged.fetch_add(1, Ordering::Relaxed)) == Logged::Dropped;
+        counters.event(Event::LogDropped, u64::from(dropped));
     }
 
     fn ask(&self, asked: &Asked<'_>) -> Ask<'_> {
@@ -268,6 +326,41 @@ impl Asked<'_> {
     const fn carrier(&self) -> Carrier {
         carrier_of(self.transport, self.source.ip().to_canonical())
     }
+}
+
+const fn source_of(got: Got) -> Source {
+    match got {
+        Got::Answer | Got::Nothing(_) => Source::Own,
+        Got::Foreign => Source::Forward,
+        Got::Stranger | Got::Refusal => Source::Refused,
+        Got::NotReady | Got::Fault => Source::Error,
+    }
+}
+
+const fn negative_of(got: Got) -> Option<Negative> {
+    match got {
+        Got::Nothing(Reason::Unknown) => Some(Negative::Unknown),
+        Got::Nothing(Reason::Type) => Some(Negative::Type),
+        Got::Nothing(Reason::Gate) => Some(Negative::GateClosed),
+        Got::Nothing(Reason::View) | Got::Stranger => Some(Negative::View),
+        Got::Nothing(Reason::Removed) => Some(Negative::Removed),
+        Got::NotReady => Some(Negative::NotReady),
+        Got::Answer | Got::Refusal | Got::Foreign | Got::Fault => None,
+    }
+}
+
+/// Looks at one query in so many closer.
+#[cold]
+fn sample(counters: &Counters, asked: &Asked<'_>, note: &Note) {
+    if let name @ [_, ..] = name(asked.query) {
+        counters.sample(name, asked.source.ip().to_canonical(), negative_of(note.got));
+    }
+}
+
+/// The first question's name; empty when there is none to be read.
+fn name(query: &[u8]) -> &[u8] {
+    let question = question(query).unwrap_or_default();
+    question.len().checked_sub(TYPE_AND_CLASS).and_then(|end| question.get(..end)).unwrap_or_default()
 }
 
 /// Counts what a response to a foreign query was made of.
@@ -372,12 +465,20 @@ pub(super) mod tests {
 
     /// Stands in for the engine: keeps its contract (no query, no response; one question or FORMERR), echoes the question, and writes
     /// the low octets of the snapshot's generation as QR-flagged octets behind it. Some first labels do something else.
-    pub(in crate::serve) fn stand_in(snapshot: &Snapshot, ask: &Ask<'_>, query: &[u8], response: &mut [u8]) -> Verdict {
+    pub(in crate::serve) fn stand_in(
+        snapshot: &Snapshot,
+        ask: &Ask<'_>,
+        query: &[u8],
+        response: &mut [u8],
+        note: &mut Note,
+    ) -> Verdict {
         let Some(header) = query.first_chunk::<HEADER>() else { return Verdict::Drop };
         if header[2] & QR != 0 {
             return Verdict::Drop;
         }
-        let Some(question) = question(query).filter(|_| header[5] == 1) else {
+        let asked = question(query).filter(|_| header[5] == 1);
+        *note = Note { qtype: asked.map(|_| 1), got: asked.map_or(Got::Fault, |_| Got::Answer) };
+        let Some(question) = asked else {
             response[..HEADER].copy_from_slice(&[header[0], header[1], QR, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
             return Verdict::Send(HEADER);
         };
@@ -389,7 +490,10 @@ pub(super) mod tests {
         match question.get(1..=usize::from(question[0])).unwrap_or_default() {
             b"panic" => panic!("as asked"),
             b"cut" => response[2] |= TC,
-            b"foreign" => return Verdict::Forward,
+            b"foreign" => {
+                note.got = Got::Foreign;
+                return Verdict::Forward;
+            }
             b"large" => {
                 response[end..].fill(7);
                 return Verdict::Send(response.len());
@@ -427,13 +531,13 @@ pub(super) mod tests {
         assert_eq!(response[HEADER..], query[HEADER..]);
         let totals = Totals::of([&counters]);
         assert_eq!(totals.events(Event::Panicked), 1);
-        assert_eq!(totals.responses(Carrier::Udp4, Class::ServFail), 1);
+        assert_eq!(totals.responses(Carrier::Udp4, Source::Error, Class::ServFail), 1);
         assert!(ask(&desk, &counters, &query).is_some(), "the next is answered as well");
     }
 
     #[test]
     fn a_panic_over_a_question_that_cannot_be_read_is_answered_without_it() {
-        let desk = Desk::new(&Config::default(), |_, _, _, _| panic!("on anything"));
+        let desk = Desk::new(&Config::default(), |_, _, _, _, _| panic!("on anything"));
         let counters = Counters::default();
         let query = query(7, "shop");
         for length in HEADER..query.len() {
@@ -486,10 +590,12 @@ pub(super) mod tests {
         ask(&desk, &counters, b"short");
         ask(&desk, &counters, &query(1, "foreign"));
         let totals = Totals::of([&counters]);
-        assert_eq!(totals.queries(Carrier::Udp4), 4);
-        assert_eq!(totals.queries(Carrier::Udp6), 1);
-        assert_eq!(totals.responses(Carrier::Udp4, Class::NoError), 2);
-        assert_eq!(totals.responses(Carrier::Udp6, Class::FormErr), 1);
+        let queries = |carrier, qtype| totals.queries(carrier, qtype);
+        assert_eq!((queries(Carrier::Udp4, QueryType::A), queries(Carrier::Udp4, QueryType::Unread)), (3, 1));
+        assert_eq!((queries(Carrier::Udp6, QueryType::A), queries(Carrier::Udp6, QueryType::Unread)), (0, 1));
+        assert_eq!(totals.responses(Carrier::Udp4, Source::Own, Class::NoError), 2);
+        assert_eq!(totals.responses(Carrier::Udp4, Source::Refused, Class::Refused), 1);
+        assert_eq!(totals.responses(Carrier::Udp6, Source::Error, Class::FormErr), 1);
         assert_eq!(totals.events(Event::Truncated), 1);
         assert_eq!(totals.events(Event::Foreign), 1);
         assert!(totals.events(Event::Dropped) >= 1);

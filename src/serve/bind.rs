@@ -97,7 +97,7 @@ pub fn bind(listen: &[SocketAddr], workers: NonZeroUsize, inherited: &mut Inheri
 pub struct BindError {
     /// The address as it was asked for.
     pub address: SocketAddr,
-    /// `UDP`, `TCP`, `TLS` or `QUIC`.
+    /// `UDP`, `TCP`, `TLS`, `QUIC` or `admin`.
     pub protocol: &'static str,
     /// What the system said.
     pub reason: io::Error,
@@ -106,7 +106,7 @@ pub struct BindError {
 }
 
 impl BindError {
-    fn on(address: SocketAddr, protocol: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn on(address: SocketAddr, protocol: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |reason| {
             let is_taken = reason.kind() == io::ErrorKind::AddrInUse;
             let transport = if matches!(protocol, "UDP" | "QUIC") { Protocol::UDP } else { Protocol::TCP };
@@ -208,7 +208,8 @@ fn adopt_udp(inherited: Vec<Socket>, address: SocketAddr, workers: NonZeroUsize)
     Ok(udp)
 }
 
-fn tcp(address: SocketAddr, inherited: &mut Inherited) -> io::Result<TcpListener> {
+/// Listens on an address over TCP, or takes what is inherited of it.
+pub(super) fn tcp(address: SocketAddr, inherited: &mut Inherited) -> io::Result<TcpListener> {
     let Some(listener) = inherited.tcp(address) else { return bind_tcp(address) };
     listener.set_nonblocking(true)?;
     Ok(listener)
@@ -218,7 +219,7 @@ fn quic(address: SocketAddr, inherited: &mut Inherited) -> io::Result<UdpSocket>
     inherited.udp(address).into_iter().next().map_or_else(|| bind_quic(address), |socket| Ok(socket.into()))
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = open(address, Type::STREAM, Protocol::TCP)?;
     // A restart need not wait for the connections of the server before it to be forgotten.
     socket.set_reuse_address(true)?;

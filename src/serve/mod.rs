@@ -3,13 +3,15 @@
 //! [`bind()`] takes every socket before any thread exists. [`start`] gives each UDP socket a thread of its own (`udp`, batches
 //! of datagrams by `batch`), all TCP listeners one thread with a runtime, and all of TLS and QUIC another (`streams`, who is let
 //! in by the `roster`): a `connection` a client of TCP or `tls`, streams of `quic`. All of them answer through one function,
-//! `Desk::answer`, from the snapshot that is newest when a batch begins. What they may take is one table, [`LIMITS`].
+//! `Desk::answer`, from the snapshot that is newest when a batch begins. What they may take is one table, [`LIMITS`]. [`admin`] says
+//! over HTTP what is being done.
 //!
 //! hickory-server's TLS and QUIC listeners were read and rejected (0.26.3): they bound neither connections, nor those of a source,
 //! nor handshakes, nor queries in flight; QUIC handshakes are awaited one after another; a message that it cannot parse is
 //! answered before any handler sees it, and a handler's response is encoded anew, so that OPT and the order of records are lost.
 //! Below them lie rustls and quinn, and these carry our octets as they are.
 
+pub mod admin;
 mod answer;
 mod batch;
 mod bind;
@@ -19,6 +21,7 @@ mod forwarding;
 mod holder;
 mod inherited;
 mod limits;
+mod metrics;
 mod phase;
 mod quic;
 mod roster;
@@ -38,7 +41,7 @@ use tokio::sync::watch;
 
 use crate::engine;
 use crate::forward::{self, Clock, Queue};
-use crate::observe::{Counters, Totals};
+use crate::observe::{Counters, QueryLog, Totals};
 use crate::publish::Subscriber;
 use answer::{Desk, Respond, Ticket};
 
@@ -51,6 +54,7 @@ pub use certificate::{CertificateError, Credentials};
 pub use holder::Holder;
 pub use inherited::Inherited;
 pub use limits::{LIMITS, Limits, OutOfBounds, Row, Unit};
+pub use metrics::Metrics;
 
 /// How to serve.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +69,8 @@ pub struct Config {
     pub forward: Option<forward::Config>,
     /// What the server says of itself; the keepalive is that of the limits.
     pub settings: engine::Settings,
+    /// Where queries are written down that somebody wants to see.
+    pub query_log: Option<Arc<QueryLog>>,
     /// What server cookies are made with; without, there are none.
     pub secrets: Option<engine::Secrets>,
 }
@@ -74,15 +80,13 @@ pub struct Config {
 /// # Errors
 /// When a thread or the runtime cannot be had; what was started is stopped again.
 pub fn start(sockets: Sockets, config: Config, subscriber: Subscriber) -> io::Result<Running> {
-    start_with(sockets, config, subscriber, engine::respond)
+    start_with(sockets, config, subscriber, engine::respond_noting)
 }
 
 fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond: Respond) -> io::Result<Running> {
     let mut running = Running::new();
     let desk = || Desk::new(&config, respond);
     let (sampler, samples) = sample::new();
-    let reader = subscriber.reader();
-    running.spawn("census".to_owned(), move |counters| samples.run(reader, counters))?;
     let desk = match config.forward.clone() {
         Some(mut forward) => {
             forward.limits = config.limits.forward.clone();
@@ -103,6 +107,12 @@ fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond:
         }
     }
     let spawned = running.spawn_streams("tcp", plain, None, (&desk, &config.limits, &subscriber));
+    let reader = subscriber.reader();
+    let spawned = spawned.and_then(|()| {
+        let thread = running.spawn("census".to_owned(), move |counters| samples.run(reader, counters))?;
+        running.threads.push(thread);
+        Ok(())
+    });
     let spawned = match config.credentials {
         Some(credentials) if spawned.is_ok() => {
             let doors = Doors { tcp: Vec::new(), tls: sockets.tls, quic: sockets.quic };
@@ -142,6 +152,12 @@ impl Running {
             counters: Vec::new(),
             threads: Vec::new(),
         }
+    }
+
+    /// The counters of all threads.
+    #[must_use]
+    pub fn counters(&self) -> Vec<Arc<Counters>> {
+        self.counters.clone()
     }
 
     /// What all threads have counted up to now.

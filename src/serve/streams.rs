@@ -287,7 +287,7 @@ fn admit(stream: TcpStream, gate: &Gate, shared: &Rc<Shared>) {
 
 /// How long to wait after accepting failed, so many failures into a row. What belongs to the one connection that failed
 /// (accept(2) names them) costs nothing; what lasts (no descriptors, no memory) would turn the loop into a spin.
-fn pause_after(error: &io::Error, failures: u32) -> Duration {
+pub(super) fn pause_after(error: &io::Error, failures: u32) -> Duration {
     let is_of_connection = matches!(
         error.raw_os_error(),
         Some(

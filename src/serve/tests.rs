@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::tests::{query, stand_in};
 use super::*;
-use crate::observe::{Carrier, Class, Event};
+use crate::observe::{Carrier, Class, Event, QueryType, Source};
 use crate::publish::{Publisher, Snapshot};
 
 /// How long anything may take before a test says that it does not happen.
@@ -114,7 +114,9 @@ fn both_families_are_answered_over_both_transports() {
     }
     let totals = server.running.totals();
     for carrier in [Carrier::Udp4, Carrier::Udp6, Carrier::Tcp4, Carrier::Tcp6] {
-        assert_eq!((totals.queries(carrier), totals.responses(carrier, Class::NoError)), (1, 1), "{carrier:?}");
+        let (queries, responses) =
+            (totals.queries(carrier, QueryType::A), totals.responses(carrier, Source::Own, Class::NoError));
+        assert_eq!((queries, responses), (1, 1), "{carrier:?}");
     }
     server.running.stop();
 }
@@ -157,7 +159,7 @@ fn every_worker_answers() {
     let server = serve_on(&["127.0.0.1:0"], 2, Limits::default());
     let deadline = Instant::now() + PATIENCE;
     // The kernel spreads clients by their ports: each client that comes is one more chance for either worker.
-    while server.running.counters[..2].iter().any(|worker| Totals::of([worker.as_ref()]).queries(Carrier::Udp4) == 0) {
+    while server.running.counters[..2].iter().any(|worker| Totals::of([worker.as_ref()]).all_queries() == 0) {
         assert!(Instant::now() < deadline);
         let socket = client("127.0.0.1:0");
         socket.send_to(&query(1, "shop"), server.addresses[0]).unwrap();
@@ -380,7 +382,7 @@ fn a_client_that_takes_no_responses_is_cut_off() {
     // The server stops reading, so not all of it may go; it must end all the same.
     let _ = stream.write_all(&many);
     server.wait_for(Event::CutOff, 1);
-    assert!(server.running.totals().queries(Carrier::Tcp4) < 3_000, "what is not taken is not made");
+    assert!(server.running.totals().queries(Carrier::Tcp4, QueryType::A) < 3_000, "what is not taken is not made");
 }
 
 #[test]

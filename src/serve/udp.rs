@@ -12,8 +12,9 @@ use std::time::Duration;
 use super::answer::{Asked, Desk, Reply, Said};
 use super::batch::{BATCH, Batch, Wait};
 use super::phase::{Phase, PhaseFlag};
+use super::streams::now;
 use crate::engine::Transport;
-use crate::observe::{Counters, Event};
+use crate::observe::{Counters, Event, Span};
 use crate::publish::Reader;
 
 /// Answers until the server closes and the socket is shut down, then what is queued in the socket; or until the server leaves, and
@@ -22,6 +23,7 @@ pub(super) fn run(socket: &Arc<UdpSocket>, desk: &Desk, mut reader: Reader, coun
     let mut batch = Batch::new();
     let mut failures = 0;
     let mut left = DRAIN_BATCHES;
+    let mut batches = 0_u32;
     while left > 0 {
         // A shut down socket never waits, so whoever sets the phase first and shuts down then wakes this thread for sure.
         let wait = match phase.get() {
@@ -33,7 +35,15 @@ pub(super) fn run(socket: &Arc<UdpSocket>, desk: &Desk, mut reader: Reader, coun
             Ok(0) if wait == Wait::Never => return,
             Ok(count) => {
                 failures = 0;
+                // Reading the clock twice for every query would cost a twentieth of it.
+                batches = batches.wrapping_add(1);
+                let begun = batches.is_multiple_of(TIMED).then(now);
                 answer(socket, &mut batch, count, (desk, &mut reader, counters));
+                if let Some(begun) = begun {
+                    let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+                    let each = now().saturating_duration_since(begun) / count;
+                    counters.duration(Span::Answer, each, u64::from(count));
+                }
                 let failed = batch.send(socket).failed;
                 reader.rest();
                 counters.event(Event::SendFailed, failed.try_into().unwrap_or(u64::MAX));
@@ -84,6 +94,9 @@ fn pause_after(failures: u32) -> Duration {
 /// How long a worker waits for a query before it looks whether it is to leave. Four looks a second cost a core nothing, and nobody
 /// waits for one who leaves.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
+
+/// One batch in so many is timed.
+const TIMED: u32 = 64;
 
 /// Failures in a row that cost no pause.
 const FREE_FAILURES: u32 = 8;

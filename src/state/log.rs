@@ -220,7 +220,7 @@ pub(super) struct Replay {
 impl Replay {
     /// Reads what changed after `base`, in files up to number `to`, as far as it can be read.
     pub(super) fn read(place: &Place, base: u64, to: u64) -> io::Result<Self> {
-        let mut replay = Self { last: base, ..Self::default() };
+        let mut replay = Self { last: base.saturating_sub(1), ..Self::default() };
         let mut number = base;
         let (_, numbers) = place.list()?;
         while number <= to {
@@ -230,6 +230,9 @@ impl Replay {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     // The files are made in order, so one that is not there is the end, or was taken away.
                     replay.damage = damage.filter(|_| numbers.range(number..=to).next().is_some());
+                    if number == base {
+                        replay.last_length = whole_length(place, replay.last);
+                    }
                     break;
                 }
                 Err(error) => return Err(error),
@@ -270,6 +273,11 @@ impl Replay {
         self.length += end;
         end
     }
+}
+
+/// How much holds of the file of changes with this number; nothing where there is none.
+fn whole_length(place: &Place, number: u64) -> u64 {
+    fs::read(place.changes(number)).map_or(0, |octets| Replay::default().take_batches(&octets))
 }
 
 /// A file of changes being written.

@@ -81,7 +81,7 @@ impl Parts {
 
     pub(super) fn append(&mut self, mut other: Self) {
         self.spaces.append(&mut other.spaces);
-        self.ranges = other.ranges.or(self.ranges.take());
+        self.ranges = other.ranges.or_else(|| self.ranges.take());
         self.apps.append(&mut other.apps);
         self.loose.append(&mut other.loose);
     }

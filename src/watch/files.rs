@@ -16,8 +16,10 @@
 //!
 //! Time is an argument, so every rule can be tested without waiting for it.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +31,7 @@ use super::read::{self, Ahead, Contents, read_ahead, unreadable, whole};
 use super::report::{FileReport, FileState};
 use super::scan::{Body, DirectoryId, Identity, Scan, Seen, Sight, Way, absolute, below, format_of, is_below, look};
 use super::wait::{Told, Wait, Why};
-use crate::control::Mark;
+use crate::control::{Hash, Mark};
 use crate::registry::{FileChange, FileContent, Now};
 use crate::spec::{Document, Fault, Format, Reading, Role};
 
@@ -76,6 +78,8 @@ struct Entry {
     good: Option<Good>,
     /// What the registry was told of a file that was never good.
     remains: Vec<Document>,
+    /// What the faults are about, where it could be read.
+    refused: Option<Box<Hash>>,
     report: FileReport,
 }
 
@@ -86,6 +90,37 @@ struct Good {
     modified: u128,
     /// How long it must be missing before it counts as removed.
     removal: Duration,
+    /// The generation that was first made with it; `None` until it was.
+    generation: Option<u64>,
+    /// Of the octets, once somebody asked: most are never asked for.
+    hash: OnceCell<Box<Hash>>,
+}
+
+impl Good {
+    fn hash(&self) -> Hash {
+        **self.hash.get_or_init(|| Box::new(Hash::of(&self.octets)))
+    }
+}
+
+/// How a file stands: for receipts.
+#[derive(Debug)]
+pub(crate) struct Standing<'f> {
+    /// What there is to say of it.
+    pub(crate) report: &'f FileReport,
+    /// What is used of it, and the first generation that was made with it.
+    pub(crate) used: Option<(Hash, Option<u64>)>,
+    /// What its faults are about, where it could be read.
+    pub(crate) refused: Option<Hash>,
+}
+
+impl<'f> Standing<'f> {
+    fn of(entry: &'f Entry) -> Self {
+        Self {
+            report: &entry.report,
+            used: entry.good.as_ref().map(|good| (good.hash(), good.generation)),
+            refused: entry.refused.as_deref().copied(),
+        }
+    }
 }
 
 /// What became of looking at one file.
@@ -161,7 +196,8 @@ impl Files {
         let state = if broken { FileState::Rejected } else { FileState::Ok };
         let entry = Entry {
             identity,
-            good: (!broken).then_some(Good { octets, modified, removal }),
+            good: (!broken).then_some(Good { octets, modified, removal, generation: None, hash: OnceCell::new() }),
+            refused: None,
             remains: if broken { documents.to_vec() } else { Vec::new() },
             report: FileReport { state, faults: Vec::new(), warnings },
         };
@@ -173,6 +209,36 @@ impl Files {
         self.root_id = root;
     }
 
+    /// How a file stands; `None` where there is none.
+    pub(crate) fn standing(&self, file: &str) -> Option<Standing<'_>> {
+        self.entries.get(file).map(|entry| Standing::of(entry))
+    }
+
+    /// What became of each file, by path, after this path.
+    pub(crate) fn states(&self, after: &str) -> impl Iterator<Item = (&Arc<str>, FileState)> {
+        let from = self.entries.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
+        from.map(|(file, entry)| (file, entry.report.state))
+    }
+
+    /// The directories that cannot be read, and why.
+    pub(crate) fn unread_directories(&self) -> &BTreeMap<Arc<str>, Fault> {
+        &self.unread
+    }
+
+    /// Whether a file is to be looked at again.
+    pub(crate) fn is_waiting(&self, file: &str) -> bool {
+        self.waits.contains_key(file)
+    }
+
+    /// Takes in that `generation` was made with these files as they are.
+    pub(crate) fn made(&mut self, files: impl IntoIterator<Item = Arc<str>>, generation: u64) {
+        for file in files {
+            if let Some(good) = self.entries.get_mut(&file).and_then(|entry| entry.good.as_mut()) {
+                good.generation.get_or_insert(generation);
+            }
+        }
+    }
+
     /// How many files have a good version.
     pub(crate) fn count(&self) -> usize {
         self.entries.values().filter(|entry| entry.good.is_some()).count()
@@ -181,6 +247,11 @@ impl Files {
     /// Whether what is served does not change, because the directory is lost.
     pub(crate) fn is_frozen(&self) -> bool {
         self.frozen.is_some()
+    }
+
+    /// Why it does not.
+    pub(crate) fn frozen(&self) -> Option<&str> {
+        self.frozen.as_deref()
     }
 
     /// The last good version of a file.
@@ -388,7 +459,7 @@ impl Files {
                 if self.miss(file, &wait, stands, now) { Outcome::Gone } else { Outcome::Same }
             }
             Sight::Odd(what) => {
-                self.refuse::<FileContent>(file, None, vec![odd(what)]);
+                self.refuse::<FileContent>(file, None, None, vec![odd(what)]);
                 Outcome::Same
             }
             Sight::Failed(error) => self.unread(file, &error).map_or(Outcome::Same, Outcome::Changed),
@@ -434,7 +505,7 @@ impl Files {
                 return None;
             }
             // No identity is kept of what could not be read: every scan tries again.
-            Contents::Fault(fault) => return self.refuse(file, None, vec![fault]),
+            Contents::Fault(fault) => return self.refuse(file, None, None, vec![fault]),
             Contents::Failed(error) => return self.unread(file, &error),
         };
         if let Some(entry) = self.entries.get_mut(file)
@@ -447,7 +518,7 @@ impl Files {
         let coming = if matches!(wait.why, Why::Finished | Why::Whole) { Coming::Whole } else { Coming::InPlace };
         let (format, before) = (format_of(file).map_or(Format::Yaml, |(format, _)| format), self.good_octets(file));
         match Doubt::of(&octets, before.unwrap_or_default(), format, coming, &absolute(&self.root, file)) {
-            Doubt::Cut(fault) => return self.refuse(file, Some(identity), vec![fault]),
+            Doubt::Cut(fault) => return self.refuse(file, Some(identity), Some(&octets), vec![fault]),
             Doubt::Unsure if !stood => {
                 self.waits.insert(Arc::clone(file), Wait::until(now, STANDING, Why::Standing(identity)));
                 return None;
@@ -456,14 +527,14 @@ impl Files {
         }
         if octets.is_empty() {
             let fault = whole("is empty, which is not taken for a removal", "write a document into it, or remove it");
-            return self.refuse(file, Some(identity), vec![fault]);
+            return self.refuse(file, Some(identity), Some(&octets), vec![fault]);
         }
         let reading = reading.unwrap_or_else(|| read::parse(&self.root, file, seen.way, &octets));
         if reading.faults.is_empty() {
             self.accept(file, identity, octets, reading)
         } else {
             let documents = reading.remains();
-            self.reject(file, Some(identity), reading.faults, reading.warnings);
+            self.reject(file, Some(identity), Some(&octets), (reading.faults, reading.warnings));
             let entry =
                 self.entries.get_mut(file).filter(|entry| entry.good.is_none() && entry.remains != documents)?;
             entry.remains.clone_from(&documents);
@@ -486,20 +557,28 @@ impl Files {
     ) -> Option<FileContent> {
         let Reading { documents, warnings, .. } = reading;
         let removal = if documents.iter().any(is_spec) { REMOVAL } else { REGISTRATION_REMOVAL };
-        let good = Good { octets, modified: identity.modified, removal };
         let report = FileReport { state: FileState::Ok, faults: Vec::new(), warnings };
         let before = self.entries.get(file);
+        let last = before.and_then(|entry| entry.good.as_ref());
+        let generation = last.filter(|last| last.octets == octets).and_then(|last| last.generation);
         // The writer put back what there was.
-        let same = before.and_then(|entry| entry.good.as_ref()).is_some_and(|before| before.octets == good.octets);
+        let same = last.is_some_and(|last| last.octets == octets);
+        let good = Good { octets, modified: identity.modified, removal, generation, hash: OnceCell::new() };
         tell(file, before.map(|entry| &entry.report), &report);
-        let entry = Entry { identity: Some(identity), good: Some(good), remains: Vec::new(), report };
+        let entry = Entry { identity: Some(identity), good: Some(good), remains: Vec::new(), refused: None, report };
         self.entries.insert(Arc::clone(file), Box::new(entry));
         (!same).then_some(FileContent { documents, modified: identity.modified })
     }
 
     /// A file that cannot be read at all.
-    fn refuse<T>(&mut self, file: &Arc<str>, identity: Option<Identity>, faults: Vec<Fault>) -> Option<T> {
-        self.reject(file, identity, faults, Vec::new());
+    fn refuse<T>(
+        &mut self,
+        file: &Arc<str>,
+        identity: Option<Identity>,
+        octets: Option<&[u8]>,
+        faults: Vec<Fault>,
+    ) -> Option<T> {
+        self.reject(file, identity, octets, (faults, Vec::new()));
         None
     }
 
@@ -511,7 +590,7 @@ impl Files {
             fault.remedy +=
                 "; it may be a space, so what is beside it and below waits where no other space covers that";
         }
-        self.reject(file, None, vec![fault], Vec::new());
+        self.reject(file, None, None, (vec![fault], Vec::new()));
         let leads_nowhere = error.raw_os_error() == Some(libc::ELOOP);
         let entry = self.entries.get_mut(file).filter(|entry| entry.good.is_none() && entry.remains.is_empty())?;
         if leads_nowhere {
@@ -521,15 +600,22 @@ impl Files {
         Some(FileContent { documents: entry.remains.clone(), modified: 0 })
     }
 
-    /// A file that cannot be used: what it was before stays.
-    fn reject(&mut self, file: &Arc<str>, identity: Option<Identity>, faults: Vec<Fault>, warnings: Vec<Fault>) {
+    /// A file that cannot be used as it is, with these octets where it could be read: what it was before stays.
+    fn reject(
+        &mut self,
+        file: &Arc<str>,
+        identity: Option<Identity>,
+        octets: Option<&[u8]>,
+        (faults, warnings): (Vec<Fault>, Vec<Fault>),
+    ) {
         let before = self.entries.remove(file);
         let (good, remains, last) =
             before.map_or((None, Vec::new(), None), |entry| (entry.good, entry.remains, Some(entry.report)));
         let state = if good.is_some() { FileState::Stale } else { FileState::Rejected };
         let report = FileReport { state, faults, warnings };
         tell(file, last.as_ref(), &report);
-        self.entries.insert(Arc::clone(file), Box::new(Entry { identity, good, remains, report }));
+        let refused = octets.map(|octets| Box::new(Hash::of(octets)));
+        self.entries.insert(Arc::clone(file), Box::new(Entry { identity, good, remains, refused, report }));
     }
 
     /// A file that is not there; true when it counts as removed.

@@ -15,6 +15,7 @@ mod files;
 mod hold;
 mod owner;
 mod read;
+mod receipts;
 mod report;
 mod saving;
 mod scan;

@@ -8,20 +8,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::checks::{self, Checks};
 use super::events::{Health, Watches};
 use super::files::Files;
 use super::hold::Hold;
+use super::receipts::{self, Known, Receipts};
 use super::saving::{Resumed, Saving};
 use super::scan::{format_of, is_below, is_passed_over, scan};
 use super::wait::Told;
 use super::{Clock, Settings};
 use crate::compile::Compiler;
 use crate::control::checks::{Checklist, Finding, TargetId};
-use crate::control::{Control, Inbox, Mark, Order, Pending};
-use crate::observe::FileGauges;
+use crate::control::{self, Control, Inbox, Mark, Order, Pending, Receipt, Request, Selection, Status, Watching};
+use crate::observe::{FileGauges, Span};
 use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{AllUnhealthy, FileChange, FileFault, Now, Registry, Touched};
 use crate::state::State;
@@ -39,7 +41,7 @@ pub(crate) struct Owner {
     /// What they found since the last round.
     findings: BTreeMap<TargetId, Finding>,
     compiler: Compiler,
-    publisher: Publisher,
+    pub(super) publisher: Publisher,
     saving: Saving,
     /// Whether what is compiled is held back until the first scan is complete.
     gathering: Gathering,
@@ -49,6 +51,10 @@ pub(crate) struct Owner {
     only_renewed: bool,
     /// When it last looked at what has come in.
     looked: Duration,
+    /// When instances count as newcomers, which wait for their first success; `None` before the first scan.
+    newcomers_from: Option<Duration>,
+    /// When the first word came of what is not served yet.
+    heard: Option<Duration>,
     /// When everything is looked at next; the monotonic clock.
     scan_due: Duration,
     /// Before this, nobody's asking brings a scan forward: scanning takes a tenth of the time at most.
@@ -59,6 +65,7 @@ pub(crate) struct Owner {
     /// What was read before the first snapshot is due: it is taken in as one batch, so that who was read a moment later, as a
     /// file that may be cut off is, loses no conflict by that.
     first: Vec<FileChange>,
+    pub(super) receipts: Receipts,
     /// What was said of faults between files.
     told: BTreeSet<FileFault>,
     /// How often these had changed then.
@@ -85,6 +92,8 @@ impl Owner {
             inbox,
             only_renewed: false,
             looked: clock().monotonic,
+            newcomers_from: None,
+            heard: None,
             clock,
             registry: Registry::new(tombstone),
             checks: None,
@@ -97,6 +106,7 @@ impl Owner {
             scan_not_before: Duration::ZERO,
             ready_by: None,
             first: Vec::new(),
+            receipts: Receipts::default(),
             told: BTreeSet::new(),
             told_changes: 0,
         }
@@ -121,9 +131,10 @@ impl Owner {
         if let Some(contents) = self.compile(&touched, None) {
             self.publish(contents, now);
         }
+        let files: Vec<Arc<str>> = self.files.paths().cloned().collect();
+        self.files.made(files, self.publisher.current().generation);
         // Nothing of that is to be saved again, unless it was none of what was saved.
         self.saving.forget();
-        self.registry.await_newcomers();
         self.tell_conflicts();
         self.looked = (self.clock)().monotonic;
     }
@@ -135,10 +146,11 @@ impl Owner {
             std::thread::sleep(RENEWALS_GATHER);
         }
         let now = (self.clock)();
-        let deadlines = [self.files.next(), self.registry.deadline(), self.ready_by, self.hold.next()];
+        let reaching = self.receipts.next(now.monotonic);
+        let deadlines = [self.files.next(), self.registry.deadline(), self.ready_by, self.hold.next(), reaching];
         let next = deadlines.into_iter().flatten().min().map_or(self.scan_due, |next| next.min(self.scan_due));
         let wait = next.saturating_sub(now.monotonic);
-        let Pending { order, marks, findings } = self.inbox.take(wait);
+        let Pending { order, marks, findings, requests, .. } = self.inbox.take(wait);
         let now = (self.clock)();
         self.notice_pause(wait, now);
         match order {
@@ -149,8 +161,12 @@ impl Owner {
             Order::Rescan => self.ask_for_scan(),
             Order::None => {}
         }
-        self.findings = findings;
+        self.findings.extend(findings);
+        if !marks.is_empty() {
+            self.heard.get_or_insert(now.monotonic);
+        }
         self.hear(marks, now);
+        let statuses = self.hear_requests(requests, now);
         if self.scan_due <= now.monotonic {
             self.scan_everything();
         }
@@ -158,6 +174,7 @@ impl Owner {
         if self.gathering == Gathering::Over && !self.scan_not_before.is_zero() {
             self.publisher.catch_up();
         }
+        self.reply(statuses);
         ControlFlow::Continue(())
     }
 
@@ -212,10 +229,10 @@ impl Owner {
                     self.watches.forget(&relative);
                 }
                 directories.insert(relative);
-            } else if matches!(mark, Mark::Made | Mark::Placed | Mark::Touched) && is_directory(&path) {
-                directories.insert(relative);
-            } else if format_of(name).is_some() {
+            } else if format_of(name).is_some() && !(matches!(mark, Mark::Made | Mark::Placed) && is_directory(&path)) {
                 self.files.mark(&relative, mark, now.monotonic);
+            } else if is_directory(&path) {
+                directories.insert(relative);
             }
         }
         let mut done: Option<Arc<str>> = None;
@@ -225,6 +242,66 @@ impl Owner {
                 self.scan_below(&directory, Told::ByEvent, now);
                 done = Some(directory);
             }
+        }
+    }
+
+    /// Takes in what is asked. A file that is waited for is looked at, whether an event told of it or not.
+    fn hear_requests(&mut self, requests: Vec<Request>, now: Now) -> Vec<(Selection, oneshot::Sender<Status>)> {
+        let mut statuses = Vec::new();
+        for request in requests {
+            match request {
+                Request::Status(selection, reply) => statuses.push((selection, reply)),
+                Request::Wait(wanted, reply) if receipts::is_read(&self.root, &wanted.file) => {
+                    self.files.mark(&Arc::from(wanted.file.as_str()), Mark::Touched, now.monotonic);
+                    self.receipts.add(wanted, reply);
+                }
+                Request::Wait(_, reply) => {
+                    let _ = reply.send(Receipt::Rejected { faults: vec![receipts::not_read()] });
+                }
+            }
+        }
+        statuses
+    }
+
+    /// Says what was asked, as things are after the round.
+    fn reply(&mut self, statuses: Vec<(Selection, oneshot::Sender<Status>)>) {
+        let now = (self.clock)().monotonic;
+        let mut receipts = std::mem::take(&mut self.receipts);
+        receipts.give(self.known(), now);
+        self.receipts = receipts;
+        for (selection, reply) in statuses {
+            // Whoever asked may be gone: then there is nobody to tell.
+            let _ = reply.send(self.status(&selection));
+        }
+    }
+
+    fn known(&self) -> Known<'_> {
+        let Self { files, registry, publisher, .. } = self;
+        Known { files, registry, publisher }
+    }
+
+    fn status(&self, selection: &Selection) -> Status {
+        let known = self.known();
+        let snapshot = self.publisher.current();
+        let (files, next) = known.files(selection);
+        Status {
+            directory: self.root.to_string_lossy().into_owned(),
+            readiness: match snapshot.readiness {
+                Readiness::Starting => control::Readiness::Starting,
+                Readiness::Ready => control::Readiness::Ready,
+            },
+            generation: snapshot.generation,
+            reached: self.publisher.reached(),
+            serial: snapshot.serial,
+            watching: match self.watches.health() {
+                Health::Events => Watching::Events,
+                Health::Polling => Watching::Polling,
+            },
+            frozen: self.files.frozen().map(ToOwned::to_owned),
+            unread: known.unread(),
+            counts: known.counts(),
+            files,
+            next,
         }
     }
 
@@ -239,6 +316,10 @@ impl Owner {
             Health::Events if !first => SCAN_EVERY.max(took * SCAN_SHARE),
             Health::Events | Health::Polling => SCAN_EVERY,
         };
+        if first {
+            // What came while nobody looked is no newcomer: all instances of an app may have moved in the meantime.
+            self.newcomers_from = Some(ended + SETTLING_MAX);
+        }
         self.scan_due = ended + pause;
         self.scan_not_before = ended + took * SCAN_SHARE_ASKED;
     }
@@ -265,6 +346,9 @@ impl Owner {
     /// Reads what is due, lets time pass, and publishes what came of it.
     fn rebuild(&mut self) {
         let now = (self.clock)();
+        if self.newcomers_from.is_some_and(|from| from <= now.monotonic) {
+            self.registry.await_newcomers();
+        }
         let starting = self.gathering == Gathering::Until;
         let lapsing = self.registry.lapsing(now).into_iter().filter(|file| self.files.was_touched(file, now));
         let mut renewed: Vec<Arc<str>> = lapsing.collect();
@@ -297,6 +381,7 @@ impl Owner {
             self.publish_first(contents, now);
         } else if let Some(contents) = contents {
             let generation = self.publish(contents, now);
+            self.time(now, &changed);
             let cause = match &*changed {
                 [] if is_judged => Cause::Checks,
                 [] => Cause::Time,
@@ -305,6 +390,11 @@ impl Owner {
             info!(generation, "serving what changed: {cause}");
         } else {
             self.saving.save(&self.files, &self.registry, None, now);
+        }
+        self.files.made(changed, self.publisher.current().generation);
+        if self.files.next().is_none() {
+            // What was heard of is served, or was no change.
+            self.heard = None;
         }
         self.saving.save_everything(&self.files, &self.registry, &self.publisher.current(), now);
         self.gauges.saving_failed(self.saving.failures());
@@ -315,8 +405,9 @@ impl Owner {
     fn publish(&mut self, contents: Snapshot, now: Now) -> u64 {
         let (last, next) = (self.publisher.current(), self.publisher.stage(contents, now.wall));
         self.saving.save(&self.files, &self.registry, Some([&last, &next]), now);
-        drop(last);
-        self.publisher.put(next)
+        let generation = self.publisher.put(next);
+        self.receipts.published(&last, &self.publisher.current(), now.monotonic);
+        generation
     }
 
     /// Applies what changed, if anything did, and adds the files to those that `changed`.
@@ -347,6 +438,17 @@ impl Owner {
         let served = contents.unwrap_or(&published);
         let believed = self.hold.believe(self.files.missing(), &self.registry, served, now.monotonic);
         self.files.believe(believed)
+    }
+
+    /// Notes how long it took from the reading, and from the first word of it, until what changed was served.
+    fn time(&mut self, begun: Now, changed: &[Arc<str>]) {
+        let now = (self.clock)().monotonic;
+        let counters = self.gauges.counters();
+        counters.duration(Span::Reload, now.saturating_sub(begun.monotonic), 1);
+        // A word of something that turned out to be no change is nobody's beginning.
+        if let Some(heard) = self.heard.take().filter(|_| !changed.is_empty()) {
+            counters.duration(Span::Change, now.saturating_sub(heard), 1);
+        }
     }
 
     /// Takes in what the readiness checks found.
@@ -380,7 +482,7 @@ impl Owner {
     fn publish_first(&mut self, contents: Option<Snapshot>, now: Now) {
         let contents = contents.unwrap_or_else(Snapshot::starting);
         let apps = contents.apps.iter().count();
-        self.publisher.publish(Snapshot { readiness: Readiness::Ready, ..contents }, now.wall);
+        self.publish(Snapshot { readiness: Readiness::Ready, ..contents }, now);
         self.gathering = Gathering::Over;
         self.ready_by = None;
         // What is saved of an older state, if anything, was of no use: all of it is told anew.

@@ -123,10 +123,23 @@ fn read_open(path: &Path, way: Way) -> io::Result<Contents> {
     Ok(Contents::Octets(octets.into_boxed_slice(), identity))
 }
 
+/// Reads as many octets as there should be, and one more where they come together: that shows that the file has grown.
 fn read_bounded(file: &mut File, size: u64) -> io::Result<Vec<u8>> {
-    let mut octets = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    // One octet more shows that the file has grown.
-    file.take(size + 1).read_to_end(&mut octets)?;
+    let size = usize::try_from(size).unwrap_or(0);
+    let mut octets = vec![0; size + 1];
+    let mut filled = 0;
+    while let Some(rest) = octets.get_mut(filled..) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        if filled >= size {
+            break;
+        }
+    }
+    octets.truncate(filled);
     Ok(octets)
 }
 

@@ -1,29 +1,7 @@
 //! What there is to say of each file: for the log, `check`, and whoever asks for the status.
 
+pub use crate::control::FileState;
 use crate::spec::Fault;
-
-/// What became of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileState {
-    /// What is in it is what is used.
-    Ok,
-    /// Its last good version is used; the faults say why.
-    Stale,
-    /// Nothing of it is used; the faults say why.
-    Rejected,
-}
-
-impl FileState {
-    /// The word for it.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Stale => "stale",
-            Self::Rejected => "rejected",
-        }
-    }
-}
 
 /// What there is to say of one file, taken alone. What shows only when files are held against each other is the
 /// registry's to say.

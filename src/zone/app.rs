@@ -171,6 +171,35 @@ pub enum InstanceState {
 }
 
 impl InstanceState {
+    /// Every state.
+    pub const ALL: [Self; 9] = [
+        Self::Up,
+        Self::Waiting,
+        Self::Unhealthy,
+        Self::Starting,
+        Self::Draining,
+        Self::Down,
+        Self::Expired,
+        Self::Displaced,
+        Self::Unregistered,
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Waiting => "waiting",
+            Self::Unhealthy => "unhealthy",
+            Self::Starting => "starting",
+            Self::Draining => "draining",
+            Self::Down => "down",
+            Self::Expired => "expired",
+            Self::Displaced => "displaced",
+            Self::Unregistered => "unregistered",
+        }
+    }
+
     /// Whether the instance's own name answers: peers of a cluster must find each other before they are ready.
     #[must_use]
     pub const fn is_there(self) -> bool {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Audience, Bare, Found, Lan, NameEntry, Node, Pointer, Snapshot, View, Zone, reverse_name};
+use super::{AppIndex, Audience, Bare, Found, Lan, NameEntry, Node, Pointer, Snapshot, View, Zone, reverse_name};
 use crate::name::{Label, Name, NameBuffer};
 use crate::record::{Rdata, Rrset, Soa};
 
@@ -23,45 +23,56 @@ impl Snapshot {
         names.extend(space.reverse.iter().cloned());
         let is_ours = |name: &Name| space.apexes.iter().any(|apex| name.is_within(&apex.name));
         names.extend(space.ns.iter().map(|ns| ns.name.clone()).filter(is_ours));
-        for (id, app) in self.apps.iter().filter(|(_, app)| app.space == view.space) {
-            let is_on_lan = view.lan == Lan::App(id);
-            let owners = app.owners.iter().zip(0..).filter(|(owner, index)| {
-                self.name_entry(app.space, owner.name.wire()) == Some(NameEntry::Owner { app: id, owner: *index })
-            });
-            names.extend(owners.map(|(owner, _)| owner.name.clone()));
-            let is_shown = app.audience == Audience::Space || is_on_lan;
-            for component in &app.components {
-                let mut bases = Vec::new();
-                if is_shown {
-                    let roots = space
-                        .discovery
-                        .iter()
-                        .filter_map(|domain| Name::join([&component.label, &app.label], domain).ok());
-                    bases.extend(roots);
-                    for base in &bases {
-                        names.extend(
-                            component
-                                .instances
-                                .iter()
-                                .filter_map(|instance| base.child(&number_label(instance.number)?).ok()),
-                        );
-                    }
-                    names.extend(component.instances.iter().flat_map(|instance| {
-                        let v4 = instance.v4.iter().filter_map(|address| reverse_name(IpAddr::V4(*address), 4));
-                        v4.chain(instance.v6.iter().filter_map(|address| reverse_name(IpAddr::V6(*address), 32)))
-                            .collect::<Vec<_>>()
-                    }));
-                }
-                if is_on_lan && component.bare == Bare::Named {
-                    bases.extend(Name::root().child(&component.label));
-                }
-                for base in &bases {
-                    names.extend(component.ports.iter().filter_map(|port| service_name(&port.label, base)));
-                }
-                names.extend(bases);
-            }
+        for (id, _) in self.apps.iter().filter(|(_, app)| app.space == view.space) {
+            self.collect_names_of_app(view, id, &mut names);
         }
         names.into_iter().collect()
+    }
+
+    /// Those of [`names_shown`](Self::names_shown) that an app makes; in order.
+    #[must_use]
+    pub fn names_of_app(&self, view: View, id: AppIndex) -> BTreeSet<Name> {
+        let mut names = BTreeSet::new();
+        self.collect_names_of_app(view, id, &mut names);
+        names
+    }
+
+    fn collect_names_of_app(&self, view: View, id: AppIndex, names: &mut BTreeSet<Name>) {
+        let Some((app, space)) = self.apps.at(id).and_then(|app| Some((app, self.space(app.space)?))) else { return };
+        let is_on_lan = view.lan == Lan::App(id);
+        let owners = app.owners.iter().zip(0..).filter(|(owner, index)| {
+            self.name_entry(app.space, owner.name.wire()) == Some(NameEntry::Owner { app: id, owner: *index })
+        });
+        names.extend(owners.map(|(owner, _)| owner.name.clone()));
+        let is_shown = app.audience == Audience::Space || is_on_lan;
+        for component in &app.components {
+            let mut bases = Vec::new();
+            if is_shown {
+                let roots =
+                    space.discovery.iter().filter_map(|domain| Name::join([&component.label, &app.label], domain).ok());
+                bases.extend(roots);
+                for base in &bases {
+                    names.extend(
+                        component
+                            .instances
+                            .iter()
+                            .filter_map(|instance| base.child(&number_label(instance.number)?).ok()),
+                    );
+                }
+                names.extend(component.instances.iter().flat_map(|instance| {
+                    let v4 = instance.v4.iter().filter_map(|address| reverse_name(IpAddr::V4(*address), 4));
+                    v4.chain(instance.v6.iter().filter_map(|address| reverse_name(IpAddr::V6(*address), 32)))
+                        .collect::<Vec<_>>()
+                }));
+            }
+            if is_on_lan && component.bare == Bare::Named {
+                bases.extend(Name::root().child(&component.label));
+            }
+            for base in &bases {
+                names.extend(component.ports.iter().filter_map(|port| service_name(&port.label, base)));
+            }
+            names.extend(bases);
+        }
     }
 
     /// Every RRset at `name`, as callers with this view get it.

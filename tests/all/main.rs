@@ -6,12 +6,14 @@
     reason = "all of this is a test: what does not hold is to end it"
 )]
 
+mod admin;
 mod arrows;
 mod attacks;
 mod canary;
 mod census;
 mod cli;
 mod clients;
+mod commands;
 mod compiling;
 mod compliance;
 mod deploy;
@@ -29,6 +31,7 @@ mod large_sets;
 mod life;
 mod load;
 mod message;
+mod metrics;
 mod outlives;
 mod process;
 mod reload;

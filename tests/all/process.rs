@@ -37,6 +37,7 @@ impl Server {
             let mut command = Command::new(SPACEDNS);
             command.arg("serve").arg(directory).args(arguments);
             command.args(["--listen", &format!("127.0.0.1:{port}"), "--trust-subnet-from", "127.0.0.0/8"]);
+            command.args(["--admin", "127.0.0.1:0"]);
             command
         })
     }
@@ -116,6 +117,13 @@ impl Server {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.log()
+    }
+
+    /// Where a server that [`spacedns`](Self::spacedns) started says how things stand.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        let log = self.log();
+        let (_, after) = log.split_once("http://").unwrap_or_else(|| panic!("no admin address:\n{log}"));
+        after.split('/').next().unwrap().parse().unwrap()
     }
 
     /// What the process has written.

@@ -214,7 +214,8 @@ fn open_spoilt(
         assert!(served.generation > 0);
         world.restore(&mut state, served);
     }
-    state.end(served.as_ref().unwrap_or(&Snapshot::starting()));
+    let nothing = Snapshot::starting();
+    state.end(served.as_ref().unwrap_or(&nothing));
     served.is_some_and(|served| canonical(&served) == *history.last().unwrap())
 }
 
