@@ -1,11 +1,13 @@
 //! What is shipped beside the binary is held to the binary, and to the programs that read it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::admin::get;
 use crate::examples::repository;
-use crate::process::{SPACEDNS, is_installed};
+use crate::process::{PATIENCE, SPACEDNS, Server, drop_file, is_installed, poll};
 
 fn deploy(path: &str) -> PathBuf {
     repository().join("deploy").join(path)
@@ -88,12 +90,39 @@ fn the_rules_are_taken_by_prometheus_and_each_fires_for_what_it_is_about() {
 }
 
 #[test]
+fn every_metric_of_the_rules_and_the_dashboard_is_one_of_the_server_and_a_broken_file_is_counted() {
+    let home = tempfile::tempdir().unwrap();
+    drop_file(home.path(), "good.yaml", "app: shop\n");
+    drop_file(home.path(), "broken.yaml", "app: [\n");
+    let server = Server::start(|port| {
+        let mut command = Command::new(SPACEDNS);
+        command.arg("serve").arg(home.path());
+        command.args(["--listen", &format!("127.0.0.1:{port}"), "--admin", "127.0.0.1:0"]);
+        command
+    });
+    let scrape = || get(server.admin(), "/metrics").body;
+    let counted = poll(PATIENCE, || scrape().contains("spacedns_files{state=\"rejected\"} 1\n").then_some(()));
+    let metrics = scrape();
+    assert!(counted.is_some() && metrics.contains("spacedns_files{state=\"ok\"} 1\n"), "{metrics}");
+    let words = |text: &str| -> BTreeSet<String> {
+        let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+        words.filter(|word| word.starts_with("spacedns_")).map(ToOwned::to_owned).collect()
+    };
+    let there = words(&metrics);
+    for path in ["prometheus/alerts.yaml", "grafana/spacedns.json"] {
+        let missing: Vec<String> =
+            words(&fs::read_to_string(deploy(path)).unwrap()).difference(&there).cloned().collect();
+        assert!(missing.is_empty(), "{path}: {missing:?}");
+    }
+}
+
+#[test]
 fn the_dashboard_is_one_and_no_panels_overlap() {
     let text = fs::read_to_string(deploy("grafana/spacedns.json")).unwrap();
     let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     assert!(panels.len() > 10);
-    let mut taken = std::collections::BTreeSet::new();
+    let mut taken = BTreeSet::new();
     for panel in panels {
         let at = |key: &str| panel["gridPos"][key].as_u64().unwrap();
         assert!(at("x") + at("w") <= 24, "{panel}");

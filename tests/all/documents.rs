@@ -94,7 +94,7 @@ fn the_readme_is_a_page_and_every_flag_is_documented() {
     let help = String::from_utf8(help.stdout).unwrap();
     let operating = fs::read_to_string(repository().join("docs/operating.md")).unwrap();
     let flags = help.lines().filter_map(|line| {
-        let flag = line.trim().strip_prefix("-h, ").unwrap_or(line.trim());
+        let flag = line.trim();
         flag.starts_with("--").then(|| flag.split([' ', '<', '=', '[']).next().unwrap_or(flag))
     });
     let missing: Vec<&str> =
