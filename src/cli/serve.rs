@@ -51,7 +51,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let sockets = serve::bind(&args.listen, args.workers, &mut inherited)?
         .with_tls(&args.tls_listen, &mut inherited)?
         .with_quic(&args.quic_listen, &mut inherited)?;
-    let (listeners, without) = listen_admin(args.admin, &mut inherited)?;
+    let (mut listeners, without) = listen_admin(args.admin, &mut inherited)?;
     let estate = args.handover.as_deref().map(|path| estate(path, user, &sockets, &listeners)).transpose()?;
     let ours = [sockets.addresses(), sockets.tls_addresses(), sockets.quic_addresses()].concat();
     let forward = upstreams::config(&args.upstream, &args.allow_private, &args.upstream_ca, &ours)?;
@@ -140,8 +140,17 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let running = serve::start(sockets, config, subscriber.clone())?;
     let counters = running.counters().into_iter().chain([checking]);
     let metrics = serve::Metrics::new(counters, Arc::clone(&gauges), &subscriber);
+    if let Some(directory) = &args.state_dir {
+        let path = directory.join(CONTROL_SOCKET);
+        let added = if taken.is_some() { listeners.take_over(&path) } else { listeners.add_socket(&path) };
+        match added {
+            Ok(()) => info!("saying so on {} as well", path.display()),
+            Err(error) => warn!("no control socket: {error}"),
+        }
+    }
+    let sources = dns.filter(|_| !listeners.is_empty());
     let sources =
-        dns.map(|dns| admin::Sources { control: control.clone(), subscriber: subscriber.clone(), metrics, dns });
+        sources.map(|dns| admin::Sources { control: control.clone(), subscriber: subscriber.clone(), metrics, dns });
     let admin = sources.map(|sources| admin::start(listeners, sources)).transpose()?;
     let estate = announce(estate, taken)?;
     tell_ready(subscriber)?;
@@ -159,7 +168,10 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
         }
         (End::Replaced, _) => running.leave(),
     };
-    drop(admin);
+    match end {
+        End::Told => drop(admin),
+        End::Replaced => admin.into_iter().for_each(admin::Running::leave),
+    }
     control.stop();
     info!("counted: {totals}{gauges}");
     if owner.join().is_err() {
@@ -268,6 +280,9 @@ fn tell_ready(subscriber: Subscriber) -> std::io::Result<()> {
     }
     Ok(())
 }
+
+/// The name of the control socket in the state directory.
+pub(super) const CONTROL_SOCKET: &str = "control.sock";
 
 /// Takes the admin address; where it is left out, says why.
 fn listen_admin(setting: Admin, inherited: &mut Inherited) -> Result<(Listeners, Option<String>), Box<dyn Error>> {

@@ -22,14 +22,19 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
 use super::config::{Admin, HiArgs, Period};
+use super::serve::CONTROL_SOCKET;
 use crate::control::{Contents, FileStatus, Receipt, Status};
 
 /// Which server.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
-    /// Ask the server at this address: http://HOST:PORT, HOST:PORT, or unix:PATH [default: the admin address]
+    /// Ask the server at this address: http://HOST:PORT, HOST:PORT, or unix:PATH [default: the control socket in the state
+    /// directory, or else the admin address]
     #[arg(long, value_name = "SERVER", env = "SPACEDNS_SERVER")]
     pub(crate) server: Option<Server>,
+    /// The state directory of the server, where its control socket is
+    #[arg(long, value_name = "DIR", env = "SPACEDNS_STATE_DIR")]
+    state_dir: Option<PathBuf>,
 }
 
 /// How a server is reached.
@@ -42,12 +47,15 @@ pub(crate) enum Server {
 }
 
 impl Server {
-    /// The server that is meant: the one that is named, or else the admin address of the settings.
+    /// The server that is meant: the one that is named, or else that of the state directory, or else that of the admin address.
     pub(crate) fn choose(named: &ServerArgs, args: &HiArgs) -> Result<Self, &'static str> {
-        match (&named.server, args.admin) {
-            (Some(server), _) => Ok(server.clone()),
-            (None, Admin::At(address) | Admin::IfFree(address)) => Ok(Self::Admin(address.to_string())),
-            (None, Admin::Off) => {
+        let directory = named.state_dir.as_ref().or(args.state_dir.as_ref());
+        match (&named.server, directory, args.admin) {
+            (Some(server), _, _) => Ok(server.clone()),
+            // Whoever names the directory means its server, also while that is not there.
+            (None, Some(directory), _) => Ok(Self::Socket(directory.join(CONTROL_SOCKET))),
+            (None, None, Admin::At(address) | Admin::IfFree(address)) => Ok(Self::Admin(address.to_string())),
+            (None, None, Admin::Off) => {
                 Err("the configuration file turns the admin address off: name a server with --server")
             }
         }

@@ -197,8 +197,8 @@ impl Files {
         let entry = Entry {
             identity,
             good: (!broken).then_some(Good { octets, modified, removal, generation: None, hash: OnceCell::new() }),
-            refused: None,
             remains: if broken { documents.to_vec() } else { Vec::new() },
+            refused: None,
             report: FileReport { state, faults: Vec::new(), warnings },
         };
         self.entries.insert(file, Box::new(entry));

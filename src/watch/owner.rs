@@ -282,7 +282,7 @@ impl Owner {
 
     fn known(&self) -> Known<'_> {
         let Self { files, registry, publisher, .. } = self;
-        Known { files, registry, publisher }
+        Known { files, registry, publisher, gathering: self.gathering }
     }
 
     fn status(&self, selection: &Selection) -> Status {
@@ -396,13 +396,13 @@ impl Owner {
         } else {
             self.saving.save(&self.files, &self.registry, None, now);
         }
-        self.files.made(changed, self.publisher.current().generation);
         if self.files.next().is_none() {
             // What was heard of is served, or was no change.
             self.heard = None;
         }
         self.saving.save_everything(&self.files, &self.registry, &self.publisher.current(), now);
         self.gauges.saving_failed(self.saving.failures());
+        self.files.made(changed, self.publisher.current().generation);
         self.publisher.reap();
     }
 
@@ -410,9 +410,9 @@ impl Owner {
     fn publish(&mut self, contents: Snapshot, now: Now) -> u64 {
         let (last, next) = (self.publisher.current(), self.publisher.stage(contents, now.wall));
         self.saving.save(&self.files, &self.registry, Some([&last, &next]), now);
-        let generation = self.publisher.put(next);
-        self.receipts.published(&last, &self.publisher.current(), now.monotonic);
-        generation
+        self.receipts.published(&last, &next, now.monotonic);
+        drop(last);
+        self.publisher.put(next)
     }
 
     /// Applies what changed, if anything did, and adds the files to those that `changed`.
@@ -487,7 +487,7 @@ impl Owner {
     fn publish_first(&mut self, contents: Option<Snapshot>, now: Now) {
         let contents = contents.unwrap_or_else(Snapshot::starting);
         let apps = contents.apps.iter().count();
-        self.publish(Snapshot { readiness: Readiness::Ready, ..contents }, now);
+        self.publisher.publish(Snapshot { readiness: Readiness::Ready, ..contents }, now.wall);
         self.gathering = Gathering::Over;
         self.ready_by = None;
         // What is saved of an older state, if anything, was of no use: all of it is told anew.
@@ -512,7 +512,7 @@ impl Owner {
 
 /// Whether what is compiled is held back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gathering {
+pub(super) enum Gathering {
     /// Until the first scan is complete: nothing was remembered, so what is not seen yet is not gone.
     Until,
     /// No longer.

@@ -14,9 +14,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::files::{Files, Standing};
+use super::owner::Gathering;
 use super::scan::{format_of, is_passed_over};
 use crate::control::{Contents, Counts, FaultStatus, FileState, FileStatus, Hash, Receipt, Selection, Wanted};
-use crate::publish::{self, Publisher, Snapshot};
+use crate::publish::{Publisher, Snapshot};
 use crate::registry::{FileFault, Registry, Timestamp};
 use crate::spec::Fault;
 
@@ -42,6 +43,8 @@ pub(crate) struct Known<'o> {
     pub(crate) files: &'o Files,
     pub(crate) registry: &'o Registry,
     pub(crate) publisher: &'o Publisher,
+    /// Until this is over, nothing that is read is taken in.
+    pub(crate) gathering: Gathering,
 }
 
 impl Receipts {
@@ -115,15 +118,12 @@ enum Verdict {
 }
 
 impl Known<'_> {
-    /// Whether anything is published: before that nothing is taken in.
-    fn is_ready(self) -> bool {
-        self.publisher.current().readiness == publish::Readiness::Ready
-    }
-
     fn verdict(self, wanted: &Wanted) -> Verdict {
         let standing = self.files.standing(&wanted.file);
         match (wanted.contents, standing) {
-            (Contents::Gone, None) if !self.files.is_waiting(&wanted.file) && self.is_ready() => Verdict::Stands,
+            (Contents::Gone, None) if !self.files.is_waiting(&wanted.file) && self.gathering == Gathering::Over => {
+                Verdict::Stands
+            }
             (Contents::Gone, _) | (Contents::Octets(_), None) => Verdict::Open,
             (Contents::Octets(hash), Some(standing)) => self.verdict_on(&wanted.file, hash, &standing),
         }

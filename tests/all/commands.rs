@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -165,6 +166,32 @@ fn drain_takes_an_instance_out_at_once_and_returns_no_earlier_than_the_last_ttl(
     assert_eq!(site.addresses(NAME), ["10.0.1.2"]);
     // It is there still, for who is connected to it.
     assert_eq!(site.addresses("1.web.shop.app.localspace"), ["10.0.1.1"]);
+}
+
+#[test]
+fn the_control_socket_says_the_same_as_the_admin_address() {
+    let directory = tempfile::tempdir().unwrap();
+    drop_file(directory.path(), "space.yaml", SPACE);
+    let state = tempfile::tempdir().unwrap();
+    let state_dir = state.path().to_str().unwrap();
+    let server = Server::spacedns_with(directory.path(), &["--state-dir", state_dir]);
+    let register = |options: &[&str]| {
+        let mut command = Command::new(SPACEDNS);
+        command.args(["register", "shop", "web", "1", "--address=10.0.1.1", "--wait=60s"]).args(options);
+        command.env("SPACEDNS_DIR", directory.path()).output().unwrap()
+    };
+    let socket = state.path().join("control.sock");
+    assert_eq!(code(&register(&["--state-dir", state_dir])), Some(0));
+    assert_eq!(code(&register(&["--server", &format!("unix:{}", socket.display())])), Some(0));
+    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o660);
+    // One that is left by a crash is replaced by the next.
+    let _ = server.kill();
+    assert!(socket.exists());
+    let server = Server::spacedns_with(directory.path(), &["--state-dir", state_dir]);
+    let output = register(&["--state-dir", state_dir]);
+    assert_eq!(code(&output), Some(0), "{}\n{}", err(&output), server.log());
+    server.end();
+    assert!(!socket.exists());
 }
 
 #[test]

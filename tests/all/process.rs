@@ -112,18 +112,18 @@ impl Server {
         self.log()
     }
 
-    /// Ends the process as a crash does, at once; gives what it has written.
-    pub(crate) fn kill(mut self) -> String {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.log()
-    }
-
     /// Where a server that [`spacedns`](Self::spacedns) started says how things stand.
     pub(crate) fn admin(&self) -> SocketAddr {
         let log = self.log();
         let (_, after) = log.split_once("http://").unwrap_or_else(|| panic!("no admin address:\n{log}"));
         after.split('/').next().unwrap().parse().unwrap()
+    }
+
+    /// Ends the process as a crash does, at once; gives what it has written.
+    pub(crate) fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.log()
     }
 
     /// What the process has written.
@@ -155,7 +155,11 @@ impl Drop for Server {
     /// Ends the process and those that it started: NSD answers from children of its own.
     fn drop(&mut self) {
         let group = self.child.id();
-        let signal = |signal: &str| Command::new("sh").arg("-c").arg(format!("kill -s {signal} -- -{group}")).status();
+        // Nobody may be left of the group: then there is nothing to say.
+        let signal = |signal: &str| {
+            let kill = format!("kill -s {signal} -- -{group} 2>/dev/null");
+            Command::new("sh").arg("-c").arg(kill).status()
+        };
         let _ = signal("TERM");
         let ended = poll(Duration::from_secs(2), || self.child.try_wait().ok().flatten());
         if ended.is_none() {

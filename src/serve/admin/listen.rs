@@ -73,6 +73,27 @@ impl Listeners {
         Ok(())
     }
 
+    /// Listens on a Unix socket at `path` in the place of the server before this one, which answers there and is about to leave.
+    ///
+    /// # Errors
+    /// When the system refuses; what was listened on before stays.
+    pub fn take_over(&mut self, path: &Path) -> Result<(), SocketError> {
+        let refused = |reason| SocketError::Refused { path: path.to_owned(), reason };
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", std::process::id()));
+        let beside = PathBuf::from(beside);
+        let listener = bind_unix(&beside).map_err(refused)?;
+        std::fs::rename(&beside, path).map_err(refused)?;
+        self.unix = Some((listener, path.to_owned()));
+        Ok(())
+    }
+
+    /// Whether nothing is listened on.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.tcp.is_none() && self.unix.is_none()
+    }
+
     /// The address that is listened on, with the port that was got for port 0.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
