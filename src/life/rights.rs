@@ -210,7 +210,7 @@ impl Restricted {
                 lines.push(Line::Info(format!("running as user {user} of group {group}, without capabilities")));
             }
             None if geteuid().is_root() => {
-                lines.push(Line::Warning(
+                lines.push(Line::Info(
                     "running as root: --user NAME leaves that once everything is bound".to_owned(),
                 ));
             }
