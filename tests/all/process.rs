@@ -140,7 +140,11 @@ impl Drop for Server {
     /// Ends the process and those that it started: NSD answers from children of its own.
     fn drop(&mut self) {
         let group = self.child.id();
-        let signal = |signal: &str| Command::new("sh").arg("-c").arg(format!("kill -s {signal} -- -{group}")).status();
+        // Nobody may be left of the group: then there is nothing to say.
+        let signal = |signal: &str| {
+            let kill = format!("kill -s {signal} -- -{group} 2>/dev/null");
+            Command::new("sh").arg("-c").arg(kill).status()
+        };
         let _ = signal("TERM");
         let ended = poll(Duration::from_secs(2), || self.child.try_wait().ok().flatten());
         if ended.is_none() {

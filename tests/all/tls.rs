@@ -508,6 +508,12 @@ fn every_limit_stands_in_the_readme_with_its_default() {
         ("handshake", seconds(defaults.handshake)),
         ("handshakes", defaults.handshakes.to_string()),
         ("drain", seconds(defaults.drain)),
+        ("batch", defaults.batch.to_string()),
+        ("forwards", defaults.forward.queries.to_string()),
+        ("forwards-per-source", defaults.forward.per_source.to_string()),
+        ("forwards-per-domain", defaults.forward.per_domain.to_string()),
+        ("forward-waiters", defaults.forward.waiters.to_string()),
+        ("forward-cache", format!("{}MiB", defaults.forward.cache >> 20)),
     ];
     assert_eq!(rows.len(), spacedns::serve::LIMITS.len());
     for (name, default) in rows {
