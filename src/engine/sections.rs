@@ -148,7 +148,7 @@ const NOT_AUTHORITATIVE: Explanation<'static> =
     Explanation { code: InfoCode::NOT_AUTHORITATIVE, text: &"not a name of ours, and no recursion" };
 
 /// The most octets that the response may have.
-pub(super) fn limit(ask: &Ask<'_>, query: &Query) -> usize {
+pub fn limit(ask: &Ask<'_>, query: &Query) -> usize {
     match ask.transport {
         Transport::Udp => {
             let offered = query.edns.as_ref().map_or(UDP_RESPONSE_MIN, |edns| edns.udp_size);

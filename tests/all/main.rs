@@ -23,6 +23,7 @@ mod examples;
 mod explain;
 mod files;
 mod forward;
+mod forward_lies;
 mod forward_limits;
 mod forward_names;
 mod health;
