@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use super::{Counters, Gauge, Sort};
+use super::{Counters, Gauge, Sort, levels};
 
 /// The gauges and counters of the spec directory.
 #[derive(Debug, Default)]
@@ -11,6 +11,8 @@ pub struct FileGauges {
     polling: AtomicBool,
     frozen: AtomicBool,
     held: AtomicUsize,
+    /// Served as they stand, in an older version, and not at all.
+    states: [AtomicUsize; 3],
     pollings: AtomicU64,
     freezes: AtomicU64,
     holds: AtomicU64,
@@ -39,6 +41,21 @@ impl FileGauges {
     /// Notes how many files are missing and held.
     pub fn held(&self, files: usize) {
         self.held.store(files, Ordering::Relaxed);
+    }
+
+    /// Notes how many files are served as they stand, how many in an older version, and how many not at all.
+    pub fn states(&self, ok: usize, stale: usize, rejected: usize) {
+        for (state, files) in self.states.iter().zip([ok, stale, rejected]) {
+            state.store(files, Ordering::Relaxed);
+        }
+    }
+
+    /// The files by state.
+    pub fn by_state(&self) -> impl Iterator<Item = Gauge> {
+        let [ok, stale, rejected] = &self.states;
+        let count = |files: &AtomicUsize| u64::try_from(files.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+        let states = [("ok", count(ok)), ("stale", count(stale)), ("rejected", count(rejected))];
+        levels("files", "Files, by what became of them", "state", states)
     }
 
     /// Counts that the process stood still, and every lease began anew.

@@ -41,6 +41,7 @@ impl Metrics {
         let mut gauges = Vec::new();
         self.served.lock().unwrap_or_else(PoisonError::into_inner).gauges(&mut gauges);
         gauges.extend(self.files.numbers());
+        gauges.extend(self.files.by_state());
         openmetrics(&self.totals(), gauges)
     }
 

@@ -167,10 +167,18 @@ impl Owner {
         }
         self.hear(marks, now);
         let statuses = self.hear_requests(requests, now);
-        if self.scan_due <= now.monotonic {
+        let is_scan = self.scan_due <= now.monotonic;
+        if is_scan {
             self.scan_everything();
         }
         self.rebuild();
+        if is_scan || self.files.len() <= TALLIED {
+            let [ok, stale, rejected] = self.files.tally();
+            self.gauges.states(ok, stale, rejected);
+        }
+        if self.gathering == Gathering::Over && !self.scan_not_before.is_zero() {
+            self.publisher.catch_up();
+        }
         self.reply(statuses);
         ControlFlow::Continue(())
     }
@@ -548,6 +556,10 @@ const RENEWALS_GATHER: Duration = Duration::from_millis(5);
 
 /// For how long nobody may look before it counts as a pause. A lease is five times as long at least.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Up to so many files are counted by their state after every change, which takes microseconds; more with every scan, which
+/// takes much longer.
+const TALLIED: usize = 1000;
 
 /// How long the first snapshot waits for files that may be cut off.
 const SETTLING_MAX: Duration = Duration::from_millis(1500);
