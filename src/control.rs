@@ -19,7 +19,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use self::checks::{Finding, TargetId};
-pub use status::{Counts, FaultStatus, FileState, FileStatus, Hash, HashError, Readiness, Receipt, Status, Watching};
+pub use status::{
+    Counts, FaultStatus, FileState, FileStatus, Hash, HashError, Health, Readiness, Receipt, Status, Unready,
+    UnreadyInstance, Watching,
+};
 
 /// Makes the two ends: any number of senders, one owner.
 #[must_use]

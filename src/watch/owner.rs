@@ -305,6 +305,7 @@ impl Owner {
             frozen: self.files.frozen().map(ToOwned::to_owned),
             unread: known.unread(),
             counts: known.counts(),
+            unready: checks::unready(&self.registry),
             files,
             next,
         }
