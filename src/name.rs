@@ -204,20 +204,23 @@ impl fmt::Debug for Name {
 
 /// A name on the stack, lower-cased, with the place of each of its labels.
 ///
-/// What a query's name is read into: 384 octets, no allocation.
+/// What a query's name is read into: 385 octets, no allocation.
 #[derive(Clone)]
 pub struct NameBuffer {
-    octets: [u8; NAME_MAX],
+    /// One octet more than a name has, so that it is whole words; what is behind the name is anything.
+    octets: [u8; NAME_MAX + 1],
     starts: [u8; LABELS_MAX],
     length: u8,
     labels: u8,
+    /// That of the octets.
+    hash: u64,
 }
 
 impl NameBuffer {
     /// Makes the root.
     #[must_use]
     pub const fn new() -> Self {
-        Self { octets: [0; NAME_MAX], starts: [0; LABELS_MAX], length: 1, labels: 0 }
+        Self { octets: [0; NAME_MAX + 1], starts: [0; LABELS_MAX], length: 1, labels: 0, hash: ROOT_HASH }
     }
 
     /// Reads the uncompressed name that starts at `at` in `message`, lower-cases it, and returns where it ends.
@@ -225,9 +228,11 @@ impl NameBuffer {
     /// # Errors
     /// When the octets end too early, a label's length is over 63 (a pointer among them: no name that a query holds
     /// has anything to point at), or the name is too long. The buffer is the root then.
+    #[inline]
     pub fn read(&mut self, message: &[u8], at: usize) -> Result<usize, NameError> {
         self.labels = 0;
         self.length = 1;
+        self.hash = ROOT_HASH;
         if let Some(root) = self.octets.first_mut() {
             *root = 0;
         }
@@ -251,14 +256,20 @@ impl NameBuffer {
                 return Err(NameError::NameTooLong);
             }
         }
-        // One copy and one pass over the whole name: a length octet is at most 63, below every letter, and so is its own
-        // lower case.
-        let whole = octets.get(..=position).ok_or(NameError::NotWire)?;
-        let place = self.octets.get_mut(..=position).ok_or(NameError::NameTooLong)?;
-        place.copy_from_slice(whole);
-        place.make_ascii_lowercase();
+        // One pass copies and lower-cases, a word at a time; a length octet is at most 63, below every letter, and so is its own lower
+        // case. What follows the name in the message is taken along to the end of the word.
+        let (words, rest) = octets.as_chunks::<8>();
+        let (places, _) = self.octets.as_chunks_mut::<8>();
+        let count_of_words = position / 8 + 1;
+        for (place, word) in places.iter_mut().zip(words.get(..count_of_words).unwrap_or(words)) {
+            *place = lower(*word);
+        }
+        if let Some(place) = places.get_mut(words.len()).filter(|_| words.len() < count_of_words) {
+            place.iter_mut().zip(rest).for_each(|(to, from)| *to = from.to_ascii_lowercase());
+        }
         self.labels = count.to_le_bytes()[0];
         self.length = (position + 1).to_le_bytes()[0];
+        self.hash = hash(self.wire());
         Ok(at + position + 1)
     }
 
@@ -266,6 +277,12 @@ impl NameBuffer {
     #[must_use]
     pub fn wire(&self) -> &[u8] {
         self.octets.get(..usize::from(self.length)).unwrap_or_default()
+    }
+
+    /// The [`hash`] of the octets, made when they were read.
+    #[must_use]
+    pub const fn hash(&self) -> u64 {
+        self.hash
     }
 
     /// How many labels there are, the root not counted.
@@ -293,6 +310,7 @@ impl NameBuffer {
     }
 
     /// The wire octets from label `index` on: an ancestor, or the name itself for 0, or the root.
+    #[inline(always)]
     #[must_use]
     pub fn suffix(&self, index: usize) -> &[u8] {
         self.wire().get(self.offset(index)..).unwrap_or_default()
@@ -337,6 +355,49 @@ impl fmt::Debug for NameBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Lower-cases eight octets at once: adding carries into an octet's high bit where it is at least `A`, or above `Z`.
+const fn lower(octets: [u8; 8]) -> [u8; 8] {
+    const ALL: u64 = u64::MAX / 0xff;
+    let word = u64::from_le_bytes(octets);
+    let low_bits = word & (0x7f * ALL);
+    let from_a = low_bits + (0x80 - b'A' as u64) * ALL;
+    let past_z = low_bits + (0x7f - b'Z' as u64) * ALL;
+    let is_upper = (from_a ^ past_z) & !word & (0x80 * ALL);
+    (word | is_upper >> 2).to_le_bytes()
+}
+
+/// Hashes octets.
+///
+/// A multiply-and-fold over eight octets at a time (the step that wyhash and `foldhash` use): the octets are names and addresses from
+/// the operator's files and are compared after the look-up, so collisions cost time and nothing else.
+#[inline(always)]
+#[must_use]
+pub fn hash(octets: &[u8]) -> u64 {
+    let mut state = HASH_SEED ^ octets.len() as u64;
+    for word in octets.as_chunks::<8>().0 {
+        state = fold(state ^ u64::from_le_bytes(*word), 0x94d0_49bb_1331_11eb);
+    }
+    // The last eight octets, some of them once more: one load, where the rest alone would be a loop.
+    let last = match octets.last_chunk::<8>() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => octets.iter().fold(0, |word, octet| word << 8 | u64::from(*octet)),
+    };
+    fold(state ^ last, HASH_LAST)
+}
+
+const HASH_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+const HASH_LAST: u64 = 0xd6e8_feb8_6659_fd93;
+/// The hash of the root: one octet, zero.
+const ROOT_HASH: u64 = fold(HASH_SEED ^ 1, HASH_LAST);
+
+/// One step of [`hash`].
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "the two halves of the product are what is wanted")]
+pub const fn fold(a: u64, b: u64) -> u64 {
+    let product = a as u128 * b as u128;
+    (product as u64) ^ ((product >> 64) as u64)
 }
 
 fn ancestor_labels(name: &Name) -> usize {
@@ -465,6 +526,36 @@ mod tests {
         let mut longer = b"\x01a".repeat(125);
         longer.extend_from_slice(b"\x04abcd\x00");
         assert_eq!(buffer.read(&longer, 0), Err(NameError::NameTooLong));
+    }
+
+    #[test]
+    fn a_buffer_lower_cases_ascii_letters_and_nothing_else() {
+        for octet in 0..=255_u8 {
+            for length in [1, 6, 7, 8, 9, 63] {
+                let wire =
+                    [&[length][..], &vec![octet; usize::from(length)], b"\0\x00\x01\x00\x01AAAAAAAAAAA"].concat();
+                let mut buffer = NameBuffer::new();
+                let end = usize::from(length) + 2;
+                assert_eq!(buffer.read(&wire, 0), Ok(end));
+                assert_eq!(buffer.wire(), wire[..end].to_ascii_lowercase(), "{octet} {length}");
+                // The message may end with the name.
+                assert_eq!(buffer.read(&wire[..end], 0), Ok(end));
+                assert_eq!(buffer.wire(), wire[..end].to_ascii_lowercase(), "{octet} {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_buffer_has_the_hash_of_what_was_read() {
+        let mut buffer = NameBuffer::new();
+        assert_eq!(buffer.hash(), hash(b"\0"));
+        for text in ["a", "web", "WEB.Shop.app.localspace"] {
+            let name = name(text);
+            assert_eq!(buffer.read(name.wire(), 0), Ok(name.wire().len()));
+            assert_eq!(buffer.hash(), hash(name.wire()));
+            assert!(buffer.read(b"\xc0\0", 0).is_err());
+            assert_eq!(buffer.hash(), hash(b"\0"));
+        }
     }
 
     #[test]

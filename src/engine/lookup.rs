@@ -74,6 +74,7 @@ pub(super) enum Refusal {
 }
 
 /// Decides what `query` gets.
+#[inline(always)]
 pub(super) fn decide<'s>(snapshot: &'s Snapshot, ask: &Ask<'s>, caller: &Caller, query: &Query) -> Outcome<'s> {
     if let Some(fault) = caller.fault(ask, query) {
         return Outcome::Fault(fault);
@@ -114,6 +115,7 @@ fn of_chaos<'s>(settings: &'s Settings, query: &Query) -> Outcome<'s> {
     }
 }
 
+#[inline(always)]
 fn find<'s>(snapshot: &'s Snapshot, ask: &Ask<'_>, view: View, query: &Query) -> Outcome<'s> {
     match (found(snapshot, ask.settings, view, &query.qname), snapshot.space(view.space)) {
         (Found::Owned(owned), Some(space)) if is_ours(owned.types, query.qtype) => {
@@ -126,11 +128,13 @@ fn find<'s>(snapshot: &'s Snapshot, ask: &Ask<'_>, view: View, query: &Query) ->
 }
 
 /// What `name` is to a caller with this view.
+#[inline(always)]
 pub(super) fn found<'s>(snapshot: &'s Snapshot, settings: &Settings, view: View, name: &NameBuffer) -> Found<'s> {
     if settings.opened.has(name) { snapshot.find_opened(view, name) } else { snapshot.find(view, name) }
 }
 
 /// Whether a name that is ours for these types is so for `qtype`.
+#[inline(always)]
 pub(super) const fn is_ours(types: Types, qtype: Rtype) -> bool {
     match types {
         Types::All => true,
@@ -141,6 +145,7 @@ pub(super) const fn is_ours(types: Types, qtype: Rtype) -> bool {
     }
 }
 
+#[inline(always)]
 fn of_node<'s>(authority: Authority<'s>, owned: &Owned<'s>, qtype: Rtype) -> Outcome<'s> {
     let (answer, why) = match owned.node {
         Node::Missing(missing) => return Outcome::NxDomain(authority, missing),
@@ -170,6 +175,7 @@ fn of_node<'s>(authority: Authority<'s>, owned: &Owned<'s>, qtype: Rtype) -> Out
     }
 }
 
+#[inline(always)]
 fn of_host<'s>(host: Host<'s>, qtype: Rtype) -> (Option<Answer<'s>>, Why<'s>) {
     let Host { hosts, why, fit, zone } = host;
     let (has_v4, has_v6) = (!hosts.v4().is_empty(), !hosts.v6().is_empty());

@@ -54,6 +54,45 @@ pub(super) fn write(
     Verdict::Send(writer.finish(query.header.flags.response().with(flags), rcode, opt.as_ref()))
 }
 
+/// Writes the answer that almost every query gets: addresses that all fit, to a client that asks for nothing besides. Everything else
+/// goes the long way, which would write the same.
+#[inline(always)]
+pub(super) fn write_whole(
+    outcome: &Outcome<'_>,
+    ask: &Ask<'_>,
+    caller: &Caller,
+    message: &[u8],
+    query: &Query,
+    response: &mut [u8],
+) -> Option<usize> {
+    let Outcome::Answer(Authority { space, .. }, answer) = outcome else { return None };
+    if caller.subnet.is_some() || query.edns.as_ref().is_some_and(Edns::asks_extras) {
+        return None;
+    }
+    let turn = usize::from(query.header.id.wrapping_add(ask.turn));
+    let (limit, flags) = (limit(ask, query), query.header.flags.response().with(recursion(ask)).with(Flags::AA));
+    match answer {
+        Answer::V4(hosts, _) => {
+            let (first, second) = turned(hosts.v4(), turn);
+            let of = (Rtype::A, space.ttl);
+            Writer::whole(response, limit, (message, query), flags, of, [first, second], Ipv4Addr::octets)
+        }
+        Answer::V6(hosts, _) => {
+            let (first, second) = turned(hosts.v6(), turn);
+            let of = (Rtype::AAAA, space.ttl);
+            Writer::whole(response, limit, (message, query), flags, of, [first, second], Ipv6Addr::octets)
+        }
+        _ => None,
+    }
+}
+
+const fn recursion(ask: &Ask<'_>) -> Flags {
+    match ask.recursion {
+        Recursion::Available => Flags::RA,
+        Recursion::Unavailable => Flags(0),
+    }
+}
+
 /// What a client gets that asks for more than most.
 pub(super) fn extras<'o>(edns: &Edns, ask: &Ask<'o>) -> Extras<'o> {
     let cookie = match (edns.cookie, ask.secrets) {
@@ -77,10 +116,7 @@ struct Head<'o> {
 }
 
 fn head<'o>(outcome: &'o Outcome<'_>, ask: &Ask<'_>) -> Head<'o> {
-    let recursion = match ask.recursion {
-        Recursion::Available => Flags::RA,
-        Recursion::Unavailable => Flags(0),
-    };
+    let recursion = recursion(ask);
     let ours = recursion.with(Flags::AA);
     let (rcode, flags, explanation) = match outcome {
         Outcome::Answer(..) | Outcome::Chaos(_) | Outcome::NoData(_, Why::Nothing | Why::Text("")) => {
@@ -115,7 +151,7 @@ const NOT_AUTHORITATIVE: Explanation<'static> =
 pub(super) fn limit(ask: &Ask<'_>, query: &Query) -> usize {
     match ask.transport {
         Transport::Udp => {
-            let offered = query.edns.map_or(UDP_RESPONSE_MIN, |edns| edns.udp_size);
+            let offered = query.edns.as_ref().map_or(UDP_RESPONSE_MIN, |edns| edns.udp_size);
             usize::from(offered.min(UDP_RESPONSE_MAX))
         }
         Transport::Tcp | Transport::Tls | Transport::Quic => usize::from(u16::MAX),
@@ -282,27 +318,31 @@ fn write_srv(writer: &mut Writer<'_>, space: &Space, set: &SrvSet<'_>, part: Par
     let start =
         if port.targets.len() <= writer.room_for_services(length_max) { 0 } else { part.start(port.targets.len()) };
     let (first, second) = turned(&port.targets, start);
-    let targets = || {
-        let targets = first.iter().chain(second);
-        targets.filter_map(|target| Some((target.port, component.instances.get(usize::from(target.instance))?)))
-    };
     let begin = writer.position();
     let mut count = 0;
-    for (port, instance) in targets() {
-        match writer.service(space.ttl, port, names.name(instance.number)) {
-            Ok(()) => count += 1,
-            Err(Full) if count > 0 && part.fit == Fit::Some => break,
-            Err(Full) => return Err(Full),
+    'all: for half in [first, second] {
+        for target in half {
+            let Some(instance) = component.instances.get(usize::from(target.instance)) else { continue };
+            match writer.service(space.ttl, target.port, names.name(instance.number)) {
+                Ok(()) => count += 1,
+                Err(Full) if count > 0 && part.fit == Fit::Some => break 'all,
+                Err(Full) => return Err(Full),
+            }
         }
     }
     // The records stand in a row, so where each target's name is follows from the one before, and no list of places is kept.
-    let mut at = begin;
+    let (mut at, mut left) = (begin, count.min(ADDRESSED_MAX));
     let rest = writer.target_label(begin).end;
-    for (_, instance) in targets().take(count) {
-        let own = writer.target_label(at);
-        at = own.end + names.shared();
-        if write_hosts(writer, space.ttl, &Earlier { own, rest }, &instance.v4, &instance.v6).is_err() {
-            break;
+    for half in [first, second] {
+        for target in half {
+            let Some(instance) = component.instances.get(usize::from(target.instance)) else { continue };
+            let own = writer.target_label(at);
+            at = own.end + names.shared();
+            let wrote = write_hosts(writer, space.ttl, &Earlier { own, rest }, &instance.v4, &instance.v6);
+            left -= 1;
+            if wrote.is_err() || left == 0 {
+                return Ok(());
+            }
         }
     }
     Ok(())
@@ -361,10 +401,8 @@ fn write_soa(
         .record(section, owner, Rtype::SOA, space.negative_ttl, |writer| {
             writer.put_compressed(mname, &query.qname)?;
             writer.put_compressed(NOBODY, &query.qname)?;
-            for number in [serial, REFRESH, RETRY, EXPIRE, space.negative_ttl.seconds()] {
-                writer.put(&number.to_be_bytes())?;
-            }
-            Ok(())
+            let numbers = [serial, REFRESH, RETRY, EXPIRE, space.negative_ttl.seconds()];
+            writer.put(numbers.map(u32::to_be_bytes).as_flattened())
         })
         .map(drop)
 }
@@ -378,6 +416,9 @@ fn instance_names(space: &Space, app: &App, component: &Component) -> Result<Num
 
 /// The multiple that responses are padded to (RFC 8467 §4.1).
 const BLOCK: Option<NonZeroUsize> = NonZeroUsize::new(468);
+/// The most targets of an SRV set whose addresses are sent along. Who connects to more of them at once is rare and can ask, and what one
+/// query may cost us stays bounded.
+const ADDRESSED_MAX: usize = 256;
 /// RNAME: there is no mailbox behind a zone that files make (RFC 2606's `invalid.`, so that nobody writes to a stranger).
 const NOBODY: &[u8] = b"\x06nobody\x07invalid\x00";
 /// `localhost.`

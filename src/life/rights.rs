@@ -211,7 +211,7 @@ impl Restricted {
             }
             None if geteuid().is_root() => {
                 lines.push(Line::Info(
-                    "running as root: --user NAME leaves that once everything is bound".to_owned(),
+                    "running as root; --user NAME would end that once everything is bound".to_owned(),
                 ));
             }
             None => lines.push(Line::Info("capabilities were given up".to_owned())),

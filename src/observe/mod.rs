@@ -288,6 +288,8 @@ pub enum Limit {
     Handshakes,
     /// Time to end after a stop: connections were cut.
     Drain,
+    /// Datagrams at once: as many were waiting as a worker takes.
+    Batch,
     /// Queries that wait for upstreams, or questions on their way: one was answered SERVFAIL.
     Forwards,
     /// Queries of one source that wait for upstreams: one was answered SERVFAIL.
@@ -302,7 +304,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Connections,
         Self::ConnectionsPerSource,
         Self::Idle,
@@ -313,6 +315,7 @@ impl Limit {
         Self::Handshake,
         Self::Handshakes,
         Self::Drain,
+        Self::Batch,
         Self::Forwards,
         Self::ForwardsPerSource,
         Self::ForwardsPerDomain,
@@ -334,6 +337,7 @@ impl Limit {
             Self::Handshake => "handshake",
             Self::Handshakes => "handshakes",
             Self::Drain => "drain",
+            Self::Batch => "batch",
             Self::Forwards => "forwards",
             Self::ForwardsPerSource => "forwards-per-source",
             Self::ForwardsPerDomain => "forwards-per-domain",

@@ -15,7 +15,7 @@ use super::batch::Origin;
 use super::sample::Sampler;
 use super::streams::now;
 use crate::engine::{
-    self, Ask, Got, Note, Opened, Reason, Recursion, Secrets, Settings, Transport, Trust, Verdict, Withheld,
+    self, Ask, Got, Note, Opened, Reading, Reason, Recursion, Secrets, Settings, Transport, Trust, Verdict, Withheld,
 };
 use crate::forward::{self, Answered, Foreign, Forwarder, Outcome, Wanted};
 use crate::observe::{
@@ -23,15 +23,15 @@ use crate::observe::{
 };
 use crate::publish::Snapshot;
 
-/// The shape of [`engine::respond_noting`].
-pub(super) type Respond = fn(&Snapshot, &Ask<'_>, &[u8], &mut [u8], &mut Note) -> Verdict;
+/// The shape of [`engine::respond_to`].
+pub(super) type Respond = fn(&Snapshot, &Ask<'_>, &[u8], &Reading, &mut [u8], &mut Note) -> Verdict;
 
 /// What every worker answers by; never changes while it runs.
 #[derive(Debug)]
 pub(super) struct Desk {
     /// Forwarders whose EDNS Client Subnet is believed.
     trusted: Vec<IpNet>,
-    /// [`engine::respond_noting`]; tests put in its place what panics, or what tells generations apart.
+    /// [`engine::respond_to`]; tests put in its place what panics, or what tells generations apart.
     respond: Respond,
     /// What the server says of itself.
     settings: Settings,
@@ -118,7 +118,7 @@ impl Desk {
         Self { sampler: Some(sampler), ..self }
     }
 
-    /// Answers a query into `response`, as far as that can be done at once.
+    /// Answers a query into `response`, as far as that can be done at once, whatever happens while it is read and answered.
     pub(super) fn answer(
         &self,
         snapshot: &Snapshot,
@@ -126,48 +126,82 @@ impl Desk {
         asked: Asked<'_>,
         response: &mut [u8],
     ) -> Said {
+        // A panic leaves nothing half done: the snapshot is never changed, and the response is written anew below.
+        let answered = catch_unwind(AssertUnwindSafe(|| {
+            let mut reading = Reading::new();
+            reading.read(asked.query);
+            self.answer_read(snapshot, counters, asked, &reading, &mut *response)
+        }));
+        answered.unwrap_or_else(|_| self.break_off(counters, asked, response))
+    }
+
+    /// Answers a query that has been read. A panic is the caller's to catch, for many queries at once, and to say by
+    /// [`break_off`](Self::break_off).
+    #[inline]
+    pub(super) fn answer_read(
+        &self,
+        snapshot: &Snapshot,
+        counters: &Counters,
+        asked: Asked<'_>,
+        reading: &Reading,
+        response: &mut [u8],
+    ) -> Said {
         if is_silent(asked.source.port()) {
             counters.event(Event::Dropped, 1);
             return Said::Nothing;
         }
         let ask = self.ask(&asked);
+        let carrier = carrier_of(ask.transport, ask.source);
         if let Some(sampler) = self.sampler.as_ref().filter(|sampler| sampler.wants())
             && ask.trust == Trust::Nobody
         {
             sampler.take(ask.source, asked.query);
         }
         let mut note = Note::default();
-        // A panic leaves nothing half done: the snapshot is never changed, and the response is written anew below.
-        let answered =
-            catch_unwind(AssertUnwindSafe(|| match (self.respond)(snapshot, &ask, asked.query, response, &mut note) {
-                Verdict::Forward => {
-                    counters.event(Event::Foreign, 1);
-                    let foreign = Foreign { snapshot, ask: &ask, message: asked.query };
-                    match self.forwarder.as_ref().map(|forwarder| forwarder.answer(&foreign, response)) {
-                        Some(Answered::Wanted(wanted)) => Err(wanted),
-                        Some(Answered::Written(verdict, source)) => {
-                            count(counters, source);
-                            Ok(verdict)
-                        }
-                        Some(Answered::NoRoute) | None => {
-                            note.got = Got::Refusal;
-                            Ok(engine::refuse_foreign(&ask, asked.query, response))
-                        }
-                    }
-                }
-                verdict => Ok(verdict),
-            }));
-        let qtype = QueryType::of(note.qtype);
-        let nth = counters.query(asked.carrier(), qtype);
+        let verdict = (self.respond)(snapshot, &ask, asked.query, reading, response, &mut note);
+        let nth = counters.query(carrier, QueryType::of(note.qtype));
         // The first of a kind, so that a server with little to do shows something, and then one in so many.
         if nth & (SAMPLED - 1) == 1 {
             sample(counters, &asked, &note);
         }
-        match answered {
-            Ok(Err(wanted)) => Said::Later(wanted),
-            Ok(Ok(verdict)) => self.say(counters, &asked, Ok(verdict), &note, response),
-            Err(panic) => self.say(counters, &asked, Err(panic), &note, response),
+        match verdict {
+            Verdict::Forward => self.answer_foreign(snapshot, counters, &ask, asked, &mut note, response),
+            verdict => self.say(counters, &asked, verdict, &note, response),
         }
+    }
+
+    /// Answers a query for a name that is not ours by what upstreams have said.
+    #[cold]
+    fn answer_foreign(
+        &self,
+        snapshot: &Snapshot,
+        counters: &Counters,
+        ask: &Ask<'_>,
+        asked: Asked<'_>,
+        note: &mut Note,
+        response: &mut [u8],
+    ) -> Said {
+        counters.event(Event::Foreign, 1);
+        let foreign = Foreign { snapshot, ask, message: asked.query };
+        let verdict = match self.forwarder.as_ref().map(|forwarder| forwarder.answer(&foreign, response)) {
+            Some(Answered::Wanted(wanted)) => return Said::Later(wanted),
+            Some(Answered::Written(verdict, source)) => {
+                count(counters, source);
+                verdict
+            }
+            Some(Answered::NoRoute) | None => {
+                note.got = Got::Refusal;
+                engine::refuse_foreign(ask, asked.query, response)
+            }
+        };
+        self.say(counters, &asked, verdict, note, response)
+    }
+
+    /// What is said to a query that was met by a panic.
+    pub(super) fn break_off(&self, counters: &Counters, asked: Asked<'_>, response: &mut [u8]) -> Said {
+        counters.event(Event::Panicked, 1);
+        let verdict = write_failure(asked.query, response).map_or(Verdict::Drop, Verdict::Send);
+        self.say_as(counters, &asked, verdict, (&Note::default(), Source::Error), response)
     }
 
     /// Has upstreams asked about a query, and the response sent to where `reply` says. What is returned is to be said at once.
@@ -217,41 +251,43 @@ impl Desk {
         let ask = self.ask(&asked);
         let mut note = Note::default();
         let written = catch_unwind(AssertUnwindSafe(|| {
-            match (self.respond)(snapshot, &ask, asked.query, response, &mut note) {
+            let mut reading = Reading::new();
+            reading.read(asked.query);
+            match (self.respond)(snapshot, &ask, asked.query, &reading, &mut *response, &mut note) {
                 Verdict::Forward => {
                     count(counters, outcome.source());
-                    forward::write(&Foreign { snapshot, ask: &ask, message: asked.query }, outcome, response)
+                    let foreign = Foreign { snapshot, ask: &ask, message: asked.query };
+                    forward::write(&foreign, outcome, &mut *response)
                 }
                 // It has become ours in the meantime.
                 verdict => verdict,
             }
         }));
-        self.say(counters, &asked, written, &note, response)
+        match written {
+            Ok(verdict) => self.say(counters, &asked, verdict, &note, response),
+            Err(_) => self.break_off(counters, asked, response),
+        }
     }
 
     /// Counts what is said.
-    fn say(
+    #[inline]
+    fn say(&self, counters: &Counters, asked: &Asked<'_>, verdict: Verdict, note: &Note, response: &[u8]) -> Said {
+        self.say_as(counters, asked, verdict, (note, source_of(note.got)), response)
+    }
+
+    #[inline]
+    fn say_as(
         &self,
         counters: &Counters,
         asked: &Asked<'_>,
-        verdict: std::thread::Result<Verdict>,
-        note: &Note,
-        response: &mut [u8],
+        verdict: Verdict,
+        (note, source): (&Note, Source),
+        response: &[u8],
     ) -> Said {
-        let source = if verdict.is_ok() { source_of(note.got) } else { Source::Error };
-        let length = match verdict {
-            Ok(Verdict::Send(length)) => Some(length),
-            Ok(Verdict::Withhold(length, why)) => {
-                counters.event(withheld(why), 1);
-                Some(length)
-            }
-            Ok(Verdict::Drop | Verdict::Forward) => None,
-            Err(_) => {
-                counters.event(Event::Panicked, 1);
-                write_failure(asked.query, response)
-            }
-        };
-        let head = length.and_then(|length| Some((length, response.get(..length)?.first_chunk()?)));
+        if let Verdict::Withhold(_, why) = verdict {
+            counters.event(withheld(why), 1);
+        }
+        let head = verdict.length().and_then(|length| Some((length, response.get(..length)?.first_chunk()?)));
         if let Some(log) = &self.query_log {
             let class = head.map(|(_, [_, _, _, rcode])| Class::of(rcode & RCODE));
             self.write_down(log, counters, asked, note, (source, class));
@@ -264,7 +300,9 @@ impl Desk {
         if let Some(negative) = negative_of(note.got) {
             counters.negative(negative);
         }
-        counters.event(Event::Truncated, u64::from(flags & TC != 0));
+        if flags & TC != 0 {
+            counters.event(Event::Truncated, 1);
+        }
         Said::Response(length)
     }
 
@@ -469,6 +507,7 @@ pub(super) mod tests {
         snapshot: &Snapshot,
         ask: &Ask<'_>,
         query: &[u8],
+        _: &Reading,
         response: &mut [u8],
         note: &mut Note,
     ) -> Verdict {
@@ -537,7 +576,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_panic_over_a_question_that_cannot_be_read_is_answered_without_it() {
-        let desk = Desk::new(&Config::default(), |_, _, _, _, _| panic!("on anything"));
+        let desk = Desk::new(&Config::default(), |_, _, _, _, _, _| panic!("on anything"));
         let counters = Counters::default();
         let query = query(7, "shop");
         for length in HEADER..query.len() {

@@ -20,10 +20,6 @@ use std::ptr::{self, NonNull};
 
 use libc::{c_int, c_void, cmsghdr, iovec, mmsghdr, msghdr, sockaddr_in, sockaddr_in6, socklen_t};
 
-/// Datagrams in a batch: past this the system calls are a small part of a query's cost, and a batch is answered from one
-/// snapshot, so a longer one would only hold that up.
-pub(super) const BATCH: usize = 32;
-
 /// Octets that are received of a query; a longer one is cut. A query has 300 octets at most, but for padding.
 const QUERY_MAX: usize = 2048;
 
@@ -67,7 +63,7 @@ pub(super) struct Sent {
 /// It holds raw pointers and so stays on the thread that made it.
 #[derive(Debug)]
 pub(super) struct Batch {
-    /// Owned: [`BATCH`] slots, leaked from a box, freed in `drop`. Reached only through this pointer, so that the pointers in the
+    /// Owned: a slot for each header, leaked from a box, freed in `drop`. Reached only through this pointer, so that the pointers in the
     /// headers stay valid.
     arena: NonNull<[Slot]>,
     /// One for each slot, in order.
@@ -106,17 +102,17 @@ union Source {
 struct Control([u8; CONTROL_MAX]);
 
 impl Batch {
-    /// Allocates the buffers.
-    pub(super) fn new() -> Self {
-        let mut slots = Box::<[Slot]>::new_uninit_slice(BATCH);
+    /// Allocates the buffers for so many datagrams.
+    pub(super) fn new(size: usize) -> Self {
+        let mut slots = Box::<[Slot]>::new_uninit_slice(size);
         // SAFETY: the slots are ours to write. A `Slot` is integers, raw pointers, and arrays and a union of those: all zeros
         // is a value of it.
         let slots = unsafe {
-            ptr::write_bytes(slots.as_mut_ptr(), 0, BATCH);
+            ptr::write_bytes(slots.as_mut_ptr(), 0, size);
             slots.assume_init()
         };
         let arena = NonNull::from(Box::leak(slots));
-        let mut batch = Self { arena, incoming: headers(), outgoing: headers(), received: 0, queued: 0 };
+        let mut batch = Self { arena, incoming: headers(size), outgoing: headers(size), received: 0, queued: 0 };
         for (index, header) in batch.incoming.iter_mut().enumerate() {
             let slot = slot_of(arena, index);
             // SAFETY: `slot` points into the arena, which lives as long as `batch`; no reference into it exists, and the
@@ -131,7 +127,7 @@ impl Batch {
             header.msg_hdr.msg_iovlen = 1;
         }
         // Every header counts as used, so that each has its lengths put in.
-        batch.received = BATCH;
+        batch.received = size;
         batch
     }
 
@@ -152,13 +148,14 @@ impl Batch {
             Wait::ForOne => libc::MSG_WAITFORONE,
             Wait::Never => libc::MSG_DONTWAIT,
         };
-        // SAFETY: the first BATCH headers exist, and each points at a name, a control buffer and one part in the arena, with
+        let length = u32::try_from(self.incoming.len()).unwrap_or(u32::MAX);
+        // SAFETY: so many headers exist, and each points at a name, a control buffer and one part in the arena, with
         // lengths that are theirs: `new` set the pointers, the loop above the lengths that the last batch changed.
         let count =
-            unsafe { libc::recvmmsg(socket.as_raw_fd(), self.incoming.as_mut_ptr(), LENGTH, flags, ptr::null_mut()) };
+            unsafe { libc::recvmmsg(socket.as_raw_fd(), self.incoming.as_mut_ptr(), length, flags, ptr::null_mut()) };
         match usize::try_from(count) {
             Ok(count) => {
-                self.received = count.min(BATCH);
+                self.received = count.min(self.incoming.len());
                 Ok(self.received)
             }
             Err(_) => match io::Error::last_os_error() {
@@ -393,13 +390,13 @@ fn set_option(socket: &impl AsRawFd, level: c_int, option: c_int, value: c_int) 
     }
 }
 
-fn headers() -> Box<[mmsghdr]> {
+fn headers(size: usize) -> Box<[mmsghdr]> {
     // SAFETY: a header is integers and pointers: all zeros is a value of it.
-    (0..BATCH).map(|_| unsafe { MaybeUninit::<mmsghdr>::zeroed().assume_init() }).collect()
+    (0..size).map(|_| unsafe { MaybeUninit::<mmsghdr>::zeroed().assume_init() }).collect()
 }
 
 fn slot_of(arena: NonNull<[Slot]>, index: usize) -> *mut Slot {
-    debug_assert!(index < BATCH, "callers take the index from a header that exists");
+    debug_assert!(index < arena.len(), "callers take the index from a header that exists");
     // Wrapping, so that no index is unsound here; each use of the result says why it is in bounds.
     arena.as_ptr().cast::<Slot>().wrapping_add(index)
 }
@@ -416,10 +413,6 @@ const fn space_of<T>() -> usize {
     // SAFETY: arithmetic on a length.
     unsafe { libc::CMSG_SPACE(size_of::<T>() as u32) as usize }
 }
-
-/// [`BATCH`] as the system call takes it.
-#[allow(clippy::cast_possible_truncation, reason = "32 fits")]
-const LENGTH: u32 = BATCH as u32;
 
 #[cfg(test)]
 mod tests {
@@ -464,7 +457,7 @@ mod tests {
             let (server, client) = pair(address);
             let port = server.local_addr().unwrap().port();
             let to = SocketAddr::new(client.local_addr().unwrap().ip(), port);
-            let mut batch = Batch::new();
+            let mut batch = Batch::new(32);
             for length in [1, 300, 7, 1000] {
                 for number in 0..80 {
                     let mut query = vec![0; length];
@@ -489,7 +482,7 @@ mod tests {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let (server, client) = pair(address);
             client.send_to(b"query", server.local_addr().unwrap()).unwrap();
-            let mut batch = Batch::new();
+            let mut batch = Batch::new(32);
             assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 1);
             let message = batch.message(0).unwrap();
             assert_eq!((message.source, message.query), (client.local_addr().unwrap(), &b"query"[..]));
@@ -501,7 +494,7 @@ mod tests {
     fn a_wildcard_socket_replies_from_the_address_that_was_asked() {
         let (server, client) = pair("0.0.0.0:0");
         let port = server.local_addr().unwrap().port();
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(32);
         for last in [2, 9, 1, 77] {
             let asked = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), port);
             client.send_to(b"abc", asked).unwrap();
@@ -515,7 +508,7 @@ mod tests {
     fn a_query_that_is_too_long_is_cut() {
         let (server, client) = pair("127.0.0.1:0");
         client.send_to(&[7; 5000], server.local_addr().unwrap()).unwrap();
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(32);
         assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 1);
         assert_eq!(batch.message(0).unwrap().query, [7; QUERY_MAX]);
         assert_eq!(batch.message(0).unwrap().response.len(), RESPONSE_MAX);
@@ -527,7 +520,7 @@ mod tests {
         for number in 0..5_u8 {
             client.send_to(&[number], server.local_addr().unwrap()).unwrap();
         }
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(32);
         assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 5);
         for index in [1, 3] {
             let message = batch.message(index).unwrap();
@@ -552,7 +545,7 @@ mod tests {
         for _ in 0..3 {
             client.send_to(b"abc", server.local_addr().unwrap()).unwrap();
         }
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(32);
         assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 3);
         (0..3).for_each(|index| batch.reply(index, 3));
         // The kernel says that the socket is not connected, and does it.
@@ -563,7 +556,7 @@ mod tests {
     #[test]
     fn a_socket_that_is_shut_down_wakes_its_reader_with_nothing() {
         let (server, _) = pair("127.0.0.1:0");
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(32);
         assert_eq!(batch.receive(&server, Wait::Never).unwrap(), 0);
         let _ = socket2::SockRef::from(&server).shutdown(std::net::Shutdown::Read);
         let received = batch.receive(&server, Wait::ForOne).unwrap();

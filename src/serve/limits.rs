@@ -1,4 +1,4 @@
-//! The one table of limits: what clients may take, on every transport that has connections, and of upstreams.
+//! The one table of limits: what clients may take, on every transport, and of upstreams.
 //!
 //! Each limit bounds what a client can make us hold or wait for. Each has a name, by which it is set, a default, bounds within
 //! which it makes sense, and a counter of how often it bit ([`Limit`]). [`LIMITS`] is read by whoever sets them.
@@ -37,6 +37,9 @@ pub struct Limits {
     pub handshakes: usize,
     /// How long connections have to end after a stop, 5 s by default; what is left then is cut.
     pub drain: Duration,
+    /// Datagrams that a UDP worker takes at once, 32 by default. Past this the system calls are a small part of a query's cost, and a batch is
+    /// answered from one snapshot, so a longer one would only hold that up. It bites where as many were waiting: the worker is behind.
+    pub batch: usize,
     /// What forwarding may take.
     pub forward: forward::Limits,
 }
@@ -54,13 +57,14 @@ impl Default for Limits {
             handshake: Duration::from_secs(3),
             handshakes: 64,
             drain: Duration::from_secs(5),
+            batch: 32,
             forward: forward::Limits::default(),
         }
     }
 }
 
 /// Every limit.
-pub const LIMITS: [Row; 15] = [
+pub const LIMITS: [Row; 16] = [
     Row { limit: Limit::Connections, bounds: 1..=65_536, field: Field::Count(|limits| &mut limits.connections) },
     Row {
         limit: Limit::ConnectionsPerSource,
@@ -75,6 +79,7 @@ pub const LIMITS: [Row; 15] = [
     Row { limit: Limit::Handshake, bounds: 100..=60_000, field: Field::Time(|limits| &mut limits.handshake) },
     Row { limit: Limit::Handshakes, bounds: 2..=65_536, field: Field::Count(|limits| &mut limits.handshakes) },
     Row { limit: Limit::Drain, bounds: 0..=600_000, field: Field::Time(|limits| &mut limits.drain) },
+    Row { limit: Limit::Batch, bounds: 1..=1024, field: Field::Count(|limits| &mut limits.batch) },
     Row { limit: Limit::Forwards, bounds: 1..=1_000_000, field: Field::Count(|limits| &mut limits.forward.queries) },
     Row {
         limit: Limit::ForwardsPerSource,

@@ -80,7 +80,7 @@ pub struct Config {
 /// # Errors
 /// When a thread or the runtime cannot be had; what was started is stopped again.
 pub fn start(sockets: Sockets, config: Config, subscriber: Subscriber) -> io::Result<Running> {
-    start_with(sockets, config, subscriber, engine::respond_noting)
+    start_with(sockets, config, subscriber, engine::respond_to)
 }
 
 fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond: Respond) -> io::Result<Running> {
@@ -100,7 +100,7 @@ fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond:
     for listen in sockets.listens {
         plain.tcp.push(listen.tcp);
         for socket in listen.udp {
-            if let Err(error) = running.spawn_udp(socket, &desk, &subscriber) {
+            if let Err(error) = running.spawn_udp(socket, (&desk, &config.limits, &subscriber)) {
                 running.stop();
                 return Err(error);
             }
@@ -216,12 +216,18 @@ impl Running {
         }
     }
 
-    fn spawn_udp(&mut self, socket: UdpSocket, desk: &Arc<Desk>, subscriber: &Subscriber) -> io::Result<()> {
+    fn spawn_udp(
+        &mut self,
+        socket: UdpSocket,
+        (desk, limits, subscriber): (&Arc<Desk>, &Limits, &Subscriber),
+    ) -> io::Result<()> {
+        // A batch of none would receive nothing.
+        let size = limits.batch.max(1);
         let name = format!("udp-{}", self.udp.len());
         let socket = Arc::new(socket);
         self.udp.push(Arc::clone(&socket));
         let (desk, reader, phase) = (Arc::clone(desk), subscriber.reader(), Arc::clone(&self.phase));
-        let thread = self.spawn(name, move |counters| udp::run(&socket, &desk, reader, counters, &phase))?;
+        let thread = self.spawn(name, move |counters| udp::run(&socket, &desk, reader, counters, (size, &phase)))?;
         self.udp_threads.push(thread);
         Ok(())
     }

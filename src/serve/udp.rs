@@ -1,28 +1,42 @@
 //! One UDP worker: receive a batch, answer it from one snapshot, send it.
 //!
+//! Answering is three passes over the batch, each a plain loop: read every query, touch what answering each will load first, answer. A
+//! query takes a handful of loads from all over the memory that depend on one another; made in a row for one query, each is waited for,
+//! and made for a whole batch they overlap. A panic is caught around the passes and not around each query: one query is answered
+//! SERVFAIL, and the pass goes on behind it.
+//!
 //! A worker has one socket and waits in `recvmmsg` itself: a batch costs two system calls. One worker polling several sockets
 //! was rejected: it costs a third and a fourth. So each listening address has as many threads as there are workers; those
 //! that nobody asks sleep.
 
+use std::hint::black_box;
 use std::net::UdpSocket;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use super::answer::{Asked, Desk, Reply, Said};
-use super::batch::{BATCH, Batch, Wait};
+use super::batch::{Batch, Message, Wait};
 use super::phase::{Phase, PhaseFlag};
 use super::streams::now;
-use crate::engine::Transport;
-use crate::observe::{Counters, Event, Span};
-use crate::publish::Reader;
+use crate::engine::{Reading, Transport};
+use crate::observe::{Counters, Event, Limit, Span};
+use crate::publish::{Reader, Snapshot};
 
 /// Answers until the server closes and the socket is shut down, then what is queued in the socket; or until the server leaves, and
 /// then nothing more: the socket is another's, who must not find it shut down, so this looks every [`LOOK`].
-pub(super) fn run(socket: &Arc<UdpSocket>, desk: &Desk, mut reader: Reader, counters: &Counters, phase: &PhaseFlag) {
-    let mut batch = Batch::new();
+pub(super) fn run(
+    socket: &Arc<UdpSocket>,
+    desk: &Desk,
+    mut reader: Reader,
+    counters: &Counters,
+    (size, phase): (usize, &PhaseFlag),
+) {
+    let readings = (0..size).map(|_| Reading::new()).collect();
+    let mut worker = Worker { socket, desk, counters, batch: Batch::new(size), readings };
     let mut failures = 0;
-    let mut left = DRAIN_BATCHES;
+    let mut left = DRAIN_DATAGRAMS / size + 1;
     let mut batches = 0_u32;
     while left > 0 {
         // A shut down socket never waits, so whoever sets the phase first and shuts down then wakes this thread for sure.
@@ -31,22 +45,27 @@ pub(super) fn run(socket: &Arc<UdpSocket>, desk: &Desk, mut reader: Reader, coun
             Phase::Closing => Wait::Never,
             Phase::Leaving => return,
         };
-        match batch.receive(socket, wait) {
+        match worker.batch.receive(socket, wait) {
             Ok(0) if wait == Wait::Never => return,
             Ok(count) => {
                 failures = 0;
+                if count == size {
+                    counters.limit(Limit::Batch, 1);
+                }
                 // Reading the clock twice for every query would cost a twentieth of it.
                 batches = batches.wrapping_add(1);
                 let begun = batches.is_multiple_of(TIMED).then(now);
-                answer(socket, &mut batch, count, (desk, &mut reader, counters));
+                worker.answer(reader.current(), count);
                 if let Some(begun) = begun {
                     let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
                     let each = now().saturating_duration_since(begun) / count;
                     counters.duration(Span::Answer, each, u64::from(count));
                 }
-                let failed = batch.send(socket).failed;
+                let failed = worker.batch.send(socket).failed;
                 reader.rest();
-                counters.event(Event::SendFailed, failed.try_into().unwrap_or(u64::MAX));
+                if failed > 0 {
+                    counters.event(Event::SendFailed, failed.try_into().unwrap_or(u64::MAX));
+                }
             }
             Err(_) => {
                 counters.event(Event::ReceiveFailed, 1);
@@ -58,26 +77,75 @@ pub(super) fn run(socket: &Arc<UdpSocket>, desk: &Desk, mut reader: Reader, coun
     }
 }
 
-fn answer(
-    socket: &Arc<UdpSocket>,
-    batch: &mut Batch,
-    count: usize,
-    (desk, reader, counters): (&Desk, &mut Reader, &Counters),
-) {
-    let snapshot = reader.current();
-    for index in 0..count {
-        let Some(message) = batch.message(index) else { continue };
-        let asked = Asked { source: message.source, transport: Transport::Udp, turn: 0, query: message.query };
-        let mut said = desk.answer(snapshot, counters, asked, message.response);
-        if let Said::Later(wanted) = said {
-            let Some(origin) = batch.origin(index) else { continue };
-            let reply = Reply::Datagram(Arc::clone(socket), Box::new(origin));
-            let Some(message) = batch.message(index) else { continue };
-            let asked = Asked { source: message.source, transport: Transport::Udp, turn: 0, query: message.query };
-            said = desk.pass_on(wanted, reply, (snapshot, counters), asked, message.response);
+/// What a worker has of its own.
+struct Worker<'w> {
+    socket: &'w Arc<UdpSocket>,
+    desk: &'w Desk,
+    counters: &'w Counters,
+    batch: Batch,
+    /// One for each place in the batch.
+    readings: Box<[Reading]>,
+}
+
+impl Worker<'_> {
+    /// Answers the first `count` places of the batch.
+    fn answer(&mut self, snapshot: &Snapshot, count: usize) {
+        self.pass(count, |worker, place| {
+            if let (Some(message), Some(reading)) = (worker.batch.message(place), worker.readings.get_mut(place)) {
+                reading.read(message.query);
+            }
+        });
+        let read = self.readings.iter().take(count);
+        black_box(read.fold(0, |all, reading| all ^ reading.touch(snapshot)));
+        self.pass(count, |worker, place| worker.answer_one(snapshot, place));
+    }
+
+    /// Does `work` at each place. Where it panics the query there is answered SERVFAIL, and the pass goes on behind it.
+    fn pass(&mut self, count: usize, work: impl Fn(&mut Self, usize)) {
+        let mut begun = 0;
+        while begun < count {
+            // A panic leaves nothing half done: the snapshot is never changed, and a response is queued when it is whole.
+            let done = catch_unwind(AssertUnwindSafe(|| {
+                while begun < count {
+                    begun += 1;
+                    work(self, begun - 1);
+                }
+            }));
+            if done.is_err() {
+                self.break_off(begun - 1);
+            }
         }
+    }
+
+    fn answer_one(&mut self, snapshot: &Snapshot, place: usize) {
+        let Self { socket, desk, counters, batch, readings } = self;
+        // Reading one that is not done was broken off, and that was said.
+        let Some(reading) = readings.get(place).filter(|reading| reading.is_done()) else { return };
+        let Some(Message { source, query, response }) = batch.message(place) else { return };
+        let asked = Asked { source, transport: Transport::Udp, turn: 0, query };
+        let said = match desk.answer_read(snapshot, counters, asked, reading, response) {
+            Said::Later(wanted) => {
+                let Some(origin) = batch.origin(place) else { return };
+                let reply = Reply::Datagram(Arc::clone(socket), Box::new(origin));
+                let Some(Message { query, response, .. }) = batch.message(place) else { return };
+                let asked = Asked { source, transport: Transport::Udp, turn: 0, query };
+                desk.pass_on(wanted, reply, (snapshot, counters), asked, response)
+            }
+            said => said,
+        };
+        self.reply(place, &said);
+    }
+
+    fn break_off(&mut self, place: usize) {
+        let Some(Message { source, query, response }) = self.batch.message(place) else { return };
+        let asked = Asked { source, transport: Transport::Udp, turn: 0, query };
+        let said = self.desk.break_off(self.counters, asked, response);
+        self.reply(place, &said);
+    }
+
+    fn reply(&mut self, place: usize, said: &Said) {
         if let Said::Response(length) = said {
-            batch.reply(index, length);
+            self.batch.reply(place, *length);
         }
     }
 }
@@ -104,9 +172,9 @@ const FREE_FAILURES: u32 = 8;
 /// The longest pause: a server that is well again answers within this.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Batches that are answered after a stop: more than a socket buffer of 4 MiB holds (doubled by the kernel, at the 768 octets
+/// Datagrams that are answered after a stop: more than a socket buffer of 4 MiB holds (doubled by the kernel, at the 768 octets
 /// that the smallest datagram takes), so that queries that keep coming cannot keep the worker.
-const DRAIN_BATCHES: usize = (8 << 20) / 768 / BATCH + 1;
+const DRAIN_DATAGRAMS: usize = (8 << 20) / 768;
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,9 @@
 //! What outlives the process: what was served, the last good version of every file, claims, generation and serial.
 //!
 //! Two things are wanted of it. A start must answer as before within milliseconds, which leaves no time to read documents: so
-//! what is served is saved as it is served, app by app, and read back without knowing what it means ([`served`]). And then
-//! all must go on as if nothing had happened: so what the registry is made of is saved beside it ([`remembered`]), and the
-//! owner task makes one of it while the old answers are given. Both are records of one [`log`], and what a change touches
+//! what is served is saved as it is served, app by app, and read back without knowing what it means (`served`). And then
+//! all must go on as if nothing had happened: so what the registry is made of is saved beside it (`remembered`), and the
+//! owner task makes one of it while the old answers are given. Both are records of one `log`, and what a change touches
 //! goes into it as one batch, so that the two can never be of different moments.
 //!
 //! A change is written, not synced, before it is served: what was answered once is answered again after the end of the

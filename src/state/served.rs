@@ -163,7 +163,7 @@ fn holders_of(apps: &[(u32, Arc<App>)]) -> Table<Holder> {
                     let sharing = Sharing::Sole;
                     let new = Holder { address, app: *index, component: place, instance: number, sharing };
                     let hash = holder_hash(address);
-                    let Some(old) = holders.candidates(hash).find(|old: &Holder| old.address == address) else {
+                    let Some(old) = holders.find(hash, |old: Holder| old.address == address) else {
                         holders.insert(hash, new);
                         continue;
                     };

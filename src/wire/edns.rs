@@ -303,14 +303,24 @@ impl OptResponse<'_> {
         if let Some(block) = self.extras.and_then(|extras| extras.block) {
             length += pad(block, before + OPT_HEAD + length, options.get_mut(length..).unwrap_or_default());
         }
-        let [size_high, size_low] = UDP_RESPONSE_MAX.to_be_bytes();
-        // RFC 6891 §6.1.3: the upper eight bits of the rcode, version 0, DO copied (RFC 3225 §3), every other flag 0.
-        let extended = (rcode.0 >> 4).to_be_bytes()[1];
-        let flags = if self.dnssec_ok { 0x80 } else { 0 };
-        let [.., length_high, length_low] = length.to_be_bytes();
-        *head = [0, 0, 41, size_high, size_low, extended, 0, flags, 0, length_high, length_low];
+        *head = opt_head(rcode, self.dnssec_ok, length);
         OPT_HEAD + length
     }
+}
+
+/// The OPT of a response that has no options, and an rcode of the header's four bits.
+pub(super) const fn plain_opt(dnssec_ok: bool) -> [u8; OPT_HEAD] {
+    opt_head(super::Rcode::NOERROR, dnssec_ok, 0)
+}
+
+/// An OPT record up to its options, which have `length` octets.
+const fn opt_head(rcode: super::Rcode, dnssec_ok: bool, length: usize) -> [u8; OPT_HEAD] {
+    let [size_high, size_low] = UDP_RESPONSE_MAX.to_be_bytes();
+    // RFC 6891 §6.1.3: the upper eight bits of the rcode, version 0, DO copied (RFC 3225 §3), every other flag 0.
+    let extended = (rcode.0 >> 4).to_be_bytes()[1];
+    let flags = if dnssec_ok { 0x80 } else { 0 };
+    let [.., length_high, length_low] = length.to_be_bytes();
+    [0, 0, 41, size_high, size_low, extended, 0, flags, 0, length_high, length_low]
 }
 
 impl Extras<'_> {

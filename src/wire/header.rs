@@ -22,6 +22,7 @@ pub struct Header {
 
 impl Header {
     /// Reads the header of `message`; `None` when it is shorter than one.
+    #[inline(always)]
     #[must_use]
     pub fn read(message: &[u8]) -> Option<Self> {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = *message.first_chunk::<HEADER_LENGTH>()?;
@@ -156,6 +157,7 @@ pub enum Admission {
 }
 
 /// Decides by its header what happens to a message: the same for every transport, before anything else of it is decoded.
+#[inline(always)]
 #[must_use]
 pub fn admit(message: &[u8]) -> Admission {
     // Too short to have an ID to respond to.

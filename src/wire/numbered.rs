@@ -11,13 +11,16 @@ pub struct Numbered {
     /// The number's label ends at [`LABEL_END`], and what is below it follows.
     octets: [u8; LABEL_END + NAME_MAX],
     end: usize,
+    /// The number that is laid out, and where its digits begin; 0 before there is one.
+    number: u32,
+    first: usize,
 }
 
 impl Numbered {
     /// Lays out `<labels>.<domain>`; `None` when that is longer than a name may be. `domain` is in wire form.
     #[must_use]
     pub fn below(labels: [&[u8]; 2], domain: &[u8]) -> Option<Self> {
-        let mut names = Self { octets: [0; LABEL_END + NAME_MAX], end: LABEL_END };
+        let mut names = Self { octets: [0; LABEL_END + NAME_MAX], end: LABEL_END, number: 0, first: LABEL_END };
         for label in labels {
             // A label has 63 octets at most.
             names.push(&label.len().to_le_bytes()[..1])?;
@@ -35,21 +38,32 @@ impl Numbered {
     }
 
     /// The name of this number, in wire form.
+    #[inline(always)]
     pub fn name(&mut self, number: u32) -> &[u8] {
-        let mut first = LABEL_END;
+        match self.octets.get_mut(LABEL_END - 1) {
+            // Instances are mostly numbered in a row: then it is the last digit that counts up, nine times of ten.
+            Some(last) if self.number.checked_add(1) == Some(number) && *last < b'9' && self.number > 0 => *last += 1,
+            _ => self.lay_out(number),
+        }
+        self.number = number;
+        self.octets.get(self.first - 1..self.end).unwrap_or_default()
+    }
+
+    fn lay_out(&mut self, number: u32) {
+        self.first = LABEL_END;
         let mut rest = number;
-        for (place, digit) in self.octets.iter_mut().enumerate().take(LABEL_END).skip(1).rev() {
+        // Ten digits at most, so the first place is left for the length.
+        for digit in self.octets.first_chunk_mut::<LABEL_END>().into_iter().flatten().rev() {
             *digit = b'0' + (rest % 10).to_le_bytes()[0];
-            first = place;
+            self.first -= 1;
             rest /= 10;
             if rest == 0 {
                 break;
             }
         }
-        if let Some(length) = self.octets.get_mut(first - 1) {
-            *length = (LABEL_END - first).to_le_bytes()[0];
+        if let Some(length) = self.octets.get_mut(self.first - 1) {
+            *length = (LABEL_END - self.first).to_le_bytes()[0];
         }
-        self.octets.get(first - 1..self.end).unwrap_or_default()
     }
 
     /// Octets of what the names share.
@@ -74,8 +88,16 @@ mod tests {
             (u32::MAX, b"\x0a4294967295"),
             (10, b"\x0210"),
             (0, b"\x010"),
+            (998, b"\x03998"),
             (999, b"\x03999"),
             (1000, b"\x041000"),
+            (1001, b"\x041001"),
+            (0, b"\x010"),
+            (1, b"\x011"),
+            (2, b"\x012"),
+            (u32::MAX - 1, b"\x0a4294967294"),
+            (u32::MAX, b"\x0a4294967295"),
+            (0, b"\x010"),
         ] {
             assert_eq!(names.name(number), [label, b"\x03web\x04shop\x03app\x00"].concat());
         }

@@ -84,6 +84,7 @@ impl Query {
     ///
     /// # Errors
     /// When there is no question to answer; what was read before is then gone.
+    #[inline]
     pub fn read(&mut self, message: &[u8]) -> Result<(), Unreadable> {
         self.edns = None;
         self.fault = None;
@@ -97,8 +98,14 @@ impl Query {
         }
         self.read_question(message).ok_or(Unreadable::Respond(self.header, Rcode::FORMERR))?;
         let Header { answers, authorities, additionals, .. } = self.header;
-        if answers | authorities | additionals != 0 {
-            self.fault = self.read_records(message).err();
+        let records = message.get(self.question_end..).unwrap_or_default();
+        match (answers, authorities, additionals, records.first_chunk::<11>()) {
+            (0, 0, 0, _) => {}
+            // What almost every query has: one OPT, and no options in it.
+            (0, 0, 1, Some([0, 0, 41, a, b, 0, 0, flags, low, 0, 0])) => {
+                self.edns = Some(Edns::new(u16::from_be_bytes([*a, *b]), u32::from_be_bytes([0, 0, *flags, *low])));
+            }
+            _ => self.fault = self.read_records(message).err(),
         }
         Ok(())
     }
@@ -111,6 +118,7 @@ impl Query {
         }
     }
 
+    #[inline(always)]
     fn read_question(&mut self, message: &[u8]) -> Option<()> {
         let name_end = self.qname.read(message, HEADER_LENGTH).ok()?;
         let [a, b, c, d] = *message.get(name_end..)?.first_chunk::<4>()?;
@@ -122,12 +130,12 @@ impl Query {
 
     fn read_records(&mut self, message: &[u8]) -> Result<(), Fault> {
         let Header { answers, authorities, additionals, .. } = self.header;
+        let mut rest = message.get(self.question_end..).unwrap_or_default();
         // RFC 1995 §3: the client's SOA stands in the authority section of an incremental transfer, and nowhere else.
         let authorities_max = u16::from(self.qtype == Rtype::IXFR);
         if answers != 0 || authorities > authorities_max {
             return Err(Fault::Format);
         }
-        let mut rest = message.get(self.question_end..).unwrap_or_default();
         for _ in 0..authorities {
             if Record::take(&mut rest)?.rtype == Rtype::OPT {
                 return Err(Fault::Format);

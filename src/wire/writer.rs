@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::edns::OptResponse;
+use super::edns::{self, OptResponse};
 use super::header::{Flags, HEADER_LENGTH, Header, Opcode, Rcode};
 use super::query::{Class, Query};
 use crate::name::NameBuffer;
@@ -129,6 +129,48 @@ impl<'r> Writer<'r> {
             additionals: 0,
             truncation: Flags(0),
         })
+    }
+
+    /// Writes the whole of what almost every response is: header, question, addresses of the question's name (those of `first`, then
+    /// of `second`), and an OPT without options where the query has one. Returns its length; nothing when it does not fit into `limit`
+    /// or into `response`, and then [`new`](Self::new) begins anew.
+    ///
+    /// All lengths are known before the first octet is written, so there is one check of the room and no other.
+    pub fn whole<T, const N: usize>(
+        response: &mut [u8],
+        limit: usize,
+        (message, query): (&[u8], &Query),
+        flags: Flags,
+        (rtype, ttl): (Rtype, Ttl),
+        [first, second]: [&[T]; 2],
+        octets: impl Fn(&T) -> [u8; N],
+    ) -> Option<usize> {
+        let count = first.len() + second.len();
+        let opt = query.edns.as_ref().map(|edns| edns::plain_opt(edns.dnssec_ok));
+        let length = query.question_end + count * (RECORD_HEAD + N) + opt.map_or(0, |opt| opt.len());
+        let response = response.get_mut(..length).filter(|_| length <= limit)?;
+        let (head, rest) = response.split_at_mut_checked(query.question_end)?;
+        head.copy_from_slice(message.get(..query.question_end)?);
+        *head.first_chunk_mut()? = Header {
+            id: query.header.id,
+            flags,
+            questions: 1,
+            answers: u16::try_from(count).ok()?,
+            authorities: 0,
+            additionals: u16::from(opt.is_some()),
+        }
+        .octets();
+        let template = record_head(HEADER_LENGTH, rtype, ttl, N);
+        let mut records = rest.chunks_exact_mut(RECORD_HEAD + N);
+        for (record, address) in records.by_ref().zip(first.iter().chain(second)) {
+            let (head, rdata) = record.split_first_chunk_mut::<RECORD_HEAD>()?;
+            *head = template;
+            rdata.copy_from_slice(&octets(address));
+        }
+        if let Some(opt) = opt {
+            *response.last_chunk_mut()? = opt;
+        }
+        Some(length)
     }
 
     /// How many address records of `octets` octets of data fit.
@@ -339,6 +381,10 @@ impl<'r> Writer<'r> {
     /// # Errors
     /// When it does not fit.
     pub fn put_compressed(&mut self, wire: &[u8], qname: &NameBuffer) -> Result<(), Full> {
+        // Most names here end in another top-level domain than the question's. An end by octets is enough to look closer.
+        if !wire.ends_with(qname.suffix(qname.label_count().saturating_sub(1))) {
+            return self.put(wire);
+        }
         let mut rest = wire;
         while let Some((length, after)) = rest.split_first().filter(|(length, _)| **length != 0) {
             if let Some(offset) = suffix_of(qname, rest) {

@@ -29,7 +29,7 @@ pub use table::{Table, hash};
 pub use view::{Holder, Lan, Ranges, Rule, Sharing, View, key_of};
 pub use withheld::Withheld;
 
-use crate::name::Name;
+use crate::name::{Name, fold};
 
 /// An app's place in [`Snapshot::apps`]; stable while the app exists.
 pub type AppIndex = u32;
@@ -122,6 +122,7 @@ impl Snapshot {
     /// What is shown to callers at `address`; `None` means that they may not ask (design §3).
     ///
     /// IPv4-mapped IPv6 addresses count as the IPv4 address they hold.
+    #[inline(always)]
     #[must_use]
     pub fn view(&self, address: IpAddr) -> Option<View> {
         let key = key_of(address);
@@ -147,25 +148,27 @@ impl Snapshot {
     }
 
     /// Who holds an instance address.
+    #[inline(always)]
     #[must_use]
     pub fn holder(&self, address: u128) -> Option<Holder> {
-        self.holders.candidates(holder_hash(address)).find(|holder| holder.address == address)
+        self.holders.find(holder_hash(address), |holder| holder.address == address)
     }
 
     /// The app called `label` in `space`.
     #[must_use]
     pub fn app_named(&self, space: SpaceIndex, label: &[u8]) -> Option<(AppIndex, &App)> {
-        self.app_names
-            .candidates(app_hash(space, label))
-            .filter_map(|index| Some((index, self.apps.at(index)?)))
-            .find(|(_, app)| app.space == space && app.label.octets() == label)
+        let is_it = |app: &App| app.space == space && app.label.octets() == label;
+        let index = self.app_names.find(app_hash(space, label), |index| self.apps.at(index).is_some_and(is_it))?;
+        Some((index, self.apps.at(index)?))
     }
 }
 
 /// The hash of an instance address in [`Snapshot::holders`].
 #[must_use]
-pub fn holder_hash(address: u128) -> u64 {
-    hash(u64::MAX, &address.to_le_bytes())
+pub const fn holder_hash(address: u128) -> u64 {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = address.to_le_bytes();
+    let (low, high) = (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes(rest));
+    fold(fold(low ^ 0x9e37_79b9_7f4a_7c15, 0x94d0_49bb_1331_11eb) ^ high, 0xbf58_476d_1ce4_e5b9)
 }
 
 /// The hash of a name in [`Snapshot::names`]; `wire` is the whole name, lower-cased.

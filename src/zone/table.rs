@@ -11,6 +11,8 @@
 
 use std::sync::Arc;
 
+use crate::name;
+
 /// Shards in a page, and pages in a table; a power of two. 32 × 32 shards are 1,024: a million entries make a thousand
 /// a shard, some 30 KiB to copy in a change.
 const FAN: usize = 32;
@@ -72,21 +74,20 @@ impl<V: Copy + PartialEq> Table<V> {
         self.length == 0
     }
 
-    /// Yields every value that may be the one for `hash`: the caller compares keys.
-    pub fn candidates(&self, hash: u64) -> impl Iterator<Item = V> + '_ {
+    /// Yields the value under `hash` that is the one: several may look alike, and the caller compares keys.
+    #[inline(always)]
+    pub fn find(&self, hash: u64, mut is_it: impl FnMut(V) -> bool) -> Option<V> {
         let place = Place::of(hash);
-        let slots = self.shard(place).map_or(&[][..], |shard| &shard.slots);
+        let slots = &*self.shard(place)?.slots;
         let mask = slots.len().wrapping_sub(1);
         let mut index = place.start;
-        std::iter::from_fn(move || {
-            loop {
-                let slot = (*slots.get(index & mask)?)?;
-                index += 1;
-                if slot.tag == place.tag {
-                    return Some(slot.value);
-                }
+        loop {
+            let slot = (*slots.get(index & mask)?)?;
+            if slot.tag == place.tag && is_it(slot.value) {
+                return Some(slot.value);
             }
-        })
+            index += 1;
+        }
     }
 
     /// Every value, in no order.
@@ -112,7 +113,7 @@ impl<V: Copy + PartialEq> Table<V> {
 
     /// Takes `value` from under `hash`, and says whether it was there.
     pub fn remove(&mut self, hash: u64, value: V) -> bool {
-        if !self.candidates(hash).any(|candidate| candidate == value) {
+        if self.find(hash, |candidate| candidate == value).is_none() {
             return false;
         }
         let place = Place::of(hash);
@@ -205,29 +206,16 @@ fn start_of(tag: u32) -> usize {
     usize::try_from(tag).unwrap_or(usize::MAX >> 1)
 }
 
-/// Hashes octets under a scope.
-///
-/// A multiply-and-fold over eight octets at a time (the step that wyhash and `foldhash` use): the octets are names and addresses from
-/// the operator's files and are compared after the look-up, so collisions cost time and nothing else.
+/// The hash of octets under a scope.
 #[must_use]
 pub fn hash(scope: u64, octets: &[u8]) -> u64 {
-    let mut state = fold(scope ^ 0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9);
-    let (words, rest) = octets.as_chunks::<8>();
-    for word in words {
-        state = fold(state ^ u64::from_le_bytes(*word), 0x94d0_49bb_1331_11eb);
-    }
-    let mut last = [0; 8];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    state = fold(state ^ u64::from_le_bytes(last), 0x94d0_49bb_1331_11eb);
-    fold(state ^ octets.len() as u64, 0xd6e8_feb8_6659_fd93)
+    scoped(scope, name::hash(octets))
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "the two halves of the product are what is wanted")]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    (product as u64) ^ ((product >> 64) as u64)
+/// Puts a scope into a hash that [`name::hash`] made.
+#[inline(always)]
+pub(super) fn scoped(scope: u64, hash: u64) -> u64 {
+    name::fold(hash ^ scope, 0xbf58_476d_1ce4_e5b9)
 }
 
 #[cfg(test)]
@@ -249,8 +237,8 @@ mod tests {
             assert!(!table.remove(key(n), n));
         }
         for n in 0..20_000 {
-            assert_eq!(table.candidates(key(n)).any(|value| value == n), n % 3 != 0, "{n}");
-            assert!(before.candidates(key(n)).any(|value| value == n), "a snapshot taken before is not touched");
+            assert_eq!(table.find(key(n), |value| value == n).is_some(), n % 3 != 0, "{n}");
+            assert!(before.find(key(n), |value| value == n).is_some(), "a snapshot taken before is not touched");
         }
         assert_eq!(table.len(), table.values().collect::<HashSet<_>>().len());
     }
@@ -262,7 +250,9 @@ mod tests {
             table.insert(42, n);
         }
         assert!(table.remove(42, 50));
-        assert_eq!(table.candidates(42).collect::<HashSet<_>>(), (0..100).filter(|n| *n != 50).collect());
+        for n in 0..100 {
+            assert_eq!(table.find(42, |value| value == n).is_some(), n != 50, "{n}");
+        }
     }
 
     #[test]

@@ -43,10 +43,13 @@ fn withstand(encrypted: Encrypted, attack: impl FnOnce(&Encrypted)) -> String {
     attack(&encrypted);
     // The canary outlives the attack, so that what comes late is seen.
     std::thread::sleep(Duration::from_millis(300));
-    canary.end(&encrypted.server);
+    let asked = canary.end(&encrypted.server);
     let settled = poll(3 * PATIENCE, || (descriptors(id) <= before).then_some(()));
     assert!(settled.is_some(), "{} descriptors, {before} before:\n{}", descriptors(id), encrypted.server.log());
     let grown = memory(id).saturating_sub(memory_before);
+    println!(
+        "canary: asked {asked} times over UDP and as often over TCP, all answered; {memory_before} KiB before, {grown} more after"
+    );
     assert!(grown < GROWTH_MAX, "{grown} KiB more than {memory_before}");
     let log = encrypted.server.end();
     assert_eq!(counted(&log, "accepted"), counted(&log, "closed"), "{log}");
@@ -103,6 +106,10 @@ impl Canary {
                 if datagram.as_ref() != Some(&right) {
                     return Err(format!("UDP query {asked}: {datagram:?}"));
                 }
+                if asked % CONNECTION_QUERIES == 0 {
+                    stream = TcpStream::connect(address).unwrap();
+                    stream.set_read_timeout(Some(CANARY_PATIENCE)).unwrap();
+                }
                 let streamed =
                     Self::ask_stream(&mut stream, id).map_err(|error| format!("TCP query {asked}: {error}"))?;
                 if streamed != right {
@@ -121,10 +128,13 @@ impl Canary {
         read_frame(stream)
     }
 
-    fn end(self, server: &Server) {
+    fn end(self, server: &Server) -> u32 {
         self.stop.store(true, Ordering::Release);
         match self.thread.join().unwrap() {
-            Ok(asked) => assert!(asked >= 20, "only {asked} times"),
+            Ok(asked) => {
+                assert!(asked >= 20, "only {asked} times");
+                asked
+            }
             Err(fault) => panic!("{fault}\n{}", server.log()),
         }
     }
@@ -480,6 +490,9 @@ fn seeds() -> Vec<Vec<u8>> {
 
 /// A canary's query is late when it takes longer.
 const CANARY_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Queries that the canary asks over one connection, which may ask ten thousand.
+const CONNECTION_QUERIES: u32 = 5_000;
 
 /// A hundred a second.
 const PACE: Duration = Duration::from_millis(10);

@@ -315,7 +315,8 @@ impl Container {
     /// Runs a script's words as the command of an instance at `address`, which it finds by itself.
     fn start(site: &Site, address: &str, options: &str, script: &str) -> Self {
         let setup = format!(
-            "ip link set lo up && ip link add c0 type dummy && ip addr add {address}/16 dev c0 && ip link set c0 up && \
+            "ip link set lo up && ip link add c0 type veth peer name c1 && ip addr add {address}/16 dev c0 && \
+             ip link set c1 up && ip link set c0 up && \
              exec {SPACEDNS} run shop web {options} -- sh -c '{script}'"
         );
         let mut command = Command::new("unshare");
@@ -346,7 +347,7 @@ fn has_namespaces() -> bool {
     let made = is_installed("unshare")
         && is_installed("ip")
         && Command::new("unshare")
-            .args(["--net", "--pid", "--fork", "--mount-proc", "ip", "link", "add", "c0", "type", "dummy"])
+            .args(["--net", "--pid", "--fork", "--mount-proc", "ip", "link", "add", "c0", "type", "veth"])
             .output()
             .is_ok_and(|output| output.status.success());
     let required = std::env::var_os("SPACEDNS_TEST_REQUIRE_PEERS").is_some();

@@ -509,6 +509,7 @@ fn every_limit_stands_in_the_documents_with_its_default() {
         ("handshake", seconds(defaults.handshake)),
         ("handshakes", defaults.handshakes.to_string()),
         ("drain", seconds(defaults.drain)),
+        ("batch", defaults.batch.to_string()),
         ("forwards", defaults.forward.queries.to_string()),
         ("forwards-per-source", defaults.forward.per_source.to_string()),
         ("forwards-per-domain", defaults.forward.per_domain.to_string()),

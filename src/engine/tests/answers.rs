@@ -251,17 +251,22 @@ fn over_a_stream_an_srv_set_that_does_not_fit_is_as_much_of_it_as_does() {
 #[test]
 fn targets_past_the_reach_of_pointers_own_their_addresses_too() {
     let mut snapshot = acme();
-    let mut web = world::component("web", crate::zone::Bare::Named);
-    for number in 1..=600 {
+    // 63 octets, so that two hundred targets are past 16,384.
+    let label = "a-process-type-as-long-as-a-label-may-be-that-is-63-octets-long";
+    let mut component = world::component(label, crate::zone::Bare::Named);
+    for number in 1..=400 {
         let address = format!("10.0.{}.{}", 170 + number / 200, number % 200 + 1);
-        web = web.instance(number, crate::zone::InstanceState::Up, &[&address]);
+        component = component.instance(number, crate::zone::InstanceState::Up, &[&address]);
     }
-    let targets: Vec<_> = (0..600).map(|instance| (instance, 8080)).collect();
-    let web = web.port("http", &targets);
-    world::add_app(&mut snapshot, 4, world::app("huge", crate::zone::Gate::Web(0), [web.done()], &[]));
-    let response = ask(&snapshot, &tcp(SPACE), &query("_http._tcp.web.huge.app.localspace", SRV));
-    assert_eq!((response.answer.len(), response.additional.len()), (600, 600));
-    assert_eq!(response.additional[599], "600.web.huge.app.localspace. 5 A 10.0.173.1");
+    let targets: Vec<_> = (0..400).map(|instance| (instance, 8080)).collect();
+    let component = component.port("http", &targets);
+    world::add_app(&mut snapshot, 4, world::app("huge", crate::zone::Gate::Web(0), [component.done()], &[]));
+    let response = ask(&snapshot, &tcp(SPACE), &query(&format!("_http._tcp.{label}.huge.app.localspace"), SRV));
+    assert_eq!((response.answer.len(), response.additional.len()), (400, 256), "the addresses of the first 256");
+    for (number, record) in (1..).zip(&response.additional) {
+        let address = format!("10.0.{}.{}", 170 + number / 200, number % 200 + 1);
+        assert_eq!(*record, format!("{number}.{label}.huge.app.localspace. 5 A {address}"));
+    }
 }
 
 #[test]

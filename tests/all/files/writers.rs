@@ -139,8 +139,9 @@ fn no_tool_makes_a_gap() {
     change(&|_| run("sh", &[&"-c", &"tee \"$1\" < \"$0\" > /dev/null", &new, &path]));
     change(&|_| run("install", &[&"-m", &"644", &new, &path]));
     if is_installed("rsync") {
-        change(&|_| run("rsync", &[&"--inplace", &new, &path]));
-        change(&|_| run("rsync", &[&new, &path]));
+        // It takes files of one size and one second for the same, unless it is told not to look at times.
+        change(&|_| run("rsync", &[&"--ignore-times", &"--inplace", &new, &path]));
+        change(&|_| run("rsync", &[&"--ignore-times", &new, &path]));
     }
     // rsync, as it does without --inplace: a hidden file, its times and rights, a rename.
     change(&|content| {
@@ -183,7 +184,10 @@ fn no_tool_makes_a_gap() {
         git(&["commit", "-qam", "two"]);
         change(&|| git(&["checkout", "-q", "HEAD~1"]), before);
     }
-    assert!(!server.log().contains("WARN"), "a temporary file was taken for a spec:\n{}", server.log());
+    let log = server.log();
+    // That another test has the admin address is nothing to do with it.
+    let is_about_files = |line: &str| line.contains("WARN") && !line.contains("no admin address");
+    assert!(!log.lines().any(is_about_files), "a temporary file was taken for a spec:\n{log}");
     canary.end();
 }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use hickory_proto::op::Message;
-use spacedns::engine::{self, Ask, Recursion, Secrets, Settings, Text, Transport, Trust, Verdict};
+use spacedns::engine::{self, Ask, Reading, Recursion, Secrets, Settings, Text, Transport, Trust, Verdict};
 use spacedns::wire::Query;
 use spacedns::zone::Snapshot;
 
@@ -70,14 +70,13 @@ impl<'q> Question<'q> {
         verdict.length()
     }
 
-    /// The same by the calls that a batch makes, with a `Query` that was used before.
+    /// The same by the calls that a batch makes, with a `Reading` that was used before.
     fn respond_apart(&self, snapshot: &Snapshot, response: &mut [u8]) -> Option<usize> {
-        let mut query = Query::new();
-        let _ = query.read(BEFORE);
-        let verdict = match query.read(self.query) {
-            Ok(()) => engine::answer(snapshot, &self.ask(), self.query, &query, response),
-            Err(unreadable) => engine::reject(&self.ask(), &query, unreadable, response),
-        };
+        let mut reading = Reading::new();
+        reading.read(BEFORE);
+        reading.read(self.query);
+        std::hint::black_box(reading.touch(snapshot));
+        let verdict = engine::respond_to(snapshot, &self.ask(), self.query, &reading, response, &mut engine::Note::default());
         match verdict {
             Verdict::Send(length) | Verdict::Withhold(length, _) => Some(length),
             Verdict::Drop => None,
