@@ -210,7 +210,9 @@ impl Restricted {
                 lines.push(Line::Info(format!("running as user {user} of group {group}, without capabilities")));
             }
             None if geteuid().is_root() => {
-                lines.push(Line::Info("running as root: --user NAME leaves that once everything is bound".to_owned()));
+                lines.push(Line::Info(
+                    "running as root; --user NAME would end that once everything is bound".to_owned(),
+                ));
             }
             None => lines.push(Line::Info("capabilities were given up".to_owned())),
         }

@@ -76,7 +76,7 @@ fn no_query_is_lost_while_servers_take_over_from_each_other() {
 fn a_server_that_ends_before_it_took_over_changes_nothing() {
     let home = home();
     let path = handover(home.path());
-    let server = Server::start(|port| serve(home.path(), port, &["--handover", &path]));
+    let server = Server::start(|port| serve(home.path(), port, &["--handover", &path, "--admin", "off"]));
     for _ in 0..3 {
         // It answers a moment before it waits.
         let taken = poll(PATIENCE, || takeover::take(Path::new(&path)).unwrap()).expect("a server waits there");
