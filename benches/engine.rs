@@ -18,9 +18,9 @@ use spacedns::engine::{Ask, Note, Reading, Recursion, Secrets, Settings, Transpo
 use spacedns::name::{Label, Name};
 use spacedns::record::Ttl;
 use spacedns::zone::{
-    AddressSet, Apex, ApexKind, App, Audience, Bare, Component, Gate, Holder, Instance, InstanceState, Lan, NameEntry,
-    NameServer, Owner, OwnerKind, Port, Ranges, Readiness, Rule, Sharing, Snapshot, Space, Target, View, app_hash,
-    holder_hash, key_of, name_hash, reverse_zones,
+    AddressSet, Apex, ApexKind, App, Audience, Bare, Believed, Component, Gate, Holder, Instance, InstanceState, Lan,
+    NameEntry, NameServer, Owner, OwnerKind, Port, Ranges, Readiness, Rule, Sharing, Snapshot, Space, Target, View,
+    app_hash, holder_hash, key_of, name_hash, reverse_zones,
 };
 
 const APPS: u32 = 10_000;
@@ -253,6 +253,7 @@ fn add_large(snapshot: &mut Snapshot, index: u32) {
         label: label("w"),
         bare: Bare::Nameless,
         up: AddressSet::default(),
+        believed: Believed::Checks,
         closed: Box::default(),
         instances: instances.collect(),
         ports: [Port { label: label("http"), targets }].into(),
@@ -277,6 +278,7 @@ fn add_app(snapshot: &mut Snapshot, index: u32, n: u32, text: &str, gate: Gate) 
         label: label("web"),
         bare: Bare::Named,
         up: AddressSet::new(held.iter().copied().map(IpAddr::V4)),
+        believed: Believed::Checks,
         closed: Box::default(),
         instances: instances.collect(),
         ports: [Port { label: label("http"), targets }].into(),

@@ -24,7 +24,10 @@ pub use overview::{
     AppSelection, AppStatus, Change, ComponentStatus, Explained, ExplainedStep, InstanceStatus, Overview, Question,
     SpaceStatus,
 };
-pub use status::{Counts, FaultStatus, FileState, FileStatus, Hash, HashError, Readiness, Receipt, Status, Watching};
+pub use status::{
+    Counts, FaultStatus, FileState, FileStatus, Hash, HashError, Health, Readiness, Receipt, Status, Unready,
+    UnreadyInstance, Watching,
+};
 
 /// Makes the two ends: any number of senders, one owner.
 #[must_use]

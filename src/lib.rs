@@ -22,7 +22,8 @@
 //! - [`watch`]: one task owns the state; it sees files change and rebuilds. [`control`]: messages to that task.
 //! - [`state`]: what outlives the process. [`publish`]: the one mutable cell between it and whoever answers.
 //! - [`serve`]: UDP, TCP, TLS and QUIC. [`forward`]: what upstreams say of names that are not ours. [`observe`]: counters.
-//!   [`census`]: tells when one address speaks for many callers. [`cli`]: the command.
+//!   [`census`]: tells when one address speaks for many callers. [`life`]: starting, handing over and ending, and with which rights.
+//!   [`cli`]: the command.
 //!
 //! Arrows between modules never turn back; a test reads every path in the source and holds it to a table.
 pub mod census;
@@ -33,6 +34,7 @@ pub mod engine;
 pub mod explain;
 pub mod forward;
 pub mod health;
+pub mod life;
 pub mod name;
 pub mod observe;
 pub mod publish;

@@ -17,7 +17,8 @@
 mod holdings;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -39,7 +40,8 @@ impl Publisher {
     #[must_use]
     pub fn new(snapshot: Snapshot) -> Self {
         let generation = Generation(AtomicU64::new(snapshot.generation));
-        let cell = Cell { current: ArcSwap::from_pointee(snapshot), generation, readers: Mutex::default() };
+        let caught_up = (Mutex::default(), Condvar::new());
+        let cell = Cell { current: ArcSwap::from_pointee(snapshot), generation, readers: Mutex::default(), caught_up };
         Self { cell: Arc::new(cell), old: Vec::new() }
     }
 
@@ -71,6 +73,13 @@ impl Publisher {
         self.old.push(last);
         self.reap();
         generation
+    }
+
+    /// Says that what is published is what the files say, and no longer what they said before this process.
+    pub fn catch_up(&self) {
+        let (caught_up, told) = &self.cell.caught_up;
+        *lock(caught_up) = true;
+        told.notify_all();
     }
 
     /// The snapshot that was published last.
@@ -133,6 +142,16 @@ impl Subscriber {
     }
 }
 
+impl Subscriber {
+    /// Waits up to `patience` until what is published is what the files say, and says whether it is.
+    #[must_use]
+    pub fn wait_until_caught_up(&self, patience: Duration) -> bool {
+        let (caught_up, told) = &self.cell.caught_up;
+        let waited = told.wait_timeout_while(lock(caught_up), patience, |caught_up| !*caught_up);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
 /// One worker's side: the snapshot it answers from.
 #[derive(Debug)]
 pub struct Reader {
@@ -173,13 +192,19 @@ struct Cell {
     generation: Generation,
     /// Locked when a worker comes or goes, and when the owner asks what was reached.
     readers: Mutex<Vec<Arc<Slot>>>,
+    /// Whether the files were ever read to the end; for those who wait for that.
+    caught_up: (Mutex<bool>, Condvar),
 }
 
 impl Cell {
     fn readers(&self) -> MutexGuard<'_, Vec<Arc<Slot>>> {
-        // A list of pointers is whole whatever panicked beside it.
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.readers)
     }
+}
+
+/// What is behind these locks is whole whatever panicked beside it: a list of pointers, a flag.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The generation of the current snapshot, on a line that only publishing writes to.
@@ -213,6 +238,16 @@ mod tests {
         assert_eq!(publisher.publish(Snapshot::starting(), WALL), 1);
         assert_eq!(publisher.publish(Snapshot { generation: 77, ..Snapshot::starting() }, WALL), 2);
         assert_eq!(publisher.current().generation, 2);
+    }
+
+    #[test]
+    fn who_waits_until_the_files_are_read_is_told() {
+        let publisher = Publisher::new(Snapshot { readiness: Readiness::Ready, ..Snapshot::starting() });
+        let subscriber = publisher.subscribe();
+        assert!(!subscriber.wait_until_caught_up(Duration::ZERO), "that is what was served before");
+        let waiting = std::thread::spawn(move || subscriber.wait_until_caught_up(Duration::from_secs(60)));
+        publisher.catch_up();
+        assert!(waiting.join().unwrap());
     }
 
     #[test]

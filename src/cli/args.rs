@@ -16,6 +16,7 @@ use super::config::{AdminSetting, Period};
 use super::diff::Diff;
 use super::env::Env;
 use super::export::Export;
+use super::generate::Generate;
 use super::identity::Words;
 use super::limits::{LimitSetting, LimitTable};
 use super::register::{Register, Registered};
@@ -24,6 +25,8 @@ use super::run::Run;
 use super::upstreams::Zone;
 use super::wait::Wait;
 use crate::forward::Setting;
+use crate::life::rights::Sandbox;
+use crate::life::user::UserName;
 
 /// A private DNS server for internally routed apps: app specs and registrations in, answers out.
 #[derive(Debug, Parser)]
@@ -65,6 +68,9 @@ pub(crate) enum Command {
     Diff(Diff),
     /// Write one of our zones as a zone file
     Export(Export),
+    /// Write the manual pages and the completions of shells; for packages
+    #[command(hide = true)]
+    Generate(Generate),
 }
 
 impl Command {
@@ -79,7 +85,7 @@ impl Command {
             Self::Run(run) => run.directory.dir.as_ref(),
             Self::Wait(wait) => wait.directory.dir.as_ref(),
             Self::Env(env) => env.directory.dir.as_ref(),
-            Self::Diff(_) => None,
+            Self::Diff(_) | Self::Generate(_) => None,
             Self::Export(export) => export.directory.dir.as_ref(),
         }
     }
@@ -163,9 +169,22 @@ pub(crate) struct Serve {
     /// [default: one that is made at the start]
     #[arg(long, value_name = "FILE", env = "SPACEDNS_COOKIE_SECRET")]
     pub(crate) cookie_secret: Option<PathBuf>,
-    /// Set a limit on what clients may take, as in idle=30s; may be repeated; the names are in the README
+    /// Set a limit on what clients may take, as in idle=30s; may be repeated; docs/operating.md has the names
     #[arg(long, value_name = "NAME=VALUE", env = "SPACEDNS_LIMIT", value_delimiter = ',')]
     pub(crate) limit: Option<Vec<LimitSetting>>,
+    /// Take the sockets of the server that waits at this Unix socket, then wait there for the next one; without a lost query
+    /// [default: none]
+    #[arg(long, value_name = "FILE", env = "SPACEDNS_HANDOVER")]
+    pub(crate) handover: Option<PathBuf>,
+    /// Become this user (a name, UID, or UID:GID) once everything is bound; needs root [default: stay]
+    #[arg(long, value_name = "USER", env = "SPACEDNS_USER")]
+    pub(crate) user: Option<UserName>,
+    /// Give up rights before answering: full (Landlock and no_new_privs), no-new-privileges, or off [default: full]
+    #[arg(long, value_name = "WHAT", env = "SPACEDNS_SANDBOX")]
+    pub(crate) sandbox: Option<Sandbox>,
+    /// Keep this path in reach of the sandbox as well, for links that lead out of the directory; may be repeated [default: none]
+    #[arg(long, value_name = "PATH", env = "SPACEDNS_ALSO_READ", value_delimiter = ',')]
+    pub(crate) also_read: Option<Vec<PathBuf>>,
     /// Log one query in so many [default: none]
     #[arg(long, value_name = "N", env = "SPACEDNS_QUERY_LOG")]
     pub(crate) query_log: Option<NonZeroU64>,
@@ -237,6 +256,14 @@ pub(crate) struct ConfigFile {
     pub(crate) cookie_secret: Option<PathBuf>,
     /// As `--limit`, each under its name; a flag replaces one limit, and the others stay.
     pub(crate) limits: Option<LimitTable>,
+    /// As `--handover`; relative to the working directory.
+    pub(crate) handover: Option<PathBuf>,
+    /// As `--user`.
+    pub(crate) user: Option<UserName>,
+    /// As `--sandbox`.
+    pub(crate) sandbox: Option<Sandbox>,
+    /// As `--also-read`; relative to the working directory.
+    pub(crate) also_read: Option<Vec<PathBuf>>,
     /// As `--query-log`.
     pub(crate) query_log: Option<NonZeroU64>,
     /// As `--query-log-from`.

@@ -17,6 +17,8 @@ use super::identity::Words;
 use super::upstreams::Zone;
 use crate::engine::Settings;
 use crate::forward::Setting;
+use crate::life::rights::Sandbox;
+use crate::life::user::UserName;
 use crate::observe::Selection;
 use crate::registry::AllUnhealthy;
 use crate::serve::Limits;
@@ -56,6 +58,14 @@ pub(crate) struct HiArgs {
     pub(crate) settings: Settings,
     /// Where the secret of server cookies is; one is made when there is none.
     pub(crate) cookie_secret: Option<PathBuf>,
+    /// Where the sockets of the server before this one are, and where those of this one are given.
+    pub(crate) handover: Option<PathBuf>,
+    /// Who to become.
+    pub(crate) user: Option<UserName>,
+    /// How much to give up.
+    pub(crate) sandbox: Sandbox,
+    /// What stays in reach all the same.
+    pub(crate) also_read: Vec<PathBuf>,
     /// Which queries are logged.
     pub(crate) query_log: Selection,
     /// Where to say how things stand.
@@ -185,6 +195,10 @@ impl HiArgs {
                 ..Settings::new()
             },
             cookie_secret: serve.and_then(|serve| serve.cookie_secret.clone()).or(file.cookie_secret),
+            handover: serve.and_then(|serve| serve.handover.clone()).or(file.handover),
+            user: serve.and_then(|serve| serve.user.clone()).or(file.user),
+            sandbox: serve.and_then(|serve| serve.sandbox).or(file.sandbox).unwrap_or_default(),
+            also_read: serve.and_then(|serve| serve.also_read.clone()).or(file.also_read).unwrap_or_default(),
             query_log: Selection {
                 every: serve.and_then(|serve| serve.query_log).or(file.query_log).map(NonZeroU64::get),
                 callers: (serve.and_then(|serve| serve.query_log_from.clone()))
@@ -327,6 +341,7 @@ mod tests {
         assert_eq!(args.limits, Limits::default());
         assert_eq!((args.upstream, args.allow_private), (vec![], vec![]));
         assert_eq!(args.upstream_ca, Path::new(AUTHORITIES));
+        assert_eq!((args.handover, args.user, args.sandbox, args.also_read), (None, None, Sandbox::Full, vec![]));
         assert_eq!(args.admin, Admin::IfFree("127.0.0.1:9153".parse().unwrap()));
         assert_eq!(args.workers, std::thread::available_parallelism().unwrap());
         assert_eq!(args.log, LevelFilter::INFO);
@@ -340,7 +355,8 @@ mod tests {
              tls-listen = [\"10.0.0.1:853\"]\nquic-listen = [\"10.0.0.2:853\"]\n\
              tls-certificate = \"c.pem\"\ntls-key = \"k.pem\"\n\
              upstream = [\"192.0.2.1\", \"corp.example=10.9.0.53\"]\nallow-private = [\"corp.example\"]\n\
-             upstream-ca = \"ca.pem\"\nquery-log = 100\nquery-log-from = [\"10.0.0.5/32\"]\nadmin = \"off\"\n\
+             upstream-ca = \"ca.pem\"\nhandover = \"/run/next\"\nuser = \"dns\"\nsandbox = \"off\"\nalso-read = [\"/srv\"]\n\
+             query-log = 100\nquery-log-from = [\"10.0.0.5/32\"]\nadmin = \"off\"\n\
              query-log-name = [\"Web\"]\n[limits]\nidle = \"30s\"\nconnections = 7\nunsent = \"64KiB\"\n",
             &[],
         );
@@ -352,6 +368,8 @@ mod tests {
         assert_eq!(args.upstream, upstream);
         assert_eq!(args.allow_private, ["corp.example".parse().unwrap()]);
         assert_eq!(args.upstream_ca, Path::new("ca.pem"));
+        assert_eq!((args.handover, args.user), (Some(PathBuf::from("/run/next")), Some("dns".parse().unwrap())));
+        assert_eq!((args.sandbox, args.also_read), (Sandbox::Off, vec![PathBuf::from("/srv")]));
         assert_eq!(args.admin, Admin::Off);
         let idle = Duration::from_secs(30);
         assert_eq!(args.limits, Limits { idle, connections: 7, unsent: 65_536, ..Limits::default() });

@@ -11,14 +11,18 @@ mod config;
 mod diff;
 mod env;
 mod export;
+mod generate;
 mod identity;
 mod limits;
 mod log;
+mod open;
 mod panics;
+mod reach;
 mod register;
 mod registration;
 mod resolve;
 mod run;
+mod running;
 mod serve;
 mod server;
 #[cfg(test)]
@@ -58,6 +62,7 @@ pub fn run() -> ExitCode {
         Command::Env(env) => env::run(&hi, &env),
         Command::Diff(diff) => Ok(diff::run(&hi, &diff)),
         Command::Export(export) => export::run(&hi, &export),
+        Command::Generate(generate) => generate::run(&generate),
     };
     ended.unwrap_or_else(|error| complain(&error.to_string(), FAILURE))
 }

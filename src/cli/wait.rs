@@ -64,6 +64,10 @@ pub(crate) fn run(args: &HiArgs, wait: &Wait) -> Result<ExitCode, Box<dyn Error>
 fn hash(path: &Path) -> Result<Hash, String> {
     let unread = |error: io::Error| format!("{}: cannot be read: {error}", path.display());
     let most = u64::try_from(REGISTRATION_MAX).unwrap_or(u64::MAX);
+    // Opening a FIFO waits for its writer, and the server reads none.
+    if !fs::metadata(path).map_err(unread)?.is_file() {
+        return Err(format!("{}: is no regular file, and the server reads nothing else", path.display()));
+    }
     let mut octets = Vec::new();
     File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut octets)).map_err(unread)?;
     if octets.len() > REGISTRATION_MAX {
@@ -92,6 +96,18 @@ fn relative(dir: &Path, path: &Path) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_file_is_not_opened() {
+        let top = tempfile::tempdir().unwrap();
+        let fifo = top.path().join("web.1.json");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        // Opened, it would be waited for without an end.
+        for path in [&fifo, Path::new("/dev/null"), top.path()] {
+            let error = hash(path).unwrap_err();
+            assert!(error.contains("is no regular file"), "{error}");
+        }
+    }
 
     #[test]
     fn a_file_is_told_by_its_path_below_the_spec_directory() {

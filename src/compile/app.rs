@@ -8,7 +8,7 @@ use crate::registry::{
     AppState, Audience, ComponentKind, ComponentState, Health, InstanceState, OwnerKind, SpaceState, Standing,
     Timestamp,
 };
-use crate::zone::{self, AddressSet, App, Bare, Component, Gate, Instance, Owner, Port, Target};
+use crate::zone::{self, AddressSet, App, Bare, Believed, Component, Gate, Instance, Owner, Port, Target};
 
 /// The most octets of a reason: what every response has room for beside its sections.
 const REASON_MAX: usize = 200;
@@ -51,10 +51,13 @@ fn gate(state: &AppState, space: &SpaceState, components: &[Component]) -> Gate 
     };
     if component.up.is_empty() {
         Gate::Closed(component.closed.clone())
-    } else if space.spec.router.is_empty() {
-        Gate::Web(index)
     } else {
-        Gate::Router
+        match (space.spec.router.is_empty(), component.believed) {
+            (false, Believed::Checks) => Gate::Router,
+            (true, Believed::Checks) => Gate::Web(index),
+            (false, Believed::Instances) => Gate::KeptRouter(index),
+            (true, Believed::Instances) => Gate::KeptWeb(index),
+        }
     }
 }
 
@@ -71,7 +74,10 @@ fn compile_component(app: &AppState, label: &Label, state: &ComponentState) -> C
     let instances: Box<[Instance]> =
         state.instances.iter().map(|(number, instance)| compile_instance(app, *number, instance)).collect();
     let bare = if state.has_bare_name { Bare::Named } else { Bare::Nameless };
-    Component { label: label.clone(), bare, up, closed, instances, ports: ports(app, state) }
+    // One is kept where all are: see `Checks::keep_suspected`.
+    let is_kept = |instance: &InstanceState| is_up(instance) && matches!(instance.health, Health::Kept(_));
+    let believed = if state.instances.values().any(is_kept) { Believed::Instances } else { Believed::Checks };
+    Component { label: label.clone(), bare, up, believed, closed, instances, ports: ports(app, state) }
 }
 
 fn compile_instance(app: &AppState, number: u32, state: &InstanceState) -> Instance {

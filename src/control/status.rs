@@ -33,6 +33,9 @@ pub struct Status {
     pub unread: BTreeMap<String, FaultStatus>,
     /// How many files are in each state.
     pub counts: Counts,
+    /// The instances that do not pass their checks.
+    #[serde(default)]
+    pub unready: Unready,
     /// The files that were asked for, by path.
     pub files: Vec<FileStatus>,
     /// Where there are more: the path to ask for those after.
@@ -111,6 +114,42 @@ impl FileState {
             Self::Expired => "expired",
         }
     }
+}
+
+/// The instances that do not pass their checks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unready {
+    /// How many there are.
+    pub count: u64,
+    /// The first of them, at most a hundred.
+    pub instances: Vec<UnreadyInstance>,
+}
+
+/// An instance that does not pass its checks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadyInstance {
+    /// The space that its app is in.
+    pub space: String,
+    /// Its app.
+    pub app: String,
+    /// Its component and number: `web.1`.
+    pub instance: String,
+    /// What becomes of it.
+    pub health: Health,
+    /// Why its last check failed; none where it has not been checked yet.
+    pub reason: Option<String>,
+}
+
+/// What becomes of an instance that does not pass its checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// It came a while ago, and is not in the answers before it passes.
+    Waiting,
+    /// It left the answers.
+    Failing,
+    /// It stays in the answers: all that were ready fail, and the checks are suspected first.
+    Kept,
 }
 
 /// What there is to say of one file.

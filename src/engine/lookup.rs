@@ -12,8 +12,8 @@ use crate::zone::{
 
 /// What a query gets.
 pub(super) enum Outcome<'s> {
-    /// Records of a name of ours.
-    Answer(Authority<'s>, Answer<'s>),
+    /// Records of a name of ours, and what is to be known of them: [`Why::Kept`] or nothing.
+    Answer(Authority<'s>, Answer<'s>, Why<'s>),
     /// What the operator has the server say of itself, in class CH.
     Chaos(&'s Text),
     /// A name of ours without such records.
@@ -155,7 +155,7 @@ fn of_node<'s>(authority: Authority<'s>, owned: &Owned<'s>, qtype: Rtype) -> Out
         Node::Srv(set) => match qtype {
             // RFC 2782 would have target `.` for "not here"; resolvers take that for a host, so it is NODATA.
             _ if set.port.targets.is_empty() => (None, Why::Text(&set.component.closed)),
-            Rtype::SRV | Rtype::ANY => (Some(Answer::Srv(set)), Why::Nothing),
+            Rtype::SRV | Rtype::ANY => (Some(Answer::Srv(set)), kept(set.why())),
             _ => (None, Why::Nothing),
         },
         Node::Pointer(pointer) => match qtype {
@@ -170,7 +170,7 @@ fn of_node<'s>(authority: Authority<'s>, owned: &Owned<'s>, qtype: Rtype) -> Out
         },
     };
     match answer {
-        Some(answer) => Outcome::Answer(authority, answer),
+        Some(answer) => Outcome::Answer(authority, answer, why),
         None => Outcome::NoData(authority, why),
     }
 }
@@ -186,9 +186,19 @@ fn of_host<'s>(host: Host<'s>, qtype: Rtype) -> (Option<Answer<'s>>, Why<'s>) {
         _ if zone == Zone::Apex => of_apex(qtype),
         _ => None,
     };
-    // Where there are addresses it is only the type that is missing, and that has no reason.
-    let why = if has_v4 || has_v6 { Why::Nothing } else { why };
+    let why = match answer {
+        Some(Answer::V4(..) | Answer::V6(..)) => kept(why),
+        // Where there are addresses it is only the type that is missing, and that has no reason.
+        _ if has_v4 || has_v6 => Why::Nothing,
+        _ => why,
+    };
     (answer, why)
+}
+
+/// Of records there is nothing else to say.
+#[inline(always)]
+const fn kept(why: Why<'_>) -> Why<'_> {
+    if let Why::Kept(..) = why { why } else { Why::Nothing }
 }
 
 /// RFC 6761 §6.3: the host that asks, whichever it is.

@@ -25,7 +25,8 @@ pub use cookie::Secrets;
 use cookie::Standing;
 use lookup::{Outcome, Refusal};
 pub use note::{Got, Note, Reason};
-pub use relay::{Relayed, owns, relay};
+pub use relay::{Relayed, is_there, owns, relay};
+pub use sections::limit;
 pub use settings::{Opened, Settings, TEXT_MAX, Text, TextError};
 
 /// Who asks, and over what; and what the server brings along to answer.

@@ -53,7 +53,7 @@ impl Note {
         let got = match outcome {
             Outcome::Answer(..) | Outcome::Chaos(_) => Got::Answer,
             Outcome::NoData(_, Why::Nothing | Why::Text("")) => Got::Nothing(Reason::Type),
-            Outcome::NoData(_, Why::Text(_) | Why::Instance(_)) => Got::Nothing(Reason::Gate),
+            Outcome::NoData(_, Why::Text(_) | Why::Instance(_) | Why::Kept(..)) => Got::Nothing(Reason::Gate),
             Outcome::NoData(_, Why::AmbiguousCaller) | Outcome::NxDomain(_, Missing::NoLan) => {
                 Got::Nothing(Reason::View)
             }

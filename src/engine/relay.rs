@@ -4,7 +4,7 @@ use super::{Ask, Caller, Recursion, Verdict, Who, lookup, sections};
 use crate::name::NameBuffer;
 use crate::record::Rtype;
 use crate::wire::{Explanation, Flags, Full, OptResponse, Query, Rcode, Relay, Writer};
-use crate::zone::{Found, Snapshot};
+use crate::zone::{Found, Node, Owned, Snapshot};
 
 /// What another server said, or why there is nothing to say.
 #[derive(Clone, Copy)]
@@ -49,10 +49,23 @@ pub fn relay(ask: &Ask<'_>, message: &[u8], query: &Query, relayed: &Relayed<'_>
 /// Whether `name` is ours for `rtype` to whoever sent `query`: then nobody else's word about it counts.
 #[must_use]
 pub fn owns(snapshot: &Snapshot, ask: &Ask<'_>, query: &Query, name: &NameBuffer, rtype: Rtype) -> bool {
+    owned(snapshot, ask, query, name).is_some_and(|owned| lookup::is_ours(owned.types, rtype))
+}
+
+/// Whether the name of `query`, which is foreign for its type, is there for others: then nobody else can say that it does not exist.
+#[must_use]
+pub fn is_there(snapshot: &Snapshot, ask: &Ask<'_>, query: &Query) -> bool {
+    owned(snapshot, ask, query, &query.qname).is_some_and(|owned| !matches!(owned.node, Node::Missing(_)))
+}
+
+/// What is ours at `name` to whoever sent `query`, for some type.
+fn owned<'s>(snapshot: &'s Snapshot, ask: &Ask<'_>, query: &Query, name: &NameBuffer) -> Option<Owned<'s>> {
     let view = match Caller::of(ask, query).who {
         Who::At(address) => snapshot.view(address),
         Who::Hidden | Who::Garbled => None,
     };
-    let Some(view) = view else { return false };
-    matches!(lookup::found(snapshot, ask.settings, view, name), Found::Owned(owned) if lookup::is_ours(owned.types, rtype))
+    match lookup::found(snapshot, ask.settings, view?, name) {
+        Found::Owned(owned) => Some(owned),
+        Found::Foreign => None,
+    }
 }

@@ -40,7 +40,7 @@ pub(super) fn write(
         return Verdict::Drop;
     };
     let written = match outcome {
-        Outcome::Answer(authority, answer) => write_answer(&mut writer, authority, answer, ask, caller, query),
+        Outcome::Answer(authority, answer, _) => write_answer(&mut writer, authority, answer, ask, caller, query),
         Outcome::Chaos(text) => writer.chaos_text(text.octets()),
         Outcome::NoData(authority, _) | Outcome::NxDomain(authority, _) => {
             let apex = Owner::Suffix(query.qname.offset(authority.apex));
@@ -65,8 +65,10 @@ pub(super) fn write_whole(
     query: &Query,
     response: &mut [u8],
 ) -> Option<usize> {
-    let Outcome::Answer(Authority { space, .. }, answer) = outcome else { return None };
-    if caller.subnet.is_some() || query.edns.as_ref().is_some_and(Edns::asks_extras) {
+    let Outcome::Answer(Authority { space, .. }, answer, why) = outcome else { return None };
+    if caller.subnet.is_some()
+        || query.edns.as_ref().is_some_and(|edns| edns.asks_extras() || matches!(why, Why::Kept(..)))
+    {
         return None;
     }
     let turn = usize::from(query.header.id.wrapping_add(ask.turn));
@@ -119,6 +121,9 @@ fn head<'o>(outcome: &'o Outcome<'_>, ask: &Ask<'_>) -> Head<'o> {
     let recursion = recursion(ask);
     let ours = recursion.with(Flags::AA);
     let (rcode, flags, explanation) = match outcome {
+        Outcome::Answer(_, _, why @ Why::Kept(..)) => {
+            (Rcode::NOERROR, ours, Some(Explanation { code: InfoCode::OTHER, text: why }))
+        }
         Outcome::Answer(..) | Outcome::Chaos(_) | Outcome::NoData(_, Why::Nothing | Why::Text("")) => {
             (Rcode::NOERROR, ours, None)
         }
@@ -148,7 +153,7 @@ const NOT_AUTHORITATIVE: Explanation<'static> =
     Explanation { code: InfoCode::NOT_AUTHORITATIVE, text: &"not a name of ours, and no recursion" };
 
 /// The most octets that the response may have.
-pub(super) fn limit(ask: &Ask<'_>, query: &Query) -> usize {
+pub fn limit(ask: &Ask<'_>, query: &Query) -> usize {
     match ask.transport {
         Transport::Udp => {
             let offered = query.edns.as_ref().map_or(UDP_RESPONSE_MIN, |edns| edns.udp_size);

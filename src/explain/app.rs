@@ -94,11 +94,11 @@ impl Inquiry<'_> {
         let up = web.map(|(label, component)| up_words(label, component)).unwrap_or_default();
         match &served.gate {
             Gate::Closed(reason) => self.say(Subject::Gate, format!("closed: {reason}"), source),
-            Gate::Web(_) => {
+            Gate::Web(_) | Gate::KeptWeb(_) => {
                 let words = format!("open: {up}; the space has no router, so their own addresses answer");
                 self.say(Subject::Gate, words, source);
             }
-            Gate::Router => {
+            Gate::Router | Gate::KeptRouter(_) => {
                 self.say(Subject::Gate, format!("open: {up}; the router of the space answers"), source);
                 self.explain_router(state);
             }

@@ -167,6 +167,8 @@ impl Exchange {
             Channel::Tls(_) => self.ask_tls(peer, question).await,
         };
         match asked {
+            // Over a stream too it is a part, and would be kept as the whole.
+            Ok(reading) if reading.flags.has(Flags::TC) => Err(Failure::Declined),
             Ok(reading) if matches!(reading.rcode, Rcode::NOERROR | Rcode::NXDOMAIN) => Ok(reading),
             Ok(_) => Err(Failure::Declined),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Failure::Declined),
@@ -362,7 +364,8 @@ impl Outgoing {
     /// What `message` says to this query; `None` when that is nothing, and the wait goes on.
     fn hear(&self, message: &[u8]) -> Option<io::Result<Heard>> {
         if self.fits(message) {
-            let reading = Reading::of(message, self.question_end).ok_or(io::ErrorKind::InvalidData);
+            let reading = Reading::of(message, self.question_end).or_else(|| Reading::of_part(message));
+            let reading = reading.ok_or(io::ErrorKind::InvalidData);
             let is_refused = |reading: &Reading| reading.rcode == Rcode::FORMERR && !reading.has_opt;
             return Some(match reading {
                 Ok(reading) if self.edns == Edns::With && is_refused(&reading) => Ok(Heard::NoEdns),

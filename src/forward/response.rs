@@ -56,6 +56,12 @@ impl Reading {
         Some(reading)
     }
 
+    /// Reads no more of a message than that it is a part (RFC 2181 §9): some servers cut in the middle of a record.
+    pub(super) fn of_part(message: &[u8]) -> Option<Self> {
+        let flags = Header::read(message)?.flags;
+        flags.has(Flags::TC).then(|| Self { flags, rcode: Rcode::NOERROR, has_opt: false, records: Vec::new() })
+    }
+
     fn take(&mut self, message: &[u8], at: usize, section: Section) -> Option<usize> {
         let mut owner = Vec::new();
         let at = read_name(message, at, &mut owner)?;

@@ -14,9 +14,9 @@ pub struct Stored {
     pub(super) body: Body,
     /// Seconds; 0 means that it answers who asked now, and nobody after.
     pub(super) lifetime: u32,
-    /// Every name that may be ours to whoever asks, lower-cased, with the type that it is for: the targets of aliases with the
-    /// question's type, and owners other than the question's name. What is ours differs by caller and time, so it is not looked
-    /// up here.
+    /// Every name that may be ours to whoever asks, lower-cased, with the type that it is for: the targets of aliases that are followed,
+    /// with the question's type, and owners, but that of the records that were asked for. What is ours differs by caller and time,
+    /// so it is not looked up here.
     pub(super) names: Box<[(Box<[u8]>, Rtype)]>,
     /// Whether addresses were taken out.
     pub(super) blocked: Blocked,
@@ -87,14 +87,20 @@ fn is_asked_for(rtype: Rtype, qtype: Rtype) -> bool {
     rtype == qtype || qtype == Rtype::ANY
 }
 
+/// Whether an alias is followed for a question for `qtype`, rather than being the answer (RFC 1034 §4.3.2).
+pub(super) fn is_led_on(qtype: Rtype) -> bool {
+    !is_asked_for(CNAME, qtype)
+}
+
 fn names(records: &[Record], question: &Question) -> Box<[(Box<[u8]>, Rtype)]> {
     let mut names = Vec::new();
     for record in records {
         let owner = record.owner.to_ascii_lowercase();
-        if owner != question.qname() {
+        // A name that is foreign for what was asked may be ours for another type: a domain whose mail alone is in a public zone.
+        if owner != question.qname() || !(is_asked_for(record.rtype, question.qtype()) || record.rtype == CNAME) {
             names.push((owner.into_boxed_slice(), record.rtype));
         }
-        if record.rtype == CNAME && record.section == Section::Answer {
+        if record.rtype == CNAME && record.section == Section::Answer && is_led_on(question.qtype()) {
             names.push((record.rdata.to_ascii_lowercase().into(), question.qtype()));
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use super::{Counters, Gauge, Sort};
+use super::{Counters, Gauge, Sort, levels};
 
 /// The gauges and counters of the spec directory.
 #[derive(Debug, Default)]
@@ -11,13 +11,13 @@ pub struct FileGauges {
     polling: AtomicBool,
     frozen: AtomicBool,
     held: AtomicUsize,
+    /// Served as they stand, in an older version, and not at all.
+    states: [AtomicUsize; 3],
     pollings: AtomicU64,
     freezes: AtomicU64,
     holds: AtomicU64,
     pauses: AtomicU64,
     unsaved: AtomicU64,
-    /// How many files are ok, stale, rejected, expired.
-    states: [AtomicU64; STATES],
     /// What the owner task times.
     counters: Counters,
 }
@@ -43,6 +43,21 @@ impl FileGauges {
         self.held.store(files, Ordering::Relaxed);
     }
 
+    /// Notes how many files are served as they stand, how many in an older version, and how many not at all.
+    pub fn states(&self, ok: usize, stale: usize, rejected: usize) {
+        for (state, files) in self.states.iter().zip([ok, stale, rejected]) {
+            state.store(files, Ordering::Relaxed);
+        }
+    }
+
+    /// The files by state.
+    pub fn by_state(&self) -> impl Iterator<Item = Gauge> {
+        let [ok, stale, rejected] = &self.states;
+        let count = |files: &AtomicUsize| u64::try_from(files.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+        let states = [("ok", count(ok)), ("stale", count(stale)), ("rejected", count(rejected))];
+        levels("files", "Files, by what became of them", "state", states)
+    }
+
     /// Counts that the process stood still, and every lease began anew.
     pub fn paused(&self) {
         self.pauses.fetch_add(1, Ordering::Relaxed);
@@ -56,27 +71,6 @@ impl FileGauges {
     /// Notes how often state could not be saved.
     pub fn saving_failed(&self, times: u64) {
         self.unsaved.store(times, Ordering::Relaxed);
-    }
-
-    /// Notes how many files are ok, stale, rejected and expired.
-    pub fn states(&self, counts: [u64; STATES]) {
-        for (gauge, count) in self.states.iter().zip(counts) {
-            gauge.store(count, Ordering::Relaxed);
-        }
-    }
-
-    /// How many files are in each state.
-    #[must_use]
-    pub fn by_state(&self) -> [Gauge; STATES] {
-        let [ok, stale, rejected, expired] = &self.states;
-        let gauge = |label: &'static str, count: &AtomicU64| Gauge {
-            name: "files",
-            help: "Files, by what became of them",
-            label: Some(("state", label)),
-            sort: Sort::Level,
-            value: count.load(Ordering::Relaxed),
-        };
-        [gauge("ok", ok), gauge("stale", stale), gauge("rejected", rejected), gauge("expired", expired)]
     }
 
     /// Every number, by its name: those that are so now, then those that only grow.
@@ -107,9 +101,6 @@ impl FileGauges {
         ]
     }
 }
-
-/// How many states a file may be in.
-const STATES: usize = 4;
 
 const fn number(name: &'static str, help: &'static str, sort: Sort, value: u64) -> Gauge {
     Gauge { name, help, label: None, sort, value }

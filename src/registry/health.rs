@@ -186,6 +186,17 @@ impl Registry {
         touched
     }
 
+    /// The apps that have instances which do not pass their checks, in order, and how many instances that are.
+    #[must_use]
+    pub fn unready(&self) -> (Vec<AppId>, usize) {
+        let unready = |facts: &[Fact]| facts.iter().filter(|fact| !fact.health.is_ready()).count();
+        let counts = self.checks.facts.iter().map(|(id, facts)| (*id, unready(facts))).filter(|(_, count)| *count > 0);
+        let mut apps: Vec<_> = counts.collect();
+        apps.sort_unstable();
+        let count = apps.iter().map(|(_, count)| count).sum();
+        (apps.into_iter().map(|(id, _)| id).collect(), count)
+    }
+
     /// The checks of an app that are to be carried out now.
     #[must_use]
     pub fn checks(&self, id: AppId) -> Vec<Check> {

@@ -25,6 +25,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{Error as TlsError, InconsistentKeys};
 use tracing::{info, warn};
 
+use super::phase::Phase;
 use crate::observe::{Counters, Event};
 
 /// A certificate with its key, and the files that they are read from.
@@ -71,11 +72,11 @@ impl Credentials {
 }
 
 /// Follows the files of `credentials` until `stop` says so.
-pub(super) async fn follow(mut credentials: Credentials, counters: Arc<Counters>, mut stop: watch::Receiver<bool>) {
+pub(super) async fn follow(mut credentials: Credentials, counters: Arc<Counters>, mut stop: watch::Receiver<Phase>) {
     loop {
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = stop.wait_for(Phase::is_over) => return,
             () = sleep(LOOK_EVERY) => {}
         }
         // On a thread of its own: a file system that does not answer holds up no query.
@@ -85,7 +86,7 @@ pub(super) async fn follow(mut credentials: Credentials, counters: Arc<Counters>
         });
         let looked = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = stop.wait_for(Phase::is_over) => return,
             looked = looking => looked,
         };
         // It panicked, and the credentials went with it: what is shown stays.

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use super::answer::{Asked, Reply, Said};
 use super::limits::Limits;
 use super::roster::Place;
-use super::streams::{QUIET, Shared, Worker, now};
+use super::streams::{Shared, Worker, now, over};
 use crate::engine::Transport;
 use crate::observe::{Event, Limit};
 
@@ -40,15 +40,15 @@ pub(super) struct Connection<S> {
     output: Output,
     /// Where responses come from that wait for an upstream; made for the first of them.
     later: Option<Later>,
-    /// When we were told to stop.
-    stopped: Option<Instant>,
+    /// Until when the client is listened to, once we were told to stop.
+    until: Option<Instant>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Takes over a stream that was let in.
     pub(super) fn new(stream: S, transport: Transport, source: SocketAddr, place: Place, shared: Rc<Shared>) -> Self {
         let (input, output, place) = (Input::default(), Output::default(), Rc::new(place));
-        Self { stream, transport, source, place, shared, input, output, later: None, stopped: None }
+        Self { stream, transport, source, place, shared, input, output, later: None, until: None }
     }
 
     /// Answers until either side has had enough, and counts how it ended.
@@ -97,8 +97,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 // In this order, or a client that never pauses could neither be stopped nor told to go.
                 biased;
                 () = place.evicted() => Some(Ending::Done),
-                _ = stop.wait_for(|stop| *stop), if self.stopped.is_none() => {
-                    self.stopped = Some(now());
+                phase = over(&mut stop), if self.until.is_none() => {
+                    self.until = Some(now() + phase.quiet());
                     None
                 }
                 () = sleep_until(deadline) => Some(ending),
@@ -255,10 +255,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 (made + limits.idle, Ending::CutOff(Limit::Idle))
             };
         }
-        match (self.stopped, self.input.begun) {
+        match (self.until, self.input.begun) {
             // Whoever waits for an upstream waits for us.
             (_, None) if self.output.awaited > 0 => (self.place.last_used() + AWAITED, Ending::Idle(Limit::Idle)),
-            (Some(stopped), _) => (stopped + QUIET, Ending::Done),
+            (Some(until), _) => (until, Ending::Done),
             (None, Some(begun)) => (begun + limits.frame, Ending::CutOff(Limit::Frame)),
             (None, None) => (self.place.last_used() + limits.idle, Ending::Idle(Limit::Idle)),
         }

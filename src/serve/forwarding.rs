@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::answer::{Desk, Reply, Said, Ticket};
 use super::batch;
+use super::phase::Phase;
 use crate::forward::{Outcome, Queue};
 use crate::observe::{Counters, Event, Limit};
 use crate::publish::Reader;
@@ -37,7 +38,7 @@ impl Runtime {
         reader: Reader,
         counters: Arc<Counters>,
         drain: Duration,
-        mut stop: watch::Receiver<bool>,
+        mut stop: watch::Receiver<Phase>,
     ) {
         let Self { runtime, queue } = self;
         let worker = RefCell::new(Worker { reader, response: vec![0; usize::from(u16::MAX)].into() });
@@ -48,7 +49,7 @@ impl Runtime {
         };
         LocalSet::new().block_on(&runtime, async {
             let stopped = async {
-                let _ = stop.wait_for(|stop| *stop).await;
+                let _ = stop.wait_for(Phase::is_over).await;
             };
             let running = queue.run(deliver, made_room);
             tokio::pin!(running);

@@ -40,15 +40,15 @@ impl Metrics {
     pub fn text(&self) -> String {
         let mut gauges = Vec::new();
         self.served.lock().unwrap_or_else(PoisonError::into_inner).gauges(&mut gauges);
-        gauges.extend(self.files.by_state());
         gauges.extend(self.files.numbers());
+        gauges.extend(self.files.by_state());
         openmetrics(&self.totals(), gauges)
     }
 
-    /// How many files are ok, stale, rejected and expired.
+    /// How many files are ok, stale and rejected.
     #[must_use]
-    pub fn files_by_state(&self) -> [u64; 4] {
-        self.files.by_state().map(|gauge| gauge.value)
+    pub fn files_by_state(&self) -> Vec<u64> {
+        self.files.by_state().map(|gauge| gauge.value).collect()
     }
 
     /// What is heaviest, at most so many of each kind.

@@ -18,8 +18,11 @@ mod bind;
 mod certificate;
 mod connection;
 mod forwarding;
+mod holder;
+mod inherited;
 mod limits;
 mod metrics;
+mod phase;
 mod quic;
 mod roster;
 mod sample;
@@ -30,7 +33,6 @@ mod udp;
 use std::io;
 use std::net::{Shutdown, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use ipnet::IpNet;
@@ -43,11 +45,14 @@ use crate::observe::{Counters, QueryLog, Totals};
 use crate::publish::Subscriber;
 use answer::{Desk, Respond, Ticket};
 
+use phase::{Phase, PhaseFlag};
 use streams::Doors;
 use tls::Encryption;
 
 pub use bind::{BindError, Sockets, bind};
 pub use certificate::{CertificateError, Credentials};
+pub use holder::Holder;
+pub use inherited::Inherited;
 pub use limits::{LIMITS, Limits, OutOfBounds, Row, Unit};
 pub use metrics::Metrics;
 
@@ -103,8 +108,11 @@ fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond:
     }
     let spawned = running.spawn_streams("tcp", plain, None, (&desk, &config.limits, &subscriber));
     let reader = subscriber.reader();
-    let spawned =
-        spawned.and_then(|()| running.spawn("census".to_owned(), move |counters| samples.run(reader, counters)));
+    let spawned = spawned.and_then(|()| {
+        let thread = running.spawn("census".to_owned(), move |counters| samples.run(reader, counters))?;
+        running.threads.push(thread);
+        Ok(())
+    });
     let spawned = match config.credentials {
         Some(credentials) if spawned.is_ok() => {
             let doors = Doors { tcp: Vec::new(), tls: sockets.tls, quic: sockets.quic };
@@ -126,9 +134,10 @@ fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond:
 /// A server at work. Dropping this tells it to stop, without waiting for it as [`stop`](Self::stop) does.
 #[derive(Debug)]
 pub struct Running {
-    stop: Arc<AtomicBool>,
-    stop_streams: watch::Sender<bool>,
+    phase: Arc<PhaseFlag>,
+    stop_streams: watch::Sender<Phase>,
     udp: Vec<Arc<UdpSocket>>,
+    udp_threads: Vec<JoinHandle<()>>,
     counters: Vec<Arc<Counters>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -136,9 +145,10 @@ pub struct Running {
 impl Running {
     fn new() -> Self {
         Self {
-            stop: Arc::default(),
-            stop_streams: watch::Sender::new(false),
+            phase: Arc::default(),
+            stop_streams: watch::Sender::new(Phase::Serving),
             udp: Vec::new(),
+            udp_threads: Vec::new(),
             counters: Vec::new(),
             threads: Vec::new(),
         }
@@ -161,16 +171,44 @@ impl Running {
     /// Returns what all threads have counted, to the last.
     pub fn stop(mut self) -> Totals {
         self.tell();
-        for thread in self.threads.drain(..) {
-            // A thread that panicked has ended too.
-            let _ = thread.join();
-        }
+        self.join();
         self.totals()
     }
 
+    /// Leaves the sockets to another server that has them too, or will: nothing more is taken from them, what was taken is answered.
+    ///
+    /// A socket is not shut down, for it would be so for the other as well. What is queued in it is the other's. Connections get
+    /// [`Limits::drain`] to end, as in [`stop`](Self::stop).
+    pub fn leave(mut self) -> Totals {
+        self.phase.set(Phase::Leaving);
+        // Before those who ask upstreams are told: what was taken until now may have to be forwarded.
+        for thread in self.udp_threads.drain(..) {
+            let _ = thread.join();
+        }
+        self.stop_streams.send_replace(Phase::Leaving);
+        self.join();
+        self.totals()
+    }
+
+    /// Whether every thread is still at work.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.threads.iter().chain(&self.udp_threads).all(|thread| !thread.is_finished())
+    }
+
+    fn join(&mut self) {
+        for thread in self.udp_threads.drain(..).chain(self.threads.drain(..)) {
+            // A thread that panicked has ended too.
+            let _ = thread.join();
+        }
+    }
+
     fn tell(&self) {
-        self.stop.store(true, Ordering::Release);
-        self.stop_streams.send_replace(true);
+        if self.phase.get() == Phase::Leaving {
+            return;
+        }
+        self.phase.set(Phase::Closing);
+        self.stop_streams.send_replace(Phase::Closing);
         for socket in &self.udp {
             // Wakes whoever waits in it, and lets them take what is queued first. The kernel does so, then says that the socket is
             // not connected.
@@ -188,8 +226,10 @@ impl Running {
         let name = format!("udp-{}", self.udp.len());
         let socket = Arc::new(socket);
         self.udp.push(Arc::clone(&socket));
-        let (desk, reader, stop) = (Arc::clone(desk), subscriber.reader(), Arc::clone(&self.stop));
-        self.spawn(name, move |counters| udp::run(&socket, &desk, reader, counters, (size, &stop)))
+        let (desk, reader, phase) = (Arc::clone(desk), subscriber.reader(), Arc::clone(&self.phase));
+        let thread = self.spawn(name, move |counters| udp::run(&socket, &desk, reader, counters, (size, &phase)))?;
+        self.udp_threads.push(thread);
+        Ok(())
     }
 
     fn spawn_streams(
@@ -202,7 +242,10 @@ impl Running {
         let runtime = streams::Runtime::new(doors, encryption, limits)?;
         let (desk, limits) = (Arc::clone(desk), limits.clone());
         let (reader, stop) = (subscriber.reader(), self.stop_streams.subscribe());
-        self.spawn(name.to_owned(), move |counters| runtime.run(desk, reader, Arc::clone(counters), limits, stop))
+        let thread =
+            self.spawn(name.to_owned(), move |counters| runtime.run(desk, reader, Arc::clone(counters), limits, stop))?;
+        self.threads.push(thread);
+        Ok(())
     }
 
     fn spawn_forwarding(
@@ -213,16 +256,17 @@ impl Running {
     ) -> io::Result<()> {
         let runtime = forwarding::Runtime::new(queue)?;
         let (drain, reader, stop) = (limits.drain, subscriber.reader(), self.stop_streams.subscribe());
-        self.spawn("forward".to_owned(), move |counters| {
+        let thread = self.spawn("forward".to_owned(), move |counters| {
             runtime.run(desk, reader, Arc::clone(counters), drain, stop);
-        })
+        })?;
+        self.threads.push(thread);
+        Ok(())
     }
 
-    fn spawn(&mut self, name: String, run: impl FnOnce(&Arc<Counters>) + Send + 'static) -> io::Result<()> {
+    fn spawn(&mut self, name: String, run: impl FnOnce(&Arc<Counters>) + Send + 'static) -> io::Result<JoinHandle<()>> {
         let counters = Arc::new(Counters::default());
         self.counters.push(Arc::clone(&counters));
-        self.threads.push(Builder::new().name(name).spawn(move || run(&counters))?);
-        Ok(())
+        Builder::new().name(name).spawn(move || run(&counters))
     }
 }
 

@@ -26,8 +26,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::answer::{Asked, Reply, Said, is_silent};
 use super::limits::Limits;
+use super::phase::Phase;
 use super::roster::Place;
-use super::streams::{QUIET, Shared, Worker, now};
+use super::streams::{Shared, Worker, now, over};
 use super::tls::Encryption;
 use crate::engine::Transport;
 use crate::observe::{Event, Limit};
@@ -60,7 +61,7 @@ pub(super) async fn accept(endpoint: Endpoint, shared: Rc<Shared>) {
     loop {
         let incoming = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = stop.wait_for(Phase::is_over) => break,
             incoming = endpoint.accept() => incoming,
         };
         // The endpoint itself is gone, and its socket with it: nothing more can come.
@@ -170,7 +171,7 @@ impl Talk {
 
     async fn run(self: &Rc<Self>) -> Ending {
         let mut stop = self.shared.stop.clone();
-        let mut stopped: Option<Instant> = None;
+        let mut until: Option<Instant> = None;
         // Dropped with the conversation, and its streams with it.
         let mut streams = JoinSet::new();
         loop {
@@ -178,14 +179,14 @@ impl Talk {
             if streams.is_empty() && !may_ask {
                 return Ending::Done;
             }
-            let (deadline, ending) = match stopped {
-                Some(stopped) => (stopped + QUIET, Ending::Done),
+            let (deadline, ending) = match until {
+                Some(until) => (until, Ending::Done),
                 None => (self.place.last_used() + self.shared.limits.idle, Ending::Idle),
             };
             tokio::select! {
                 biased;
                 () = self.place.evicted() => return Ending::Evicted,
-                _ = stop.wait_for(|stop| *stop), if stopped.is_none() => stopped = Some(now()),
+                phase = over(&mut stop), if until.is_none() => until = Some(now() + phase.quiet()),
                 () = sleep_until(deadline), if streams.is_empty() => return ending,
                 Some(ended) = streams.join_next() => {
                     self.place.used(now());

@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use super::answer::{Desk, is_silent};
 use super::connection::Connection;
 use super::limits::Limits;
+use super::phase::Phase;
 use super::roster::{Admission, Place, Roster};
 use super::tls::{self, Encryption};
 use super::{certificate, quic};
@@ -78,7 +79,7 @@ impl Runtime {
         reader: Reader,
         counters: Arc<Counters>,
         limits: Limits,
-        mut stop: watch::Receiver<bool>,
+        mut stop: watch::Receiver<Phase>,
     ) {
         let Self { runtime, tcp, tls, quic, encryption } = self;
         let shared = Rc::new(Shared {
@@ -121,7 +122,7 @@ impl Runtime {
                 spawn_local(keep_time(Rc::clone(&shared)));
             }
             // An error means that whoever could stop us is gone without doing so: that is a stop.
-            let _ = stop.wait_for(|stop| *stop).await;
+            let _ = stop.wait_for(Phase::is_over).await;
             let ended = async {
                 for task in accepting {
                     let _ = task.await;
@@ -147,7 +148,7 @@ pub(super) struct Shared {
     pub(super) roster: Rc<Roster>,
     /// Those whose handshake is not done; not in the roster yet.
     pub(super) handshakes: Rc<Roster>,
-    pub(super) stop: watch::Receiver<bool>,
+    pub(super) stop: watch::Receiver<Phase>,
     pub(super) worker: RefCell<Worker>,
 }
 
@@ -180,8 +181,8 @@ impl Shared {
     pub(super) async fn shake<F: IntoFuture>(&self, place: &Place, handshake: F) -> Option<Result<F::Output, Elapsed>> {
         let mut stop = self.stop.clone();
         let stopped = async {
-            let _ = stop.wait_for(|stop| *stop).await;
-            sleep(QUIET).await;
+            let quiet = over(&mut stop).await.quiet();
+            sleep(quiet).await;
         };
         tokio::select! {
             biased;
@@ -213,6 +214,12 @@ enum Gate {
     Tls(TlsAcceptor),
 }
 
+/// Waits until the server is on its way out, and says in which.
+pub(super) async fn over(stop: &mut watch::Receiver<Phase>) -> Phase {
+    // An error means that whoever could tell is gone without doing so: that is a close.
+    stop.wait_for(Phase::is_over).await.map_or(Phase::Closing, |phase| *phase)
+}
+
 async fn keep_time(shared: Rc<Shared>) {
     loop {
         sleep(TICK).await;
@@ -226,7 +233,7 @@ async fn accept(listener: TcpListener, gate: Gate, shared: Rc<Shared>) {
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = stop.wait_for(Phase::is_over) => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -243,8 +250,13 @@ async fn accept(listener: TcpListener, gate: Gate, shared: Rc<Shared>) {
             }
         }
     }
+    let phase = *stop.borrow();
+    if phase == Phase::Leaving {
+        // Who has connected is the other server's.
+        return;
+    }
     // Who had connected before the stop is still answered.
-    let _ = timeout(QUIET, async {
+    let _ = timeout(phase.quiet(), async {
         while let Ok((stream, _)) = listener.accept().await {
             admit(stream, &gate, &shared);
         }
@@ -301,9 +313,6 @@ pub(super) fn pause_after(error: &io::Error, failures: u32) -> Duration {
 pub(super) fn now() -> Instant {
     Instant::now()
 }
-
-/// How long a connection is listened to after a stop for what its client had sent before; also the time for the accept queue.
-pub(super) const QUIET: Duration = Duration::from_millis(100);
 
 /// Failures in a row of single connections that cost no pause.
 const FREE_FAILURES: u32 = 64;

@@ -22,7 +22,7 @@ struct Server {
 
 fn bind_on(listen: &[&str], workers: usize) -> Sockets {
     let listen: Vec<_> = listen.iter().map(|address| address.parse().unwrap()).collect();
-    bind(&listen, NonZeroUsize::new(workers).unwrap()).unwrap()
+    bind(&listen, NonZeroUsize::new(workers).unwrap(), &mut Inherited::none()).unwrap()
 }
 
 fn serve_on(listen: &[&str], workers: usize, limits: Limits) -> Server {
@@ -133,6 +133,28 @@ fn a_wildcard_bind_replies_from_the_address_that_was_asked() {
 }
 
 #[test]
+fn who_leaves_shuts_nothing_down_that_another_has() {
+    let sockets = bind_on(&["127.0.0.1:0"], 2);
+    let address = sockets.addresses()[0];
+    let mut inherited = Inherited::new(sockets.duplicate().unwrap());
+    let publisher = Publisher::new(Snapshot::starting());
+    let running = start_with(sockets, Config::default(), publisher.subscribe(), stand_in).unwrap();
+    assert!(running.is_whole());
+    running.leave();
+    let next = bind(&[address], NonZeroUsize::MIN, &mut inherited).unwrap();
+    let waited = next.listens[0].udp[0].recv(&mut [0; 16]);
+    // Shut down, it would give nothing at once and for ever, and a worker would spin.
+    assert_eq!(waited.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    let running = start_with(next, Config::default(), publisher.subscribe(), stand_in).unwrap();
+    for id in 0..20 {
+        let socket = client("127.0.0.1:0");
+        socket.send_to(&query(id, "shop"), address).unwrap();
+        assert_eq!(id_of(&receive(&socket)), id);
+    }
+    running.stop();
+}
+
+#[test]
 fn every_worker_answers() {
     let server = serve_on(&["127.0.0.1:0"], 2, Limits::default());
     let deadline = Instant::now() + PATIENCE;
@@ -175,7 +197,7 @@ fn a_stop_waits_for_nobody_who_is_idle() {
     server.running.stop();
     assert!(begun.elapsed() < Limits::default().drain, "{:?}", begun.elapsed());
     assert!(is_closed(&mut stream));
-    bind(&server.addresses, NonZeroUsize::MIN).unwrap();
+    bind(&server.addresses, NonZeroUsize::MIN, &mut Inherited::none()).unwrap();
 }
 
 #[test]

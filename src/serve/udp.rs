@@ -13,24 +13,25 @@ use std::hint::black_box;
 use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use super::answer::{Asked, Desk, Reply, Said};
 use super::batch::{Batch, Message, Wait};
+use super::phase::{Phase, PhaseFlag};
 use super::streams::now;
 use crate::engine::{Reading, Transport};
 use crate::observe::{Counters, Event, Limit, Span};
 use crate::publish::{Reader, Snapshot};
 
-/// Answers until `stop` is set and the socket shut down, then what is queued in the socket.
+/// Answers until the server closes and the socket is shut down, then what is queued in the socket; or until the server leaves, and
+/// then nothing more: the socket is another's, who must not find it shut down, so this looks every [`LOOK`].
 pub(super) fn run(
     socket: &Arc<UdpSocket>,
     desk: &Desk,
     mut reader: Reader,
     counters: &Counters,
-    (size, stop): (usize, &AtomicBool),
+    (size, phase): (usize, &PhaseFlag),
 ) {
     let readings = (0..size).map(|_| Reading::new()).collect();
     let mut worker = Worker { socket, desk, counters, batch: Batch::new(size), readings };
@@ -38,8 +39,12 @@ pub(super) fn run(
     let mut left = DRAIN_DATAGRAMS / size + 1;
     let mut batches = 0_u32;
     while left > 0 {
-        // A shut down socket never waits, so whoever sets `stop` first and shuts down then wakes this thread for sure.
-        let wait = if stop.load(Ordering::Acquire) { Wait::Never } else { Wait::ForOne };
+        // A shut down socket never waits, so whoever sets the phase first and shuts down then wakes this thread for sure.
+        let wait = match phase.get() {
+            Phase::Serving => Wait::ForOne,
+            Phase::Closing => Wait::Never,
+            Phase::Leaving => return,
+        };
         match worker.batch.receive(socket, wait) {
             Ok(0) if wait == Wait::Never => return,
             Ok(count) => {
@@ -153,6 +158,10 @@ fn pause_after(failures: u32) -> Duration {
         _ => Duration::from_millis(1 << (failures - FREE_FAILURES).min(10)).min(PAUSE_MAX),
     }
 }
+
+/// How long a worker waits for a query before it looks whether it is to leave. Four looks a second cost a core nothing, and nobody
+/// waits for one who leaves.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 
 /// One batch in so many is timed.
 const TIMED: u32 = 64;

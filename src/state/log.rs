@@ -484,7 +484,7 @@ impl Header {
 }
 
 /// The format of everything here: what is written in another one is passed over.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const BASE_MAGIC: [u8; 12] = *b"spacedns ba\n";
 const CHANGES_MAGIC: [u8; 12] = *b"spacedns ch\n";
 const HEADER_LENGTH_USIZE: usize = 12 + 4 + 3 * 8 + 4;

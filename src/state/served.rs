@@ -12,9 +12,9 @@ use super::log::Records;
 use super::octets::{Reader, Writer};
 use crate::record::Ttl;
 use crate::zone::{
-    AddressSet, Apex, ApexKind, App, Audience, Bare, Component, Gate, Holder, Instance, InstanceState, Lan, LooseName,
-    NameEntry, NameServer, Owner, OwnerKind, Paged, Port, Ranges, Readiness, Sharing, Snapshot, Space, Table, Target,
-    Types, View, app_hash, holder_hash, key_of, name_hash,
+    AddressSet, Apex, ApexKind, App, Audience, Bare, Believed, Component, Gate, Holder, Instance, InstanceState, Lan,
+    LooseName, NameEntry, NameServer, Owner, OwnerKind, Paged, Port, Ranges, Readiness, Sharing, Snapshot, Space,
+    Table, Target, Types, View, app_hash, holder_hash, key_of, name_hash,
 };
 
 /// What the first octet of a key says of a record that is served; everything else is higher than [`SERVED_MAX`].
@@ -287,6 +287,14 @@ fn write_app(to: &mut Writer, app: &App) {
             to.u8(1);
             to.u16(*component);
         }
+        Gate::KeptRouter(component) => {
+            to.u8(3);
+            to.u16(*component);
+        }
+        Gate::KeptWeb(component) => {
+            to.u8(4);
+            to.u16(*component);
+        }
         Gate::Closed(reason) => {
             to.u8(2);
             to.text(reason);
@@ -305,6 +313,7 @@ fn write_app(to: &mut Writer, app: &App) {
         to.label(&component.label);
         to.u8(u8::from(component.bare == Bare::Nameless));
         write_addresses(to, &component.up);
+        to.u8(u8::from(component.believed == Believed::Instances));
         to.text(&component.closed);
         to.list(&component.instances, write_instance);
         to.list(&component.ports, |to, port| {
@@ -326,6 +335,8 @@ fn read_app(from: &mut Reader<'_>) -> Option<App> {
             0 => Gate::Router,
             1 => Gate::Web(from.u16()?),
             2 => Gate::Closed(from.text()?.into()),
+            3 => Gate::KeptRouter(from.u16()?),
+            4 => Gate::KeptWeb(from.u16()?),
             _ => return None,
         },
         owners: from
@@ -350,6 +361,7 @@ fn read_component(from: &mut Reader<'_>) -> Option<Component> {
         label: from.label()?,
         bare: if from.flag()? { Bare::Nameless } else { Bare::Named },
         up: read_addresses(from)?,
+        believed: if from.flag()? { Believed::Instances } else { Believed::Checks },
         closed: from.text()?.into(),
         instances: from.list(read_instance)?.into(),
         ports: from

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use tracing::{info, warn};
 
 use crate::control::checks::{Begins, Checklist, Finding, Target, TargetId};
+use crate::control::{self, Unready, UnreadyInstance};
 use crate::registry::{AppId, Check, Health, Judgement, Registry, Touched, Verdict};
 
 /// What is being checked.
@@ -99,6 +100,36 @@ pub(super) fn tell(registry: &Registry, judgements: &[Judgement]) {
     }
 }
 
+/// What there is to say of the instances that do not pass their checks.
+pub(super) fn unready(registry: &Registry) -> Unready {
+    let (apps, count) = registry.unready();
+    let mut instances = Vec::new();
+    for state in apps.into_iter().filter_map(|app| registry.app(app)) {
+        let space = registry.space(state.space).map(|space| space.spec.name.value.to_string()).unwrap_or_default();
+        for (label, component) in &state.components {
+            for (number, instance) in &component.instances {
+                let health = match &instance.health {
+                    Health::Waiting(_) => control::Health::Waiting,
+                    Health::Failing(_) => control::Health::Failing,
+                    Health::Kept(_) => control::Health::Kept,
+                    Health::Presumed | Health::Passing => continue,
+                };
+                instances.push(UnreadyInstance {
+                    space: space.clone(),
+                    app: state.label.to_string(),
+                    instance: format!("{label}.{number}"),
+                    health,
+                    reason: instance.health.reason().map(str::to_owned),
+                });
+                if instances.len() == LISTED_MAX {
+                    return Unready { count: count as u64, instances };
+                }
+            }
+        }
+    }
+    Unready { count: count as u64, instances }
+}
+
 fn is_same(one: &Check, other: &Check) -> bool {
     one.component == other.component && one.number == other.number && one.addresses == other.addresses
 }
@@ -118,6 +149,9 @@ fn target(app: AppId, check: &Check) -> Target {
         begins: if check.health.is_ready() { Begins::Ready } else { Begins::Unready },
     }
 }
+
+/// How many instances the status tells of one by one.
+const LISTED_MAX: usize = 100;
 
 /// How many changes of one moment the log tells of one by one.
 const TOLD_MAX: usize = 10;

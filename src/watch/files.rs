@@ -220,6 +220,26 @@ impl Files {
         from.map(|(file, entry)| (file, entry.report.state))
     }
 
+    /// How many there are: served as they stand, in an older version, not at all.
+    pub(crate) fn tally(&self) -> [usize; 3] {
+        let mut tally = [0; 3];
+        for entry in self.entries.values() {
+            let [ok, stale, rejected] = &mut tally;
+            *match entry.report.state {
+                FileState::Ok => ok,
+                FileState::Stale => stale,
+                FileState::Rejected => rejected,
+                FileState::Expired => ok,
+            } += 1;
+        }
+        tally
+    }
+
+    /// How many files there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The directories that cannot be read, and why.
     pub(crate) fn unread_directories(&self) -> &BTreeMap<Arc<str>, Fault> {
         &self.unread

@@ -20,7 +20,6 @@ mod receipts;
 mod report;
 mod saving;
 mod scan;
-mod tally;
 #[cfg(test)]
 mod tests;
 mod wait;

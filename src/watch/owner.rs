@@ -19,14 +19,13 @@ use super::overview::overview;
 use super::receipts::{self, Known, Receipts};
 use super::saving::{Resumed, Saving};
 use super::scan::{format_of, is_below, is_passed_over, scan};
-use super::tally::Tally;
 use super::wait::Told;
 use super::{Clock, Explain, Settings};
 use crate::compile::Compiler;
 use crate::control::checks::{Checklist, Finding, TargetId};
 use crate::control::{
-    self, Change, Control, Counts, Explained, Inbox, Mark, Order, Pending, Question, Receipt, Request, Selection,
-    Status, Watching,
+    self, Change, Control, Explained, Inbox, Mark, Order, Pending, Question, Receipt, Request, Selection, Status,
+    Watching,
 };
 use crate::observe::{FileGauges, Span};
 use crate::publish::{Publisher, Readiness, Snapshot};
@@ -41,7 +40,6 @@ pub(crate) struct Owner {
     explain: Explain,
     /// The last generations, the newest last; at most [`HISTORY_MAX`].
     history: VecDeque<Change>,
-    tally: Tally,
     watches: Watches,
     pub(super) files: Files,
     registry: Registry,
@@ -106,7 +104,6 @@ impl Owner {
             clock,
             explain,
             history: VecDeque::new(),
-            tally: Tally::default(),
             registry: Registry::new(tombstone),
             checks: None,
             findings: BTreeMap::new(),
@@ -159,8 +156,7 @@ impl Owner {
         }
         let now = (self.clock)();
         let reaching = self.receipts.next(now.monotonic);
-        let deadlines =
-            [self.files.next(), self.registry.deadline(), self.ready_by, self.hold.next(), reaching, self.tally.next()];
+        let deadlines = [self.files.next(), self.registry.deadline(), self.ready_by, self.hold.next(), reaching];
         let next = deadlines.into_iter().flatten().min().map_or(self.scan_due, |next| next.min(self.scan_due));
         let wait = next.saturating_sub(now.monotonic);
         let Pending { order, marks, findings, requests, .. } = self.inbox.take(wait);
@@ -180,13 +176,19 @@ impl Owner {
         }
         self.hear(marks, now);
         let questions = self.hear_requests(requests, now);
-        if self.scan_due <= now.monotonic {
-            self.tally.note(now.monotonic);
+        let is_scan = self.scan_due <= now.monotonic;
+        if is_scan {
             self.scan_everything();
         }
         self.rebuild();
+        if is_scan || self.files.len() <= TALLIED {
+            let [ok, stale, rejected] = self.files.tally();
+            self.gauges.states(ok, stale, rejected);
+        }
+        if self.gathering == Gathering::Over && !self.scan_not_before.is_zero() {
+            self.publisher.catch_up();
+        }
         self.reply(questions);
-        self.count_files();
         ControlFlow::Continue(())
     }
 
@@ -329,6 +331,7 @@ impl Owner {
             frozen: self.files.frozen().map(ToOwned::to_owned),
             unread: known.unread(),
             counts: known.counts(),
+            unready: checks::unready(&self.registry),
             files,
             next,
             changes: self.history.iter().rev().cloned().collect(),
@@ -376,9 +379,6 @@ impl Owner {
     /// Reads what is due, lets time pass, and publishes what came of it.
     fn rebuild(&mut self) {
         let now = (self.clock)();
-        if [self.files.next(), self.registry.deadline()].into_iter().flatten().any(|due| due <= now.monotonic) {
-            self.tally.note(now.monotonic);
-        }
         if self.newcomers_from.is_some_and(|from| from <= now.monotonic) {
             self.registry.await_newcomers();
         }
@@ -442,17 +442,6 @@ impl Owner {
             self.history.pop_front();
         }
         self.history.push_back(Change { generation, at: now.wall, time: Timestamp(now.wall).to_string(), cause });
-    }
-
-    /// Counts the files by state again where they may have changed, and it is not too soon.
-    fn count_files(&mut self) {
-        let begun = (self.clock)().monotonic;
-        if !self.tally.is_due(begun) {
-            return;
-        }
-        let Counts { ok, stale, rejected, expired } = self.known().counts();
-        self.gauges.states([ok, stale, rejected, expired]);
-        self.tally.done((self.clock)().monotonic, begun);
     }
 
     /// Saves a change and publishes it, in this order: what was answered once is answered again.
@@ -608,6 +597,10 @@ const RENEWALS_GATHER: Duration = Duration::from_millis(5);
 
 /// For how long nobody may look before it counts as a pause. A lease is five times as long at least.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Up to so many files are counted by their state after every change, which takes microseconds; more with every scan, which
+/// takes much longer.
+const TALLIED: usize = 1000;
 
 /// How long the first snapshot waits for files that may be cut off.
 const SETTLING_MAX: Duration = Duration::from_millis(1500);

@@ -66,8 +66,21 @@ pub enum Gate {
     Router,
     /// With the addresses of the instances of this component: the space has no router.
     Web(u16),
+    /// As by [`Gate::Router`], though every instance of this component fails its checks.
+    KeptRouter(u16),
+    /// As by [`Gate::Web`], though every instance of the component fails its checks.
+    KeptWeb(u16),
     /// With nothing, for this reason.
     Closed(Box<str>),
+}
+
+/// Whom to believe of instances and their readiness checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Believed {
+    /// What checks say, if there are any.
+    Checks,
+    /// The instances, which are kept: all of a component fail at once, and the checker is suspected first.
+    Instances,
 }
 
 /// A name that an app holds outside its own subtree of the discovery domain.
@@ -101,6 +114,8 @@ pub struct Component {
     pub bare: Bare,
     /// The addresses of its instances that are up.
     pub up: AddressSet,
+    /// Whether those in `up` are there though their checks fail.
+    pub believed: Believed,
     /// Why `up` is empty; empty itself when it is not.
     pub closed: Box<str>,
     /// Its instances: those registered, those once registered, those within the declared quantity; by number.

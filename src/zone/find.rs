@@ -104,7 +104,7 @@ impl Snapshot {
         if count == 1 {
             let host = Host {
                 hosts: Hosts::Set(&component.up),
-                why: Why::Text(&component.closed),
+                why: Why::of(app, component),
                 fit: Fit::Some,
                 zone: Zone::Inside,
             };
@@ -146,7 +146,7 @@ impl Snapshot {
         match component_label {
             0 => Node::Host(Host {
                 hosts: Hosts::Set(&component.up),
-                why: Why::Text(&component.closed),
+                why: Why::of(app, component),
                 fit: Fit::All,
                 zone: Zone::Inside,
             }),
@@ -359,6 +359,13 @@ impl Snapshot {
             Gate::Router => (Hosts::Set(&space.router), Why::Nothing),
             Gate::Web(component) => (Hosts::Set(&app.components.get(usize::from(*component))?.up), Why::Nothing),
             Gate::Closed(reason) => (Hosts::None, Why::Text(reason)),
+            Gate::KeptRouter(component) => {
+                (Hosts::Set(&space.router), Why::Kept(app, app.components.get(usize::from(*component))?))
+            }
+            Gate::KeptWeb(component) => {
+                let component = app.components.get(usize::from(*component))?;
+                (Hosts::Set(&component.up), Why::Kept(app, component))
+            }
         };
         Some(Host { hosts, why, fit: Fit::Some, zone })
     }

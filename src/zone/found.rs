@@ -5,7 +5,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{AddressSet, App, Component, Instance, NameServer, Port};
+use super::{AddressSet, App, Believed, Component, Instance, NameServer, Port};
 
 /// What a name is to a caller.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +65,7 @@ pub enum Node<'s> {
 pub struct Host<'s> {
     /// The addresses.
     pub hosts: Hosts<'s>,
-    /// Why there are none.
+    /// Why there are none, or what is to be known of them.
     pub why: Why<'s>,
     /// Whether a response that cannot carry all of them carries some, or says that it is truncated.
     pub fit: Fit,
@@ -139,6 +139,14 @@ pub struct SrvSet<'s> {
     pub port: &'s Port,
 }
 
+impl<'s> SrvSet<'s> {
+    /// What there is to say of the component's addresses.
+    #[must_use]
+    pub const fn why(&self) -> Why<'s> {
+        Why::of(self.app, self.component)
+    }
+}
+
 /// The instance that a reverse name points to.
 #[derive(Debug, Clone, Copy)]
 pub struct Pointer<'s> {
@@ -150,7 +158,7 @@ pub struct Pointer<'s> {
     pub instance: &'s Instance,
 }
 
-/// Why a name of ours has no data, in words for whoever asked. Made of what is there: no allocation.
+/// Why a name of ours has no data, or what is to be known of the data, in words for whoever asked. Made of what is there: no allocation.
 #[derive(Debug, Clone, Copy)]
 pub enum Why<'s> {
     /// There is no reason to give: it has data, or lacks only the type.
@@ -161,6 +169,18 @@ pub enum Why<'s> {
     Instance(Pointer<'s>),
     /// Several apps share the caller's address.
     AmbiguousCaller,
+    /// There is data, and every instance behind it fails its checks.
+    Kept(&'s App, &'s Component),
+}
+
+impl<'s> Why<'s> {
+    /// What there is to say of a component's addresses: why there are none, or that they are kept.
+    pub(super) const fn of(app: &'s App, component: &'s Component) -> Self {
+        match component.believed {
+            Believed::Checks => Self::Text(&component.closed),
+            Believed::Instances => Self::Kept(app, component),
+        }
+    }
 }
 
 impl fmt::Display for Why<'_> {
@@ -170,6 +190,9 @@ impl fmt::Display for Why<'_> {
             Self::Text(text) => f.write_str(text),
             Self::Instance(Pointer { app, component, instance }) => {
                 write!(f, "{}: {}.{} {}", app.label, component.label, instance.number, instance.state)
+            }
+            Self::Kept(app, component) => {
+                write!(f, "{}: every {} instance fails its check; kept", app.label, component.label)
             }
             Self::AmbiguousCaller => f.write_str("ambiguous caller: several apps share this address"),
         }

@@ -19,7 +19,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use addresses::{AddressSet, BUCKETS, bucket_of};
-pub use app::{App, Audience, Bare, Component, Gate, Instance, InstanceState, Owner, OwnerKind, Port, Target};
+pub use app::{
+    App, Audience, Bare, Believed, Component, Gate, Instance, InstanceState, Owner, OwnerKind, Port, Target,
+};
 pub use found::{Fit, Found, Host, Hosts, Missing, Node, Owned, Pointer, SrvSet, Types, Why, Zone};
 pub use paged::Paged;
 pub use records::SOA_TIMERS;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Which modules each module may use, besides itself.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("name", &[]),
     ("record", &["name"]),
     ("wire", &["name", "record"]),
@@ -28,12 +28,13 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("serve", &["engine", "publish", "forward", "control", "explain", "observe", "census"]),
     ("forward", &["wire", "zone", "engine", "observe", "name", "record"]),
     ("observe", &[]),
+    ("life", &[]),
     ("cli", ALL),
 ];
 
 const ALL: &[&str] = &[
     "name", "record", "wire", "zone", "engine", "spec", "registry", "compile", "publish", "watch", "state", "control",
-    "explain", "health", "census", "serve", "forward", "observe",
+    "explain", "health", "census", "serve", "forward", "observe", "life",
 ];
 
 /// The modules that own no socket, file, clock, log or thread.

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use spacedns::control::{Health, Status};
+
 use crate::message::{CLIENT_SUBNET, Query, Response, client_subnet};
 use crate::process::{PATIENCE, SPACEDNS, Server, drop_file, poll};
 
@@ -52,6 +54,23 @@ fn an_unhealthy_instance_leaves_the_answers_and_a_new_one_waits_for_its_first_su
     let said = poll(PATIENCE, || world.server.log().contains("they stay in the answers").then_some(()));
     assert!(said.is_some(), "{}", world.server.log());
     world.expect(&[0, 1, 2], "all that were ready are kept");
+    // By the hostname, by discovery, and by a port: whoever looks is told.
+    let kept = Some((0, "shop: every web instance fails its check; kept".to_owned()));
+    for name in ["shop.herokuapp.com", "web.shop.app.localspace"] {
+        assert_eq!(world.ask(name).extended_error(), kept, "{name}");
+    }
+    let unready = world.status().unready;
+    let found: Vec<_> = unready.instances.iter().map(|one| (&*one.app, &*one.instance, one.health)).collect();
+    let all = ["web.1", "web.2", "web.3"].map(|instance| ("shop", instance, Health::Kept));
+    assert_eq!((unready.count, &*found), (3, &all[..]), "{unready:?}");
+    assert!(
+        unready.instances.iter().all(|one| one.reason.as_deref().is_some_and(|why| why.starts_with("GET /health")))
+    );
+    one.status.store(200, Ordering::Relaxed);
+    world.expect(&[0], "where one passes the checks are believed");
+    assert_eq!(world.ask("shop.herokuapp.com").extended_error(), None);
+    let unready = world.status().unready;
+    assert!(unready.count == 2 && unready.instances.iter().all(|one| one.health == Health::Failing), "{unready:?}");
 }
 
 #[test]
@@ -127,6 +146,11 @@ impl World {
         query.edns.as_mut().unwrap().options.push((CLIENT_SUBNET, caller));
         let response = poll(PATIENCE, || self.server.ask(&query.octets(), Duration::from_secs(2)));
         Response::read(&response.expect("the server answers")).unwrap()
+    }
+
+    fn status(&self) -> Status {
+        let page = crate::admin::get(self.server.admin(), "/status").json();
+        serde_json::from_value(page).unwrap()
     }
 
     fn addresses(&self, name: &str) -> BTreeSet<String> {

@@ -83,6 +83,21 @@ impl Server {
         self.child.id()
     }
 
+    /// Starts another process that is to take the place of this one, and waits until this one has ended, in order.
+    pub(crate) fn replace(&mut self, mut command: Command) {
+        let output = || Stdio::from(File::options().append(true).open(self.log.path()).unwrap());
+        let mut next = command.process_group(0).stdin(Stdio::null()).stdout(output()).stderr(output()).spawn().unwrap();
+        let ended = poll(PATIENCE, || {
+            if let Some(status) = next.try_wait().unwrap() {
+                return Some(Err(status));
+            }
+            self.child.try_wait().unwrap().map(Ok)
+        });
+        let is_well = matches!(ended, Some(Ok(status)) if status.success());
+        assert!(is_well, "{ended:?}:\n{}", self.log());
+        self.child = next;
+    }
+
     /// Sends a signal, by its name.
     pub(crate) fn signal(&self, signal: &str) {
         let told = Command::new("sh").arg("-c").arg(format!("kill -s {signal} {}", self.child.id())).status();

@@ -471,7 +471,7 @@ fn a_quic_connection_has_limits_and_ends_without_losing_a_response() {
 }
 
 #[test]
-fn kdig_asks_over_tls_and_quic_as_the_readme_shows() {
+fn kdig_asks_over_tls_and_quic_as_the_documents_show() {
     if !is_installed("kdig") {
         println!("kdig is not installed: not run");
         return;
@@ -493,8 +493,9 @@ fn kdig_asks_over_tls_and_quic_as_the_readme_shows() {
 }
 
 #[test]
-fn every_limit_stands_in_the_readme_with_its_default() {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+fn every_limit_stands_in_the_documents_with_its_default() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
+    let document = std::fs::read_to_string(document).unwrap();
     let defaults = spacedns::serve::Limits::default();
     let seconds = |time: Duration| format!("{}s", time.as_secs());
     let rows = [
@@ -517,6 +518,6 @@ fn every_limit_stands_in_the_readme_with_its_default() {
     ];
     assert_eq!(rows.len(), spacedns::serve::LIMITS.len());
     for (name, default) in rows {
-        assert!(readme.contains(&format!("| `{name}` | `{default}` |")), "{name} | {default}");
+        assert!(document.contains(&format!("| `{name}` | `{default}` |")), "{name} | {default}");
     }
 }

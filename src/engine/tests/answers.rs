@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::message::{query, query_edns, raw, wire};
 use super::world::{BIG, SECRET, SHARED, SHOP, SPACE, acme};
 use super::*;
+use crate::zone::{Bare, Gate, InstanceState, OwnerKind};
 
 const SOA_DATA: &str = "ns1.acme.example. nobody.invalid. 2026 3600 600 86400 2";
 
@@ -253,14 +254,14 @@ fn targets_past_the_reach_of_pointers_own_their_addresses_too() {
     let mut snapshot = acme();
     // 63 octets, so that two hundred targets are past 16,384.
     let label = "a-process-type-as-long-as-a-label-may-be-that-is-63-octets-long";
-    let mut component = world::component(label, crate::zone::Bare::Named);
+    let mut component = world::component(label, Bare::Named);
     for number in 1..=400 {
         let address = format!("10.0.{}.{}", 170 + number / 200, number % 200 + 1);
-        component = component.instance(number, crate::zone::InstanceState::Up, &[&address]);
+        component = component.instance(number, InstanceState::Up, &[&address]);
     }
     let targets: Vec<_> = (0..400).map(|instance| (instance, 8080)).collect();
     let component = component.port("http", &targets);
-    world::add_app(&mut snapshot, 4, world::app("huge", crate::zone::Gate::Web(0), [component.done()], &[]));
+    world::add_app(&mut snapshot, 4, world::app("huge", Gate::Web(0), [component.done()], &[]));
     let response = ask(&snapshot, &tcp(SPACE), &query(&format!("_http._tcp.{label}.huge.app.localspace"), SRV));
     assert_eq!((response.answer.len(), response.additional.len()), (400, 256), "the addresses of the first 256");
     for (number, record) in (1..).zip(&response.additional) {
@@ -388,4 +389,29 @@ fn a_peer_sees_the_names_of_the_space() {
     assert_eq!(ask(&snapshot, &from("192.168.40.7"), &query("shop.herokuapp.com", A)).answer.len(), 2);
     assert_eq!(ask(&snapshot, &from("::ffff:10.0.130.1"), &query("web", A)).answer.len(), 2);
     assert_eq!(ask(&snapshot, &from("192.168.41.7"), &query("shop.herokuapp.com", A)).rcode, REFUSED);
+}
+
+#[test]
+fn an_answer_of_instances_that_are_kept_says_so() {
+    let mut snapshot = acme();
+    let names = [("kept.herokuapp.com", OwnerKind::Hostname)];
+    for gate in [Gate::KeptWeb(0), Gate::KeptRouter(0)] {
+        let web = world::component("web", Bare::Named).instance(1, InstanceState::Up, &["10.0.150.1"]);
+        let web = web.port("http", &[(0, 8080)]).kept();
+        world::add_app(&mut snapshot, 4, world::app("kept", gate, [web.done()], &names));
+        for (name, qtype) in
+            [("kept.herokuapp.com", A), ("web.kept.app.localspace", A), ("_http._tcp.web.kept.app.localspace", SRV)]
+        {
+            let response = ask(&snapshot, &from(SPACE), &query_edns(name, qtype, 1232, &[]));
+            assert!(!response.answer.is_empty(), "{name}");
+            let reason = (0, "kept: every web instance fails its check; kept".into());
+            assert_eq!(response.reason(), Some(reason), "{name}");
+            // Nobody is told who did not ask with an OPT, and a type that is not there has no reason.
+            let plain = ask(&snapshot, &from(SPACE), &query(name, qtype));
+            assert_eq!((plain.answer.len(), plain.edns), (response.answer.len(), None), "{name}");
+            assert_eq!(ask(&snapshot, &from(SPACE), &query_edns(name, AAAA, 1232, &[])).reason(), None, "{name}");
+        }
+        // Its own name is nobody's word for another.
+        assert_eq!(ask(&snapshot, &from(SPACE), &query_edns("1.web.kept.app.localspace", A, 1232, &[])).reason(), None);
+    }
 }

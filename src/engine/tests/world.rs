@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use crate::name::{Label, Name};
 use crate::record::Ttl;
 use crate::zone::{
-    AddressSet, Apex, ApexKind, App, AppIndex, Audience, Bare, Component, Gate, Holder, Instance, InstanceState, Lan,
-    LooseName, NameEntry, NameServer, Owner, OwnerKind, Port, Ranges, Readiness, Rule, Sharing, Snapshot, Space,
-    Target, Types, View, app_hash, holder_hash, key_of, name_hash, reverse_zones,
+    AddressSet, Apex, ApexKind, App, AppIndex, Audience, Bare, Believed, Component, Gate, Holder, Instance,
+    InstanceState, Lan, LooseName, NameEntry, NameServer, Owner, OwnerKind, Port, Ranges, Readiness, Rule, Sharing,
+    Snapshot, Space, Target, Types, View, app_hash, holder_hash, key_of, name_hash, reverse_zones,
 };
 
 /// On the LAN of `shop`.
@@ -133,6 +133,7 @@ pub(crate) fn component(label: &str, bare: Bare) -> Draft {
         label: Label::from_octets(label.as_bytes()).unwrap(),
         bare,
         up: AddressSet::default(),
+        believed: Believed::Checks,
         closed: Box::default(),
         instances: Box::default(),
         ports: Box::default(),
@@ -160,6 +161,12 @@ impl Draft {
 
     pub(crate) fn closed(mut self, reason: &str) -> Self {
         self.component.closed = reason.into();
+        self
+    }
+
+    /// Says that those up are kept, though they fail their checks.
+    pub(crate) fn kept(mut self) -> Self {
+        self.component.believed = Believed::Instances;
         self
     }
 

@@ -2,13 +2,15 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::super::bind::{BindError, bind_tcp};
+use super::super::bind::{self, BindError};
+use super::super::inherited::Inherited;
 
 /// Where requests are answered.
 #[derive(Debug, Default)]
@@ -37,13 +39,21 @@ pub enum SocketError {
 }
 
 impl Listeners {
-    /// Listens on `address` as well; on any port for port 0.
+    /// Listens on `address` as well, or takes what is inherited of it; on any port for port 0.
     ///
     /// # Errors
     /// When it cannot be had.
-    pub fn with_tcp(self, address: SocketAddr) -> Result<Self, BindError> {
-        let tcp = bind_tcp(address).map_err(|reason| BindError { address, protocol: "admin", reason })?;
+    pub fn with_tcp(self, address: SocketAddr, inherited: &mut Inherited) -> Result<Self, BindError> {
+        let tcp = bind::tcp(address, inherited).map_err(BindError::on(address, "admin"))?;
         Ok(Self { tcp: Some(tcp), ..self })
+    }
+
+    /// A second descriptor of the admin address, for the server that will come after this one.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn duplicate(&self) -> io::Result<Option<OwnedFd>> {
+        self.tcp.as_ref().map(|listener| listener.as_fd().try_clone_to_owned()).transpose()
     }
 
     /// Listens on a Unix socket at `path` as well, for its owner and group. One that nobody answers on is replaced.
@@ -60,6 +70,21 @@ impl Listeners {
             Err(_) => {}
         }
         self.unix = Some((bind_unix(path).map_err(refused)?, path.to_owned()));
+        Ok(())
+    }
+
+    /// Listens on a Unix socket at `path` in the place of the server before this one, which answers there and is about to leave.
+    ///
+    /// # Errors
+    /// When the system refuses; what was listened on before stays.
+    pub fn take_over(&mut self, path: &Path) -> Result<(), SocketError> {
+        let refused = |reason| SocketError::Refused { path: path.to_owned(), reason };
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", std::process::id()));
+        let beside = PathBuf::from(beside);
+        let listener = bind_unix(&beside).map_err(refused)?;
+        std::fs::rename(&beside, path).map_err(refused)?;
+        self.unix = Some((listener, path.to_owned()));
         Ok(())
     }
 

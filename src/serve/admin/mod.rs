@@ -83,6 +83,13 @@ pub struct Running {
     socket: Option<PathBuf>,
 }
 
+impl Running {
+    /// Ends, and leaves the Unix socket's path to the server that has taken over.
+    pub fn leave(mut self) {
+        self.socket = None;
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.send_replace(true);

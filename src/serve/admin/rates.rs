@@ -19,8 +19,8 @@ pub(super) fn page(shared: &Shared) -> Reply {
     #[derive(Serialize)]
     struct Document {
         generation: u64,
-        /// Ok, stale, rejected, expired.
-        files: [u64; 4],
+        /// Ok, stale, rejected.
+        files: Vec<u64>,
         rates: BTreeMap<&'static str, f64>,
     }
     let Sources { subscriber, metrics, .. } = &shared.sources;

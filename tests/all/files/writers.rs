@@ -184,7 +184,10 @@ fn no_tool_makes_a_gap() {
         git(&["commit", "-qam", "two"]);
         change(&|| git(&["checkout", "-q", "HEAD~1"]), before);
     }
-    assert!(!server.log().contains("WARN"), "a temporary file was taken for a spec:\n{}", server.log());
+    let log = server.log();
+    // That another test has the admin address is nothing to do with it.
+    let is_about_files = |line: &str| line.contains("WARN") && !line.contains("no admin address");
+    assert!(!log.lines().any(is_about_files), "a temporary file was taken for a spec:\n{log}");
     canary.end();
 }
 

@@ -2,7 +2,7 @@
 //!
 //! libFuzzer makes inputs, guided by the coverage that rustc's own `sancov-module` pass counts, so no nightly compiler is needed. Each
 //! target is a function here from octets to nothing, which panics when something does not hold, and a program of a few lines
-//! in `src/bin`. `.ci/fuzz` has the compiler's flags and runs them; README.md of the repository says how to run one for long.
+//! in `src/bin`. `.ci/fuzz` has the compiler's flags and runs them; the README says how to run one for long.
 //!
 //! - [`decode`]: a message is read.
 //! - [`respond`]: the whole path from octets to a response, over a snapshot that has something of everything ([`world`]).
