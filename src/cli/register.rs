@@ -59,7 +59,8 @@ pub(crate) struct Registered {
 /// Whether to wait, and whom to ask.
 #[derive(Debug, Args)]
 struct Waiting {
-    /// Return when the server says that it is done; exit 3 when it has not after this time [default of the time: 30s]
+    /// Return when it is done; exit 3 when the server has not said so after this time [default of the time: 30s]. What `drain` waits
+    /// for old answers to run out comes on top
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = WAIT, value_parser = patience)]
     wait: Option<Duration>,
     #[command(flatten)]
