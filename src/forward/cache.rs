@@ -185,8 +185,9 @@ impl Part {
     fn make_room(&mut self) -> bool {
         // Twice round: the first time may find everything used.
         for _ in 0..self.slots.len() * 2 {
-            self.hand = (self.hand + 1) % self.slots.len();
-            match self.slots.get_mut(self.hand) {
+            let place = self.hand;
+            self.hand = (place + 1) % self.slots.len();
+            match self.slots.get_mut(place) {
                 Some(Some((_, slot))) if slot.used => slot.used = false,
                 Some(Some((key, _))) => {
                     let key = Arc::clone(key);
