@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use spacedns::engine::{Recursion, Transport, Trust};
 use spacedns::publish::Publisher;
-use spacedns::serve::{Config, Running, bind, start};
+use spacedns::serve::{Config, Inherited, Running, bind, start};
 
 use crate::respond::{Question, SILENT};
 use crate::world::SNAPSHOT;
@@ -26,7 +26,7 @@ struct Server {
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let publisher = Publisher::new(SNAPSHOT.clone());
     let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let sockets = bind(&[anywhere], NonZeroUsize::MIN).expect("a port of loopback");
+    let sockets = bind(&[anywhere], NonZeroUsize::MIN, &mut Inherited::default()).expect("a port of loopback");
     let address = sockets.addresses()[0];
     let running = start(sockets, Config::default(), publisher.subscribe()).expect("threads");
     Server { _publisher: publisher, _running: running, address }
