@@ -1,19 +1,18 @@
 //! A server from its start to its end: signals, the server that comes after it, and systemd's watchdog.
 
 use std::cell::Cell;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
-use tokio::net::UdpSocket;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::control::Control;
 use crate::life::notify::{self, News};
 use crate::life::takeover::{Giver, Step};
+use crate::serve;
 
 /// Why a server ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,50 +115,10 @@ async fn tell_alive(address: Option<SocketAddr>, is_whole: impl Fn() -> bool) {
         ticks.tick().await;
         if !is_whole() {
             warn!("a thread has ended: systemd is not told that the server is alive");
-        } else if answers(address, every).await {
+        } else if serve::probe(address, every).await.is_ok() {
             notify::tell(News::Alive);
         } else {
             warn!("{address} does not answer: systemd is not told that the server is alive");
         }
-    }
-}
-
-/// Whether a query through the real socket gets any response.
-async fn answers(address: SocketAddr, patience: Duration) -> bool {
-    let (local, loopback): (IpAddr, IpAddr) = match address {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into()),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into()),
-    };
-    let to = if address.ip().is_unspecified() { loopback } else { address.ip() };
-    let asked = async {
-        let socket = UdpSocket::bind((local, 0)).await?;
-        socket.connect((to, address.port())).await?;
-        socket.send(QUERY).await?;
-        socket.recv(&mut [0; 12]).await
-    };
-    matches!(timeout(patience, asked).await, Ok(Ok(12..)))
-}
-
-/// `invalid. A`: never forwarded, whatever the settings (RFC 6761 §6.4).
-const QUERY: &[u8] = b"\0\x01\0\0\0\x01\0\0\0\0\0\0\x07invalid\0\0\x01\0\x01";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_answers_or_it_does_not() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-            let address = server.local_addr().unwrap();
-            let respond = async {
-                let mut query = [0; 512];
-                let (length, from) = server.recv_from(&mut query).await.unwrap();
-                server.send_to(&query[..length], from).await.unwrap();
-            };
-            assert!(tokio::join!(answers(address, Duration::from_secs(10)), respond).0);
-            assert!(!answers(address, Duration::from_millis(20)).await, "nobody responds");
-        });
     }
 }

@@ -23,6 +23,7 @@ mod inherited;
 mod limits;
 mod metrics;
 mod phase;
+mod probe;
 mod quic;
 mod roster;
 mod sample;
@@ -55,6 +56,7 @@ pub use holder::Holder;
 pub use inherited::Inherited;
 pub use limits::{LIMITS, Limits, OutOfBounds, Row, Unit};
 pub use metrics::Metrics;
+pub use probe::{Silence, probe};
 
 /// How to serve.
 #[derive(Debug, Clone, Default)]
