@@ -94,8 +94,8 @@ impl Peer {
             if is_turn {
                 let (number, server, zone) = (upstream.number(), upstream.server(), upstream.zone());
                 warn!(
-                    "upstream {number} ({server}, for {zone}) has not responded {FAILURES_MAX} times in a row: others are asked \
-                     first until it does"
+                    "upstream {number} ({server}, for {zone}) has not responded {FAILURES_MAX} times in a row: it is passed over \
+                     while others respond"
                 );
             }
         });

@@ -54,6 +54,12 @@ impl Metrics {
         self.files.by_state().map(|gauge| gauge.value).collect()
     }
 
+    /// How many files are missing, while what they said still holds.
+    #[must_use]
+    pub fn files_held(&self) -> u64 {
+        self.files.are_held()
+    }
+
     /// How the upstreams are doing.
     #[must_use]
     pub fn upstreams(&self) -> &Upstreams {

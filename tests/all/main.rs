@@ -9,6 +9,7 @@
 mod admin;
 mod arrows;
 mod attacks;
+mod browser;
 mod canary;
 mod census;
 mod cli;
