@@ -37,6 +37,7 @@ mod metrics;
 mod outlives;
 mod page;
 mod process;
+mod prometheus;
 mod reload;
 mod saved;
 mod scenario;
