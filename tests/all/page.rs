@@ -1,9 +1,11 @@
 //! The status page, `/apps` and `/resolve` of a real server: what they say, that nothing from a file becomes markup, and
 //! what a browser makes of it.
 
+use std::process::Command;
+
 use crate::admin::get;
 use crate::browser::Browser;
-use crate::process::{PATIENCE, Server, drop_file, poll};
+use crate::process::{PATIENCE, SPACEDNS, Server, drop_file, poll};
 
 const SPACE: &str = "space: acme\ncidr: 10.0.0.0/16\n";
 const APP: &str = "app: shop\ninternal_routing: true\nformation: {web: {quantity: 2}}\n\
@@ -110,6 +112,43 @@ fn a_question_is_explained_as_the_command_does_it() {
         let page = get(admin, target);
         assert_eq!(page.code, code, "{target}: {page:?}");
     }
+}
+
+#[test]
+fn the_command_asks_a_server_and_says_what_it_would_have_said_of_the_directory() {
+    let (directory, server) = started(&[]);
+    let resolve = |arguments: &[&str]| {
+        let output = Command::new(SPACEDNS).arg("resolve").args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (admin, dir) = (server.admin().to_string(), directory.path().to_str().unwrap());
+    let url = format!("http://{admin}/");
+    for (name, qtype, from, code) in [
+        ("shop.herokuapp.com", "A", "10.0.200.1", 0),
+        ("shop.herokuapp.com", "AAAA", "10.0.200.1", 1),
+        ("web", "A", "10.0.0.1", 0),
+        ("gone.app.localspace", "SRV", "10.0.200.1", 1),
+        ("shop.herokuapp.com", "A", "192.0.2.1", 1),
+        ("www.example.com", "TXT", "10.0.200.1", 1),
+    ] {
+        for more in [&[][..], &["--json"]] {
+            let offline = resolve(&[&[name, qtype, dir, "--from", from], more].concat());
+            let online = resolve(&[&[name, qtype, "--server", &url, "--from", from], more].concat());
+            // The serial of a generation is the server's own.
+            let steady = |text: &str| -> Vec<String> {
+                text.lines().filter(|line| !line.contains(" SOA ")).map(ToOwned::to_owned).collect()
+            };
+            assert_eq!((online.0, steady(&online.1)), (Some(code), steady(&offline.1)), "{}", online.2);
+            assert_eq!(offline.0, Some(code));
+        }
+    }
+    let (code, said, complaint) = resolve(&["web", "--from", "10.0.0.1", "--server", "127.0.0.1:1"]);
+    assert_eq!((code, &*said), (Some(1), ""));
+    assert!(complaint.contains("no server answers at http://127.0.0.1:1: Connection refused"), "{complaint}");
+    let dns = server.address.to_string();
+    let (code, _, complaint) = resolve(&["web", "--from", "10.0.0.1", "--server", &dns]);
+    assert!(code == Some(1) && complaint.contains("no server answers at"), "{complaint}");
+    assert_eq!(resolve(&["web", "--from", "10.0.0.1", "--server", "nowhere"]).0, Some(2));
 }
 
 #[test]
