@@ -99,8 +99,9 @@ fn spec(name: &str) -> String {
          branch: main\n    deploy_on_push: true\n  http_port: 8080\n  instance_count: 2\n  instance_size_slug: apps-s-1vcpu-1gb\n  \
          health_check:\n    http_path: /healthz\n    period_seconds: 10\n  envs:\n  - key: LOG_LEVEL\n    value: info\n"
     );
-    let missing = SPEC_OCTETS - text.len();
-    let _ = writeln!(text, "  - key: GREETING\n    value: {}", "a".repeat(missing - 35));
+    let greeting = |value: String| format!("  - key: GREETING\n    value: {value}\n");
+    let missing = SPEC_OCTETS - text.len() - greeting(String::new()).len();
+    text.push_str(&greeting("a".repeat(missing)));
     assert_eq!(text.len(), SPEC_OCTETS);
     text
 }

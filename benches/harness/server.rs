@@ -100,6 +100,17 @@ impl Server {
         Ok(self.begun.elapsed())
     }
 
+    /// Waits until a server of ours is at rest: it scans its directory a second time 5 s after the first, and then seldom.
+    pub(crate) fn settle(&self) {
+        thread::sleep(SECOND_SCAN);
+        let begun = Instant::now();
+        let mut before = Duration::MAX;
+        while before != self.cpu() && begun.elapsed() < START_MAX {
+            before = self.cpu();
+            thread::sleep(QUIET);
+        }
+    }
+
     /// Octets in memory, those shared with others in part (PSS), of it and its children.
     pub(crate) fn pss(&self) -> f64 {
         let sizes = self.processes().into_iter().filter_map(|id| {
@@ -198,5 +209,9 @@ fn path() -> String {
 pub(crate) const MIB: f64 = 1_048_576.0;
 /// How long a server may take to read its names.
 const START_MAX: Duration = Duration::from_secs(180);
+/// A while after the start, in which the second scan begins.
+const SECOND_SCAN: Duration = Duration::from_millis(5_500);
+/// Nothing is done for so long where there is nothing to do.
+const QUIET: Duration = Duration::from_millis(300);
 /// Between two looks at whether it is ready.
 const LOOK: Duration = Duration::from_millis(1);

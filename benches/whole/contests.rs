@@ -122,6 +122,7 @@ pub(super) fn beside_peers(settings: &Settings, directory: &Path, asked: &Asked,
     let all = settings.wants_any(&[Contest::Hit, Contest::Mix, Contest::Latency]);
     let only = if all { settings.peers.clone() } else { vec![OURS.to_owned()] };
     let peers = peers::start_all(directory, settings.count(), &only);
+    peers.iter().filter(|peer| peer.name == OURS).for_each(|peer| settle(peer, settings));
     let entrants = |queries: &Path| peers.iter().map(|peer| Entrant::new(peer, queries, settings)).collect::<Vec<_>>();
     let names = settings.count();
     if settings.wants(Contest::Hit) {
@@ -227,6 +228,7 @@ fn wildcard(settings: &Settings, directory: &Path, asked: &Asked, (echo, ours): 
     let name = "spacedns on 0.0.0.0";
     let is_right = peers::answers_the_last_of(settings.count());
     let all = started(peers::start(name, &command, address, &Core::Server.prefix(), is_right));
+    settle(&all, settings);
     let entrants = [echo, ours, &all].map(|peer| Entrant::new(peer, &asked.hit, settings));
     let table = Table::of(&entrants, settings.rounds());
     table.print("A wildcard bind, hits", &[ECHO]);
@@ -243,6 +245,7 @@ fn workers(settings: &Settings, directory: &Path, asked: &Asked, reach: &mut Rea
         started(peers::start(name, &command, address, &Core::Any.prefix(), is_right))
     };
     let peers = [new("1", "one worker"), new("2", "two workers")];
+    peers.iter().for_each(|peer| settle(peer, settings));
     let entrants = peers.each_ref().map(|peer| {
         let mut entrant = Entrant::new(peer, &asked.hit, settings);
         // The kernel gives each socket's datagrams to one worker, so there are many.
@@ -254,6 +257,13 @@ fn workers(settings: &Settings, directory: &Path, asked: &Asked, reach: &mut Rea
     table.print("Two workers on two cores, the load beside them; hits", &["one worker"]);
     table.assert_right(ALL);
     add_ratio(&table, ("two workers", "one worker"), "two workers: CPU a query, of one worker's", 1.1, reach);
+}
+
+/// Waits until this server has nothing to do but answer.
+fn settle(peer: &Peer, settings: &Settings) {
+    if !settings.smoke {
+        peer.server.settle();
+    }
 }
 
 /// A server of ours, without which there is nothing to measure.
@@ -299,6 +309,7 @@ fn beside_echo(
     let ask_a_little = |server: &Server| plan(server.address, 0.01).ask(server, &prefix(Core::Load));
     let is_right = |server: &Server| ALL.contains(&ask_a_little(server).with_answer);
     let ours = started(peers::start(OURS, &command, address, &prefix(Core::Server), is_right));
+    settle(&ours, settings);
     let longer = ask_a_little(&ours.server).octets - plan(address, 0.0).octets();
     #[allow(
         clippy::cast_possible_truncation,
@@ -330,6 +341,7 @@ pub(super) fn deep(settings: &Settings, deep: &Deep, reach: &mut Reach) {
     let is_right =
         |server: &Server| Plan::new(server.address, deep.hit.clone(), 0.01).ask(server, &[]).with_answer > 0.999;
     let ours = started(peers::start(OURS, &command, address, &Core::Server.prefix(), is_right));
+    settle(&ours, settings);
     let new = |queries: &Path, name: &str| Entrant::new(&ours, queries, settings).called(name);
     let (hit, miss) = ("hit, 3 labels", "miss, 127 labels");
     let table = Table::of(&[new(&deep.hit, hit), new(&deep.miss, miss)], settings.rounds());
@@ -357,6 +369,7 @@ pub(super) fn against_names(settings: &Settings, directory: &Path, reach: &mut R
             started.push((count, asked.clone(), peer));
         }
     }
+    started.iter().filter(|(_, _, peer)| peer.name == OURS).for_each(|(_, _, peer)| settle(peer, settings));
     let entrants: Vec<Entrant<'_>> = started
         .iter()
         .map(|(count, asked, peer)| Entrant::new(peer, &asked.hit, settings).called(&of_names(&peer.name, *count)))

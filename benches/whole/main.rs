@@ -123,7 +123,9 @@ fn main() {
     }
     let mut reach = Reach::default();
     measure(&settings, directory.path(), &mut reach);
-    reach.print();
+    if !settings.smoke {
+        reach.print();
+    }
 }
 
 fn measure(settings: &Settings, directory: &Path, reach: &mut Reach) {
