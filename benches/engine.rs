@@ -252,8 +252,8 @@ fn snapshot(apps: u32) -> Snapshot {
 /// An app with as many instances as there may be, of names so short that the addresses of most fit as well.
 fn add_large(snapshot: &mut Snapshot, index: u32) {
     let instances = (1..=1000).map(|number| {
-        let v4 = [instance(number, 1), instance(number, 2)].into();
-        Instance { number, state: InstanceState::Up, v4, v6: Box::default() }
+        let addresses = AddressSet::new([instance(number, 1), instance(number, 2)].map(IpAddr::V4));
+        Instance { number, state: InstanceState::Up, addresses }
     });
     let targets = (0..1000).map(|instance| Target { instance, port: 8080 }).collect();
     let component = Component {
@@ -277,8 +277,7 @@ fn add_app(snapshot: &mut Snapshot, index: u32, n: u32, text: &str, gate: Gate) 
     let instances = held.iter().zip(1..).map(|(address, number)| Instance {
         number,
         state: InstanceState::Up,
-        v4: [*address].into(),
-        v6: Box::default(),
+        addresses: AddressSet::new([IpAddr::V4(*address)]),
     });
     let targets = (0..).zip(&held).map(|(instance, _)| Target { instance, port: 8080 }).collect();
     let web = Component {

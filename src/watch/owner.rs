@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::checks::{self, Checks};
 use super::events::{Health, Watches};
-use super::files::Files;
+use super::files::{Files, Keep};
 use super::hold::Hold;
 use super::overview::overview;
 use super::receipts::{self, Known, Receipts};
@@ -90,11 +90,12 @@ impl Owner {
         state: Option<State>,
     ) -> Self {
         let Settings { root, tombstone, removal_hold } = settings;
+        let keep = if state.is_some() { Keep::All } else { Keep::Yaml };
         Self {
             saving: Saving::new(state),
             gathering: Gathering::Until,
             watches: Watches::new(&root, control),
-            files: Files::new(&root),
+            files: Files::new(&root, keep),
             root,
             inbox,
             only_renewed: false,

@@ -70,19 +70,21 @@ pub(crate) struct Identity {
     /// In octets.
     pub(crate) size: u64,
     /// When it was written, in nanoseconds since 1970.
-    pub(crate) modified: u128,
-    changed: i128,
+    pub(crate) modified: u64,
+    /// The same of the file itself.
+    changed: i64,
 }
 
 impl Identity {
     /// The identity in what stat returned.
     pub(crate) fn of(metadata: &Metadata) -> Self {
-        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        // Sixty-four bits of nanoseconds reach to the year 2262.
+        let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
             size: metadata.size(),
-            modified: u128::try_from(nanoseconds(metadata.mtime(), metadata.mtime_nsec())).unwrap_or(0),
+            modified: u64::try_from(nanoseconds(metadata.mtime(), metadata.mtime_nsec())).unwrap_or(0),
             changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
         }
     }
@@ -91,6 +93,7 @@ impl Identity {
     pub(crate) fn to_octets(self) -> Vec<u8> {
         let Self { device, inode, size, modified, changed } = self;
         let numbers = [device, inode, size].map(u64::to_le_bytes).concat();
+        let (modified, changed) = (u128::from(modified), i128::from(changed));
         [numbers, modified.to_le_bytes().to_vec(), changed.to_le_bytes().to_vec()].concat()
     }
 
@@ -103,8 +106,8 @@ impl Identity {
             device: numbers.next()?,
             inode: numbers.next()?,
             size: numbers.next()?,
-            modified: u128::from_le_bytes(*modified),
-            changed: i128::from_le_bytes(changed.try_into().ok()?),
+            modified: u128::from_le_bytes(*modified).try_into().ok()?,
+            changed: i128::from_le_bytes(changed.try_into().ok()?).try_into().ok()?,
         })
     }
 
@@ -120,7 +123,7 @@ pub(crate) struct Body {
     device: u64,
     inode: u64,
     size: u64,
-    modified: u128,
+    modified: u64,
 }
 
 /// Which directory a path leads to. Inode numbers are used again soon, hence the time it was made, where there is one.

@@ -9,6 +9,7 @@
 mod admin;
 mod arrows;
 mod attacks;
+mod browser;
 mod canary;
 mod census;
 mod cli;
@@ -36,6 +37,7 @@ mod metrics;
 mod outlives;
 mod page;
 mod process;
+mod prometheus;
 mod reload;
 mod saved;
 mod scenario;
