@@ -86,7 +86,10 @@ const fn now(second: u64) -> Now {
 fn change(file: &Arc<str>, text: &str, format: Format) -> FileChange {
     let reading = spec::read(text.as_bytes(), format, "stem");
     assert!(reading.faults.is_empty(), "{:?}", reading.faults);
-    FileChange { file: Arc::clone(file), content: Some(FileContent { documents: reading.documents, modified: 7 }) }
+    FileChange {
+        file: Arc::clone(file),
+        content: Some(FileContent { documents: reading.documents.into(), modified: 7 }),
+    }
 }
 
 fn registration(app: u32, version: u32) -> String {

@@ -39,7 +39,7 @@ struct Case {
     source: fn(u32) -> IpAddr,
 }
 
-const CASES: [Case; 14] = [
+const CASES: [Case; 15] = [
     Case { outcome: "hostname A", name: |n| format!("app{n}.herokuapp.com"), qtype: 1, source: anywhere },
     Case { outcome: PLAIN, name: |n| format!("app{n}.herokuapp.com"), qtype: 1, source: anywhere },
     Case { outcome: "hostname AAAA (NODATA)", name: |n| format!("app{n}.herokuapp.com"), qtype: 28, source: anywhere },
@@ -61,6 +61,7 @@ const CASES: [Case; 14] = [
         qtype: 1,
         source: anywhere,
     },
+    Case { outcome: "127 labels (NXDOMAIN)", name: deepest, qtype: 1, source: anywhere },
     Case { outcome: "no bare name (NXDOMAIN)", name: |n| format!("no{n}"), qtype: 1, source: anywhere },
     Case { outcome: "foreign", name: |n| format!("www{n}.example.org"), qtype: 1, source: anywhere },
     Case {
@@ -205,6 +206,12 @@ fn reverse(n: u32) -> String {
     format!("{d}.{c}.{b}.{a}.in-addr.arpa")
 }
 
+/// As many labels as a name can have, below the shortest apex.
+fn deepest(n: u32) -> String {
+    let digits: String = (0..125).map(|place| format!("{}.", (n >> (place % 16)) & 1)).collect();
+    format!("{digits}a.b")
+}
+
 fn label(text: &str) -> Label {
     Label::from_octets(text.as_bytes()).expect("a label")
 }
@@ -222,7 +229,7 @@ fn snapshot(apps: u32) -> Snapshot {
         ttl: Ttl::from_seconds(5),
         negative_ttl: Ttl::from_seconds(2),
         router: AddressSet::default(),
-        apexes: [apex("app.localspace", 2)].into(),
+        apexes: [apex("app.localspace", 2), apex("a.b", 2)].into(),
         reverse: reverse_zones(network).into(),
         discovery: [name("app.localspace")].into(),
         ns: [NameServer { name: name("localhost"), v4: Box::default(), v6: Box::default() }].into(),
@@ -245,8 +252,8 @@ fn snapshot(apps: u32) -> Snapshot {
 /// An app with as many instances as there may be, of names so short that the addresses of most fit as well.
 fn add_large(snapshot: &mut Snapshot, index: u32) {
     let instances = (1..=1000).map(|number| {
-        let v4 = [instance(number, 1), instance(number, 2)].into();
-        Instance { number, state: InstanceState::Up, v4, v6: Box::default() }
+        let addresses = AddressSet::new([instance(number, 1), instance(number, 2)].map(IpAddr::V4));
+        Instance { number, state: InstanceState::Up, addresses }
     });
     let targets = (0..1000).map(|instance| Target { instance, port: 8080 }).collect();
     let component = Component {
@@ -270,8 +277,7 @@ fn add_app(snapshot: &mut Snapshot, index: u32, n: u32, text: &str, gate: Gate) 
     let instances = held.iter().zip(1..).map(|(address, number)| Instance {
         number,
         state: InstanceState::Up,
-        v4: [*address].into(),
-        v6: Box::default(),
+        addresses: AddressSet::new([IpAddr::V4(*address)]),
     });
     let targets = (0..).zip(&held).map(|(instance, _)| Target { instance, port: 8080 }).collect();
     let web = Component {

@@ -17,6 +17,8 @@
 //!   that makes to what is served.
 //! - [`zone`]: what is served, a [`zone::Snapshot`], and how a name is found in it. [`engine`]: the response to a query.
 //!
+//! `octets` writes values as octets and reads them again, for what is kept of documents and for what is saved.
+//!
 //! The outer modules move octets and time, and decide no DNS meaning:
 //!
 //! - [`watch`]: one task owns the state; it sees files change and rebuilds. [`control`]: messages to that task.
@@ -37,6 +39,7 @@ pub mod health;
 pub mod life;
 pub mod name;
 pub mod observe;
+mod octets;
 pub mod publish;
 pub mod record;
 pub mod registry;

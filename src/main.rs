@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Whatever is allocated; nothing is while answering. Why it is not the system's: `Cargo.toml`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     spacedns::cli::run()
 }

@@ -8,8 +8,11 @@
 //! stack with the place of each label, which is what a query is read into: it never allocates.
 //! A borrowed-name type was tried and dropped: a `&[u8]` of wire octets and the functions here do the same.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The most octets of a name on the wire, the root's zero octet included (RFC 1035 §2.3.4).
 pub const NAME_MAX: usize = 255;
@@ -39,8 +42,23 @@ pub enum NameError {
 }
 
 /// One label: 1 to 63 octets, lower-cased.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Label(Box<[u8]>);
+///
+/// Nearly all are short, and there are a dozen for each app: such a one lies in the value itself, with no allocation of its own.
+#[derive(Clone)]
+pub struct Label(Place);
+
+/// Where a label's octets are.
+#[derive(Clone)]
+enum Place {
+    /// Here, the first so many.
+    Here(u8, [u8; LABEL_HERE]),
+    /// Elsewhere: they are more than that.
+    Elsewhere(Box<[u8]>),
+}
+
+/// As many octets as fit beside a length in three words: an app's name may have 32, and few have more than these.
+const LABEL_HERE: usize = 22;
+const LABEL_LONG: usize = LABEL_HERE + 1;
 
 impl Label {
     /// Makes a label of plain octets, which stand for themselves (no escapes).
@@ -50,21 +68,56 @@ impl Label {
     pub fn from_octets(octets: &[u8]) -> Result<Self, NameError> {
         match octets.len() {
             0 => Err(NameError::EmptyLabel),
-            1..=LABEL_MAX => Ok(Self(octets.to_ascii_lowercase().into())),
+            length @ 1..=LABEL_HERE => {
+                let mut here = [0; LABEL_HERE];
+                here.iter_mut().zip(octets).for_each(|(to, from)| *to = from.to_ascii_lowercase());
+                Ok(Self(Place::Here(length.to_le_bytes()[0], here)))
+            }
+            LABEL_LONG..=LABEL_MAX => Ok(Self(Place::Elsewhere(octets.to_ascii_lowercase().into()))),
             _ => Err(NameError::LabelTooLong),
         }
     }
 
     /// The octets, without the length octet that stands before them on the wire.
+    #[inline]
     #[must_use]
     pub fn octets(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Place::Here(length, octets) => octets.get(..usize::from(*length)).unwrap_or_default(),
+            Place::Elsewhere(octets) => octets,
+        }
+    }
+}
+
+impl PartialEq for Label {
+    fn eq(&self, other: &Self) -> bool {
+        self.octets() == other.octets()
+    }
+}
+
+impl Eq for Label {}
+
+impl PartialOrd for Label {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Label {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.octets().cmp(other.octets())
+    }
+}
+
+impl Hash for Label {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.octets().hash(state);
     }
 }
 
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_label(&self.0, f)
+        write_label(self.octets(), f)
     }
 }
 
@@ -75,14 +128,16 @@ impl fmt::Debug for Label {
 }
 
 /// An absolute domain name: lower-cased wire octets, ending in the root's zero octet.
+///
+/// Shared when it is cloned: who wants a name, who has it and what is served of it are three, of one name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Box<[u8]>);
+pub struct Name(Arc<[u8]>);
 
 impl Name {
     /// The root, `.`.
     #[must_use]
     pub fn root() -> Self {
-        Self(Box::new([0]))
+        Self(Arc::new([0]))
     }
 
     /// Takes one whole uncompressed name and lower-cases it.

@@ -83,13 +83,8 @@ fn compile_component(app: &AppState, label: &Label, state: &ComponentState) -> C
 fn compile_instance(app: &AppState, number: u32, state: &InstanceState) -> Instance {
     let standing =
         if app.archived.is_some() && state.standing.is_there() { zone::InstanceState::Down } else { standing(state) };
-    let mut instance = Instance { number, state: standing, v4: Box::default(), v6: Box::default() };
-    if standing.is_there() {
-        let addresses = AddressSet::new(state.addresses.iter().copied());
-        instance.v4 = addresses.v4().into();
-        instance.v6 = addresses.v6().into();
-    }
-    instance
+    let addresses = state.addresses.iter().copied().filter(|_| standing.is_there());
+    Instance { number, state: standing, addresses: AddressSet::new(addresses) }
 }
 
 const fn standing(instance: &InstanceState) -> zone::InstanceState {

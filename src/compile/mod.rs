@@ -158,8 +158,7 @@ fn compile_app(
             names.extend(app.owners.iter().map(|owner| (app.space, owner.name.clone())));
         }
         for instance in app.components.iter().flat_map(|component| &component.instances) {
-            addresses.extend(instance.v4.iter().map(|address| IpAddr::V4(*address)));
-            addresses.extend(instance.v6.iter().map(|address| IpAddr::V6(*address)));
+            addresses.extend(instance.held());
         }
     }
     let key = |app: &App| (app.space, app.label.clone());

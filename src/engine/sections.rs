@@ -353,7 +353,13 @@ fn write_srv(writer: &mut Writer<'_>, space: &Space, set: &SrvSet<'_>, part: Par
             let Some(instance) = component.instances.get(usize::from(target.instance)) else { continue };
             let own = writer.target_label(at);
             at = own.end + names.shared();
-            let wrote = write_hosts(writer, space.ttl, &Earlier { own, rest }, &instance.v4, &instance.v6);
+            let wrote = write_hosts(
+                writer,
+                space.ttl,
+                &Earlier { own, rest },
+                instance.addresses.v4(),
+                instance.addresses.v6(),
+            );
             left -= 1;
             if wrote.is_err() || left == 0 {
                 return Ok(());

@@ -5,7 +5,7 @@
 //! addresses are decided together, newest first: one that lost holds nothing, and so displaces nobody in turn.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::AppId;
@@ -18,21 +18,48 @@ pub(super) type Identity = (AppId, Label, u32);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Newness {
     pub(super) batch: u64,
-    pub(super) modified: u128,
+    pub(super) modified: u64,
     pub(super) file: Arc<str>,
-    pub(super) place: (usize, usize, usize),
+    pub(super) place: [u32; 3],
 }
 
 /// What one registration in force claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Claim {
-    pub(super) addresses: Vec<IpAddr>,
+    pub(super) addresses: Claimed,
     pub(super) newness: Newness,
     pub(super) sharing: Sharing,
 }
 
+/// The addresses of one registration; of one, without an allocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Claimed {
+    One(IpAddr),
+    List(Box<[IpAddr]>),
+}
+
+impl Claimed {
+    pub(super) fn new(addresses: &[IpAddr]) -> Self {
+        match addresses {
+            [address] => Self::One(*address),
+            list => Self::List(list.into()),
+        }
+    }
+
+    fn iter(&self) -> std::slice::Iter<'_, IpAddr> {
+        match self {
+            Self::One(address) => std::slice::from_ref(address),
+            Self::List(list) => list,
+        }
+        .iter()
+    }
+}
+
 /// One of an app's claims, which are in order. A list: a tree has room for eleven, and most apps have one or two.
-type Claimed = ((Label, u32), Claim);
+type Own = ((Label, u32), Claim);
+
+/// One of the claims of an app, by its place among them.
+type Claimant = (AppId, u32);
 
 /// Whether a registration agrees to share its addresses with other apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,15 +79,18 @@ pub(super) struct Settled {
 /// Every address claimed, and by whom.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    claims: HashMap<AppId, Box<[Claimed]>>,
-    claimants: HashMap<IpAddr, Vec<Identity>>,
+    claims: HashMap<AppId, Box<[Own]>>,
+    /// Of an IPv4 address that one registration claims: nearly all are such.
+    sole: HashMap<Ipv4Addr, Claimant>,
+    /// Of every other address.
+    others: HashMap<IpAddr, Vec<Claimant>>,
     /// Who lost an address, which one, and to whom.
     displaced: HashMap<Identity, (IpAddr, Identity)>,
 }
 
 impl Addresses {
     pub(super) fn new() -> Self {
-        Self { claims: HashMap::new(), claimants: HashMap::new(), displaced: HashMap::new() }
+        Self { claims: HashMap::new(), sole: HashMap::new(), others: HashMap::new(), displaced: HashMap::new() }
     }
 
     /// Replaces what an app claims; adds the addresses concerned to `changed`. Yields which of its instances had lost an address
@@ -72,40 +102,80 @@ impl Addresses {
         changed: &mut BTreeSet<IpAddr>,
     ) -> Vec<(Label, u32)> {
         let old = self.claims.remove(&app).unwrap_or_default();
-        for (instance, claim) in &old {
-            if new.get(instance) == Some(claim) {
-                continue;
+        let new: Box<[Own]> = new.into_iter().collect();
+        // A claim that stays may lie at another place now.
+        let stays = |(index, own): (u32, &Own), others: &[Own]| {
+            let same = claim_in(others, &own.0).filter(|(_, claim)| **claim == own.1);
+            (same.is_some(), same.is_some_and(|(place, _)| place == index))
+        };
+        for (index, own) in (0..).zip(&old) {
+            let (same, in_place) = stays((index, own), &new);
+            for address in own.1.addresses.iter().filter(|_| !in_place) {
+                self.leave(*address, (app, index));
             }
-            let (component, number) = instance;
-            let identity = (app, component.clone(), *number);
-            changed.extend(&claim.addresses);
-            for address in &claim.addresses {
-                if let Some(claimants) = self.claimants.get_mut(address) {
-                    claimants.retain(|claimant| *claimant != identity);
-                    if claimants.is_empty() {
-                        self.claimants.remove(address);
-                    }
-                }
-            }
+            changed.extend(own.1.addresses.iter().filter(|_| !same));
         }
-        for (instance, claim) in &new {
-            if claim_in(&old, instance) == Some(claim) {
-                continue;
+        for (index, own) in (0..).zip(&new) {
+            let (same, in_place) = stays((index, own), &old);
+            for address in own.1.addresses.iter().filter(|_| !in_place) {
+                self.join(*address, (app, index));
             }
-            let (component, number) = instance;
-            changed.extend(&claim.addresses);
-            for address in &claim.addresses {
-                let claimants = self.claimants.entry(*address).or_insert_with(|| Vec::with_capacity(1));
-                claimants.push((app, component.clone(), *number));
-            }
+            changed.extend(own.1.addresses.iter().filter(|_| !same));
         }
-        let over = old.into_iter().map(|(instance, _)| instance).filter(|instance| !new.contains_key(instance));
+        let over = old.into_iter().map(|(instance, _)| instance).filter(|instance| claim_in(&new, instance).is_none());
         let over = over.filter(|(label, number)| self.displaced.remove(&(app, label.clone(), *number)).is_some());
         let over = over.collect();
         if !new.is_empty() {
-            self.claims.insert(app, new.into_iter().collect());
+            self.claims.insert(app, new);
         }
         over
+    }
+
+    fn join(&mut self, address: IpAddr, claimant: Claimant) {
+        if let IpAddr::V4(v4) = address
+            && !self.others.contains_key(&address)
+        {
+            let Some(other) = self.sole.insert(v4, claimant) else { return };
+            self.sole.remove(&v4);
+            self.others.insert(address, vec![other]);
+        }
+        self.others.entry(address).or_default().push(claimant);
+    }
+
+    fn leave(&mut self, address: IpAddr, claimant: Claimant) {
+        if let Some(claimants) = self.others.get_mut(&address) {
+            claimants.retain(|other| *other != claimant);
+            match (address, claimants.as_slice()) {
+                (_, []) => _ = self.others.remove(&address),
+                (IpAddr::V4(v4), [last]) => {
+                    self.sole.insert(v4, *last);
+                    self.others.remove(&address);
+                }
+                _ => {}
+            }
+        } else if let IpAddr::V4(v4) = address
+            && self.sole.get(&v4) == Some(&claimant)
+        {
+            self.sole.remove(&v4);
+        }
+    }
+
+    /// Everyone who claims an address.
+    fn claimants(&self, address: IpAddr) -> &[Claimant] {
+        let sole = match address {
+            IpAddr::V4(v4) => self.sole.get(&v4),
+            IpAddr::V6(_) => None,
+        };
+        sole.map_or_else(|| self.others.get(&address).map_or(&[], Vec::as_slice), std::slice::from_ref)
+    }
+
+    fn own(&self, (app, index): Claimant) -> Option<&Own> {
+        self.claims.get(&app)?.get(usize::try_from(index).ok()?)
+    }
+
+    fn identity(&self, claimant: Claimant) -> Option<Identity> {
+        let ((label, number), _) = self.own(claimant)?;
+        Some((claimant.0, label.clone(), *number))
     }
 
     /// Decides again who holds `changed` and all that hangs together with it; yields everyone whose standing changed, and everyone
@@ -117,13 +187,15 @@ impl Addresses {
             changed.iter().copied().filter(|address| !self.is_uncontested(*address)).collect();
         let mut seen: BTreeSet<IpAddr> = pending.iter().copied().collect();
         while let Some(address) = pending.pop() {
-            for identity in self.claimants.get(&address).into_iter().flatten() {
-                let Some(claim) = self.claim_of(identity) else { continue };
-                if reached.contains_key(identity) {
+            for claimant in self.claimants(address) {
+                let (Some(identity), Some((_, claim))) = (self.identity(*claimant), self.own(*claimant)) else {
+                    continue;
+                };
+                if reached.contains_key(&identity) {
                     continue;
                 }
                 pending.extend(claim.addresses.iter().filter(|address| seen.insert(**address)));
-                reached.insert(identity.clone(), claim.clone());
+                reached.insert(identity, claim.clone());
             }
         }
         let mut order: Vec<(&Identity, &Claim)> = reached.iter().collect();
@@ -139,13 +211,13 @@ impl Addresses {
                 Some((*address, stronger.0.clone()))
             });
             if lost.is_none() {
-                for address in &claim.addresses {
+                for address in claim.addresses.iter() {
                     held.entry(*address).or_default().push((identity, claim.sharing));
                 }
             }
             let moved = self.displaced.get(identity) != lost.as_ref();
             if moved || lost.is_some() {
-                let moved = if moved { claim.addresses.clone() } else { Vec::new() };
+                let moved = if moved { claim.addresses.iter().copied().collect() } else { Vec::new() };
                 settled.push(Settled { identity: identity.clone(), moved });
             }
             match lost {
@@ -163,32 +235,27 @@ impl Addresses {
 
     /// Every address that anyone claims.
     pub(super) fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.claimants.keys().copied()
+        self.sole.keys().copied().map(IpAddr::V4).chain(self.others.keys().copied())
     }
 
     /// Everyone who holds `address`.
     pub(super) fn holders(&self, address: IpAddr) -> Vec<Identity> {
-        let claimants = self.claimants.get(&address).into_iter().flatten();
-        claimants.filter(|identity| !self.displaced.contains_key(*identity)).cloned().collect()
+        let identities = self.claimants(address).iter().filter_map(|claimant| self.identity(*claimant));
+        identities.filter(|identity| !self.displaced.contains_key(identity)).collect()
     }
 
     /// Whether an address has one claimant, who has it and shares none of its others.
     fn is_uncontested(&self, address: IpAddr) -> bool {
-        let claimants = |address: &IpAddr| self.claimants.get(address).map_or(&[][..], Vec::as_slice);
-        let [identity] = claimants(&address) else { return false };
-        let alone = |claim: &Claim| claim.addresses.iter().all(|address| claimants(address).len() == 1);
-        self.claim_of(identity).is_some_and(alone) && !self.displaced.contains_key(identity)
-    }
-
-    fn claim_of(&self, (app, component, number): &Identity) -> Option<&Claim> {
-        let claims = self.claims.get(app)?;
-        let index = claims.binary_search_by(|((label, other), _)| label.cmp(component).then(other.cmp(number))).ok()?;
-        claims.get(index).map(|(_, claim)| claim)
+        let [claimant] = self.claimants(address) else { return false };
+        let alone = |(_, claim): &Own| claim.addresses.iter().all(|address| self.claimants(*address).len() == 1);
+        // Nearly always nobody is displaced, and then nobody need be asked for.
+        let is_displaced = || self.identity(*claimant).is_some_and(|identity| self.displaced.contains_key(&identity));
+        self.own(*claimant).is_some_and(alone) && (self.displaced.is_empty() || !is_displaced())
     }
 }
 
-/// What an instance claims, of claims in order.
-fn claim_in<'c>(claims: &'c [Claimed], instance: &(Label, u32)) -> Option<&'c Claim> {
+/// What an instance claims, of claims in order, and its place among them.
+fn claim_in<'c>(claims: &'c [Own], instance: &(Label, u32)) -> Option<(u32, &'c Claim)> {
     let index = claims.binary_search_by(|(other, _)| other.cmp(instance)).ok()?;
-    claims.get(index).map(|(_, claim)| claim)
+    Some((u32::try_from(index).ok()?, &claims.get(index)?.1))
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::addresses::{Claim, Sharing};
+use super::addresses::{Claim, Claimed, Sharing};
 use super::claims::Moved;
 use super::deadlines::Deadline;
 use super::few::Few;
@@ -29,7 +29,8 @@ const DECLARED_MAX: u32 = 10_000;
 impl Registry {
     /// An app from its documents and claims, and what is wrong with it.
     pub(super) fn resolve(&self, id: AppId, entry: &AppEntry) -> (AppState, Findings) {
-        let (mut gathered, space) = (self.gather(entry), self.space(entry.space));
+        let contributed = self.contributed(entry);
+        let (mut gathered, space) = (self.gather(entry, &contributed), self.space(entry.space));
         let state = self.assemble(id, entry, &mut gathered, space);
         (state, gathered.findings)
     }
@@ -37,7 +38,8 @@ impl Registry {
     /// Looks at an app again after one of its documents changed, and lets its claims follow.
     pub(super) fn settle_app(&mut self, id: AppId, moved: &mut Moved) {
         let Some(entry) = self.apps.get(&id) else { return };
-        let mut gathered = self.gather(entry);
+        let contributed = self.contributed(entry);
+        let mut gathered = self.gather(entry, &contributed);
         let space = self.space(entry.space);
         let lans = wanted_lans(&gathered);
         let declared_by = gathered.in_force.map(|contribution| Arc::clone(&contribution.file));
@@ -82,8 +84,8 @@ impl Registry {
         }
         self.replace_findings(Concern::App(id), findings);
         let Some(entry) = self.apps.get_mut(&id) else { return };
-        entry.wanted = wanted;
-        entry.lans = lans;
+        entry.wanted = wanted.into();
+        entry.lans = lans.into();
         entry.created_routed = created_routed;
         entry.declared_by = declared_by;
         entry.ever_declared |= is_declared;
@@ -103,7 +105,7 @@ impl Registry {
         // The number of a space that is gone is given to another one day.
         let is_homeless = self.spaces.at(entry.space).is_none();
         if entry.ever_declared || self.tombstone.is_zero() || is_homeless {
-            entry.numbers.clear();
+            entry.numbers = Box::default();
             self.deadlines.withdraw(entry.forget_at.take(), Deadline::Forget(id));
         } else if !entry.numbers.is_empty() && entry.forget_at.is_none() {
             let at = self.now.monotonic.saturating_add(self.tombstone);
@@ -223,7 +225,8 @@ fn address_claims(gathered: Gathered<'_>, state: &AppState) -> BTreeMap<(Label, 
         })
         .map(|((label, number), registered)| {
             let sharing = if registered.spec.shared_address { Sharing::Shared } else { Sharing::Sole };
-            let claim = Claim { addresses: registered.spec.addresses.clone(), newness: registered.newness, sharing };
+            let claim =
+                Claim { addresses: Claimed::new(&registered.spec.addresses), newness: registered.newness, sharing };
             ((label.clone(), number), claim)
         })
         .collect()
@@ -232,6 +235,7 @@ fn address_claims(gathered: Gathered<'_>, state: &AppState) -> BTreeMap<(Label, 
 impl AppEntry {
     /// Remembers every registered number, so that its name stays a node.
     fn remember_numbers(&mut self, state: &AppState) {
+        let mut all = std::mem::take(&mut self.numbers).into_vec();
         for (label, component) in &state.components {
             let registered =
                 component.instances.iter().filter(|(_, instance)| instance.source.is_some()).map(|(number, _)| *number);
@@ -239,12 +243,11 @@ impl AppEntry {
             if registered.peek().is_none() {
                 continue;
             }
-            let place = self.numbers.binary_search_by(|(known, _)| known.cmp(label)).unwrap_or_else(|place| {
-                self.numbers.reserve_exact(1);
-                self.numbers.insert(place, (label.clone(), Few::new()));
+            let place = all.binary_search_by(|(known, _)| known.cmp(label)).unwrap_or_else(|place| {
+                all.insert(place, (label.clone(), Few::new()));
                 place
             });
-            if let Some((_, numbers)) = self.numbers.get_mut(place) {
+            if let Some((_, numbers)) = all.get_mut(place) {
                 registered.for_each(|number| numbers.insert(number));
                 numbers.keep_last(NUMBERS_MAX);
             }
@@ -254,11 +257,12 @@ impl AppEntry {
             let component = state.components.get(label);
             component.is_none_or(|component| component.instances.values().all(|instance| instance.source.is_none()))
         };
-        while self.numbers.len() > COMPONENTS_MAX
-            && let Some(gone) = self.numbers.iter().position(is_gone)
+        while all.len() > COMPONENTS_MAX
+            && let Some(gone) = all.iter().position(is_gone)
         {
-            self.numbers.remove(gone);
+            all.remove(gone);
         }
+        self.numbers = all.into();
     }
 }
 

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::addresses::{Identity, Settled};
 use super::deadlines::Deadline;
+use super::few::Few;
 use super::names::owner_called;
 use super::{AppId, AppState, Concern, Findings, OwnerKind, Registry, SpaceId, TOMBSTONES_MAX, Tombstone, Touched};
 use crate::name::Name;
@@ -22,7 +23,7 @@ pub(super) struct Claims<K> {
 struct Claim {
     holder: Option<AppId>,
     /// Everyone who wants it, the holder included.
-    wanting: BTreeSet<AppId>,
+    wanting: Few<AppId>,
 }
 
 /// Keys whose claims are to be decided again.

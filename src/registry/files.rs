@@ -7,17 +7,17 @@ use std::time::Duration;
 use super::deadlines::Deadline;
 use super::spaces::Cover;
 use super::{
-    AppEntry, AppId, Concern, Contribution, Entry, File, FileContent, Findings, Now, Registry, Source, SpaceId,
+    AppEntry, AppId, Concern, Contribution, Entry, File, FileContent, Findings, Leases, Now, Registry, Source, SpaceId,
     Touched, topology,
 };
 use crate::name::{Label, Name};
-use crate::spec::{AppSpec, Document, Place, TopologyApp};
+use crate::spec::{At, Document, Documents, Head, Place, TopologyApp};
 
 impl Registry {
     /// When a lease of a file ran out last that was not renewed since, in seconds since 1970.
     #[must_use]
     pub fn lapsed(&self, file: &str) -> Option<u64> {
-        self.files.get(file)?.lapsed.values().max().copied()
+        self.files.get(file)?.leases.as_ref()?.lapsed.values().max().copied()
     }
 
     /// The space that a file at this path is in.
@@ -45,36 +45,29 @@ impl Registry {
     ) {
         if let Some(old) = self.files.remove(&file) {
             self.contribute(&file, &old.documents, Direction::Leave, touched);
-            self.deadlines.withdraw(old.deadline, Deadline::Lease(Arc::clone(&file)));
+            self.deadlines.withdraw(old.deadline(), Deadline::Lease(Arc::clone(&file)));
         }
         self.forget_findings(&Concern::File(Arc::clone(&file)));
         if let Some(FileContent { documents, modified }) = content {
             if entry == Entry::Now {
                 self.contribute(&file, &documents, Direction::Join, touched);
             }
-            let new = File {
-                documents,
-                modified,
-                seen: self.batch,
-                renewed: self.now.monotonic,
-                lapsed: BTreeMap::new(),
-                deadline: None,
-            };
+            let new = File::new(documents, modified, self.batch, (self.now.monotonic, BTreeMap::new()));
             self.files.insert(Arc::clone(&file), new);
             self.arm(&file);
         }
     }
 
     /// Enters a file's documents with the apps they are about, or takes them out.
-    fn contribute(&mut self, file: &Arc<str>, documents: &[Document], direction: Direction, touched: &mut Touched) {
+    fn contribute(&mut self, file: &Arc<str>, documents: &Documents, direction: Direction, touched: &mut Touched) {
         let mut findings = Findings::default();
-        for (index, document) in documents.iter().enumerate() {
-            let (named, topology): (Option<&AppSpec>, &[TopologyApp]) = match document {
-                Document::Space(_) | Document::BrokenSpace | Document::Unread => continue,
-                Document::App(app) => (Some(app), &[]),
-                Document::Topology(apps) => (None, apps),
+        for (index, head) in (0..).zip(documents.heads()) {
+            let (named, topology): (Option<At<Label>>, &[TopologyApp]) = match head {
+                Head::App(app) => (Some(app), &[]),
+                Head::Other(Document::Topology(apps)) => (None, apps),
+                Head::Other(_) => continue,
             };
-            let place = named.map_or(Place::START, |app| app.app.place);
+            let place = named.as_ref().map_or(Place::START, |app| app.place);
             let source = Source { file: Arc::clone(file), place };
             let space = match self.spaces.cover(file) {
                 Cover::Space(space) => space,
@@ -90,9 +83,9 @@ impl Registry {
             };
             if let Some(app) = named {
                 let contribution = Contribution { file: Arc::clone(file), document: index, part: 0 };
-                self.enter(space, app.app.value.clone(), contribution, direction, touched);
+                self.enter(space, app.value, contribution, direction, touched);
             }
-            for (part, app) in topology.iter().enumerate() {
+            for (part, app) in (0..).zip(topology) {
                 let contribution = Contribution { file: Arc::clone(file), document: index, part };
                 match self.spaces.at(space).and_then(|state| topology::label_of(app, &state.spec)) {
                     Some(label) => self.enter(space, label, contribution, direction, touched),
@@ -209,8 +202,8 @@ impl Registry {
     /// Grants every lease of a file anew. Its registrations grow no newer by that: nobody loses an instance or an address to
     /// a file that says what it said before.
     pub(super) fn grant(&mut self, file: &Arc<str>, touched: &mut Touched) {
-        let Some(entry) = self.files.get_mut(file) else { return };
-        let came_back = !std::mem::take(&mut entry.lapsed).is_empty();
+        let Some(leases) = self.files.get_mut(file).and_then(|entry| entry.leases.as_mut()) else { return };
+        let came_back = !std::mem::take(&mut leases.lapsed).is_empty();
         self.regrant(file);
         if came_back {
             touched.leases.insert(Arc::clone(file));
@@ -220,22 +213,22 @@ impl Registry {
 
     /// Grants those leases of a file anew that have not run out.
     fn regrant(&mut self, file: &Arc<str>) {
-        let Some(entry) = self.files.get_mut(file) else { return };
-        entry.renewed = self.now.monotonic;
-        self.deadlines.withdraw(entry.deadline.take(), Deadline::Lease(Arc::clone(file)));
+        let Some(leases) = self.files.get_mut(file).and_then(|entry| entry.leases.as_mut()) else { return };
+        leases.renewed = self.now.monotonic;
+        self.deadlines.withdraw(leases.deadline.take(), Deadline::Lease(Arc::clone(file)));
         self.arm(file);
     }
 
     /// Lets the leases of a file run out that end at `at` or before.
     pub(super) fn lapse(&mut self, file: &Arc<str>, at: Duration, touched: &mut Touched) {
         let now = self.now;
-        let Some(entry) = self.files.get_mut(file) else { return };
-        entry.deadline = None;
-        for lease in leases(&entry.documents) {
-            let end = entry.renewed.saturating_add(lease);
+        let Some(leases) = self.files.get_mut(file).and_then(|entry| entry.leases.as_mut()) else { return };
+        leases.deadline = None;
+        for lease in &leases.lengths {
+            let end = leases.renewed.saturating_add(*lease);
             if end <= at {
                 let ago = now.monotonic.saturating_sub(end).as_secs();
-                entry.lapsed.entry(lease).or_insert_with(|| now.wall.saturating_sub(ago));
+                leases.lapsed.entry(*lease).or_insert_with(|| now.wall.saturating_sub(ago));
             }
         }
         touched.leases.insert(Arc::clone(file));
@@ -254,10 +247,10 @@ impl Registry {
 
     /// Sets the deadline of the next lease of a file to run out.
     pub(super) fn arm(&mut self, file: &Arc<str>) {
-        let Some(entry) = self.files.get_mut(file) else { return };
-        let next = leases(&entry.documents).filter(|lease| !entry.lapsed.contains_key(lease)).min();
-        entry.deadline = next.map(|lease| entry.renewed.saturating_add(lease));
-        if let Some(at) = entry.deadline {
+        let Some(leases) = self.files.get_mut(file).and_then(|entry| entry.leases.as_mut()) else { return };
+        let next = leases.lengths.iter().filter(|lease| !leases.lapsed.contains_key(lease)).min();
+        leases.deadline = next.map(|lease| leases.renewed.saturating_add(*lease));
+        if let Some(at) = leases.deadline {
             self.deadlines.set(at, Deadline::Lease(Arc::clone(file)));
         }
     }
@@ -269,17 +262,26 @@ enum Direction {
     Leave,
 }
 
-fn has_space(documents: &[Document]) -> bool {
-    documents.iter().any(|document| matches!(document, Document::Space(_) | Document::BrokenSpace | Document::Unread))
+impl File {
+    /// A file that was seen in a batch; with the moment at which its leases began, and those that had run out.
+    pub(super) fn new(
+        documents: Documents,
+        modified: u128,
+        seen: u64,
+        (renewed, lapsed): (Duration, BTreeMap<Duration, u64>),
+    ) -> Self {
+        let lengths = documents.leases();
+        let leases = Leases { lengths: lengths.into(), renewed, lapsed, deadline: None };
+        let leases = (!leases.lengths.is_empty()).then(|| Box::new(leases));
+        Self { documents, modified: u64::try_from(modified).unwrap_or(u64::MAX), seen, leases }
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.leases.as_ref()?.deadline
+    }
 }
 
-fn leases(documents: &[Document]) -> impl Iterator<Item = Duration> + '_ {
-    documents
-        .iter()
-        .flat_map(|document| match document {
-            Document::App(app) => app.instances.as_slice(),
-            // A dyno of a topology has no lease: it is there until the file says otherwise.
-            Document::Space(_) | Document::BrokenSpace | Document::Unread | Document::Topology(_) => &[],
-        })
-        .filter_map(|instance| instance.value.lease)
+fn has_space(documents: &Documents) -> bool {
+    let is_space = |document: &Document| !matches!(document, Document::Topology(_));
+    documents.others().any(is_space)
 }

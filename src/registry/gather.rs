@@ -1,5 +1,6 @@
 //! Everything that an app's documents say of it, the first to say each thing (design §2.2 to §2.4).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -47,14 +48,32 @@ pub(super) struct Registered<'a> {
     pub(super) expired: Option<u64>,
 }
 
+/// A document that says something of an app, unpacked.
+pub(super) struct Contributed<'a> {
+    contribution: &'a Contribution,
+    file: &'a File,
+    document: Cow<'a, Document>,
+}
+
+impl Registry {
+    /// Every document that says something of an app.
+    pub(super) fn contributed<'a>(&'a self, entry: &'a AppEntry) -> Vec<Contributed<'a>> {
+        let contributed = entry.contributions.iter().filter_map(|contribution| {
+            let file = self.files.get(&contribution.file)?;
+            let document = file.documents.at(usize::try_from(contribution.document).ok()?)?;
+            Some(Contributed { contribution, file, document })
+        });
+        contributed.collect()
+    }
+}
+
 impl Registry {
     /// The app spec that declares an app: the one that did, else the first by path.
-    fn spec_in_force<'a>(&self, entry: &'a AppEntry) -> Option<&'a Contribution> {
+    fn spec_in_force<'a>(entry: &AppEntry, contributed: &'a [Contributed<'_>]) -> Option<&'a Contribution> {
         let mut first = None;
-        for contribution in entry.contributions.iter() {
-            let document =
-                self.files.get(&contribution.file).and_then(|file| file.documents.get(contribution.document));
-            if !matches!(document, Some(Document::App(app)) if app.role == Role::Spec) {
+        for Contributed { contribution, document, .. } in contributed {
+            let contribution = *contribution;
+            if !matches!(&**document, Document::App(app) if app.role == Role::Spec) {
                 continue;
             }
             if entry.declared_by.as_ref() == Some(&contribution.file) {
@@ -66,14 +85,16 @@ impl Registry {
     }
 
     /// Collects what an app's documents say, the spec in force first.
-    pub(super) fn gather<'a>(&'a self, entry: &'a AppEntry) -> Gathered<'a> {
-        let in_force = self.spec_in_force(entry);
+    pub(super) fn gather<'a>(&'a self, entry: &'a AppEntry, contributed: &'a [Contributed<'a>]) -> Gathered<'a> {
+        let in_force = Self::spec_in_force(entry, contributed);
         let mut gathered = Gathered { in_force, ..Gathered::default() };
-        let rest = entry.contributions.iter().filter(|contribution| Some(*contribution) != in_force);
-        for contribution in in_force.into_iter().chain(rest) {
-            let Some(file) = self.files.get(&contribution.file) else { continue };
-            match file.documents.get(contribution.document) {
-                Some(Document::App(app)) if app.role == Role::Spec && Some(contribution) != in_force => {
+        let is_in_force = |found: &&Contributed<'_>| Some(found.contribution) == in_force;
+        let first = contributed.iter().filter(is_in_force);
+        let rest = contributed.iter().filter(|found| !is_in_force(found));
+        for Contributed { contribution, file, document } in first.chain(rest) {
+            let contribution = *contribution;
+            match &**document {
+                Document::App(app) if app.role == Role::Spec && Some(contribution) != in_force => {
                     let source = Source { file: Arc::clone(&contribution.file), place: app.app.place };
                     let holding = gathered.declared.as_ref().map(ToString::to_string).unwrap_or_default();
                     gathered.findings.faults.push(source.fault(
@@ -82,20 +103,21 @@ impl Registry {
                         format!("rename it, or begin this document with `app: {}` if it adds to that app", entry.label),
                     ));
                 }
-                Some(Document::App(app)) => {
+                Document::App(app) => {
                     gathered.declare(contribution, app);
                     for (index, instance) in app.instances.iter().enumerate() {
                         self.register(&mut gathered, entry, (contribution, file), index, instance);
                     }
                 }
-                Some(Document::Topology(apps)) => {
-                    let Some(app) = apps.get(contribution.part) else { continue };
+                Document::Topology(apps) => {
+                    let part = usize::try_from(contribution.part).unwrap_or(usize::MAX);
+                    let Some(app) = apps.get(part) else { continue };
                     gathered.declare_topology(contribution, app);
                     for (index, instance) in app.instances.iter().enumerate() {
                         self.register(&mut gathered, entry, (contribution, file), index, instance);
                     }
                 }
-                Some(Document::Space(_) | Document::BrokenSpace | Document::Unread) | None => {}
+                Document::Space(_) | Document::BrokenSpace | Document::Unread => {}
             }
         }
         gathered
@@ -120,9 +142,10 @@ impl Registry {
             batch: file.seen,
             modified: file.modified,
             file: Arc::clone(&contribution.file),
-            place: (contribution.document, contribution.part, index),
+            place: [contribution.document, contribution.part, u32::try_from(index).unwrap_or(u32::MAX)],
         };
-        let expired = spec.lease.and_then(|lease: Duration| file.lapsed.get(&lease)).copied();
+        let lapsed = |lease: Duration| file.leases.as_ref()?.lapsed.get(&lease).copied();
+        let expired = spec.lease.and_then(lapsed);
         let new = Registered { spec, source, newness, expired };
         let key = (&spec.component, spec.number);
         // The newer replaces the older, but one whose lease ran out replaces nobody.

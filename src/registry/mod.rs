@@ -46,7 +46,7 @@ pub use state::{AppState, ComponentState, InstanceState, OwnerKind, OwnerState, 
 pub use timestamp::Timestamp;
 
 use crate::name::{Label, Name};
-use crate::spec::{Document, Fault, Place};
+use crate::spec::{Documents, Fault, Place};
 use addresses::Addresses;
 use claims::Claims;
 use deadlines::{Deadline, Deadlines};
@@ -80,8 +80,8 @@ pub struct FileChange {
 /// The accepted documents of a file.
 #[derive(Debug, Clone)]
 pub struct FileContent {
-    /// The documents in the order of the file, from a reading without faults.
-    pub documents: Vec<Document>,
+    /// The documents, from a reading without faults.
+    pub documents: Documents,
     /// When the file was written, in nanoseconds since 1970: decides between two registrations at a cold start.
     pub modified: u128,
 }
@@ -181,14 +181,23 @@ pub struct Registry {
 
 #[derive(Debug)]
 struct File {
-    documents: Vec<Document>,
+    documents: Documents,
     /// When these documents were written, in nanoseconds since 1970; a renewal leaves it as it is.
-    modified: u128,
+    modified: u64,
     /// The batch that brought these documents.
     seen: u64,
-    /// When it was last written or touched.
+    /// Where there are any.
+    leases: Option<Box<Leases>>,
+}
+
+/// The leases in a file.
+#[derive(Debug)]
+struct Leases {
+    /// How long they are, each once.
+    lengths: Box<[Duration]>,
+    /// When the file was last written or touched.
     renewed: Duration,
-    /// Leases of this file that have run out since, and the wall clock at that moment.
+    /// Those that have run out since, and the wall clock at that moment.
     lapsed: BTreeMap<Duration, u64>,
     deadline: Option<Duration>,
 }
@@ -207,21 +216,21 @@ struct AppEntry {
     /// Whether anything ever declared it.
     ever_declared: bool,
     /// The numbers once registered, by component and in its order.
-    numbers: Vec<(Label, Few<u32>)>,
+    numbers: Box<[(Label, Few<u32>)]>,
     /// When `numbers` are forgotten, because nothing names the app any more.
     forget_at: Option<Duration>,
     /// The names that it wants.
-    wanted: Vec<OwnerState>,
+    wanted: Box<[OwnerState]>,
     /// The LANs that it wants.
-    lans: Vec<(ipnet::IpNet, Source)>,
+    lans: Box<[(ipnet::IpNet, Source)]>,
 }
 
 /// One document, or one app of a topology, that says something of an app.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Contribution {
     file: Arc<str>,
-    document: usize,
-    part: usize,
+    document: u32,
+    part: u32,
 }
 
 /// When a file's documents are entered with the apps they are about.
@@ -327,7 +336,7 @@ impl Registry {
                 }
                 Deadline::Forget(app) => {
                     if let Some(entry) = self.apps.get_mut(&app) {
-                        entry.numbers.clear();
+                        entry.numbers = Box::default();
                         entry.forget_at = None;
                         touched.apps.insert(app);
                     }
@@ -412,7 +421,7 @@ impl Registry {
     /// When the next lease in a file runs out; the monotonic clock.
     #[must_use]
     pub fn lease_end(&self, file: &str) -> Option<Duration> {
-        self.files.get(file)?.deadline
+        self.files.get(file)?.leases.as_ref()?.deadline
     }
 
     /// The space that an app is in, without resolving the app.
@@ -514,7 +523,7 @@ impl Registry {
 }
 
 impl AppEntry {
-    const fn new(space: SpaceId, label: Label) -> Self {
+    fn new(space: SpaceId, label: Label) -> Self {
         Self {
             space,
             label,
@@ -522,10 +531,10 @@ impl AppEntry {
             created_routed: None,
             declared_by: None,
             ever_declared: false,
-            numbers: Vec::new(),
+            numbers: Box::default(),
             forget_at: None,
-            wanted: Vec::new(),
-            lans: Vec::new(),
+            wanted: Box::default(),
+            lans: Box::default(),
         }
     }
 

@@ -22,7 +22,7 @@ use super::{
     Touched,
 };
 use crate::name::{Label, Name};
-use crate::spec::Document;
+use crate::spec::Documents;
 
 /// Everything that a registry is made of again.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ pub struct SavedFile {
     /// The path relative to the spec directory.
     pub file: Arc<str>,
     /// Its accepted documents.
-    pub documents: Vec<Document>,
+    pub documents: Documents,
     /// What else was known of it.
     pub claims: FileClaims,
 }
@@ -116,8 +116,9 @@ impl Registry {
     /// What is to be saved of a file; `None` when the registry has no such file.
     #[must_use]
     pub fn file_claims(&self, file: &str) -> Option<FileClaims> {
-        let File { modified, seen, lapsed, .. } = self.files.get(file)?;
-        Some(FileClaims { modified: *modified, seen: *seen, lapsed: lapsed.clone() })
+        let File { modified, seen, leases, .. } = self.files.get(file)?;
+        let lapsed = leases.as_ref().map(|leases| leases.lapsed.clone()).unwrap_or_default();
+        Some(FileClaims { modified: (*modified).into(), seen: *seen, lapsed })
     }
 
     /// What is to be saved of the spaces.
@@ -184,7 +185,7 @@ impl Registry {
         }
         for SavedFile { file, documents, claims } in files {
             let FileClaims { modified, seen, lapsed } = claims;
-            let entry = File { documents, modified, seen, renewed: now.monotonic, lapsed, deadline: None };
+            let entry = File::new(documents, modified, seen, (now.monotonic, lapsed));
             registry.files.insert(Arc::clone(&file), entry);
             registry.arm(&file);
         }
@@ -205,13 +206,15 @@ impl Registry {
         entry.created_routed = claims.created_routed;
         entry.declared_by = claims.declared_by;
         entry.ever_declared = claims.ever_declared;
+        let mut remembered = Vec::with_capacity(claims.numbers.len());
         for (label, numbers) in claims.numbers {
             let mut few = Few::new();
             numbers.into_iter().for_each(|number| few.insert(number));
-            entry.numbers.push((label, few));
+            remembered.push((label, few));
         }
-        entry.numbers.sort_by(|(a, _), (b, _)| a.cmp(b));
-        entry.numbers.dedup_by(|(a, _), (b, _)| a == b);
+        remembered.sort_by(|(a, _), (b, _)| a.cmp(b));
+        remembered.dedup_by(|(a, _), (b, _)| a == b);
+        entry.numbers = remembered.into();
         entry.forget_at = claims.forget_in.map(|left| self.now.monotonic.saturating_add(left.min(self.tombstone)));
         if let Some(at) = entry.forget_at {
             self.deadlines.set(at, Deadline::Forget(id));

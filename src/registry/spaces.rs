@@ -154,7 +154,9 @@ impl Spaces {
         });
         let mut accepted: Vec<SpaceState> = Vec::new();
         // A directory whose space document was never good is a space of which nothing is known.
-        let broken = files.iter().filter(|(_, content)| content.documents.contains(&Document::BrokenSpace));
+        let broken = files
+            .iter()
+            .filter(|(_, content)| content.documents.others().any(|document| *document == Document::BrokenSpace));
         let mut directories: BTreeMap<Arc<str>, Option<SpaceId>> = broken
             .map(|(file, _)| directory_of(file))
             .filter(|directory| !self.is_served(directory, files, batch))
@@ -184,7 +186,9 @@ impl Spaces {
         // A file that could never be read may be the space of its directory. Where another space covers that, its files go on
         // as they are: rather that than hold back many for one. In the default space they would be answered for as nobody said.
         let is_said = |above: &str| directories.contains_key(above) || accepted.iter().any(|state| state.covers(above));
-        let unread = files.iter().filter(|(_, content)| content.documents.contains(&Document::Unread));
+        let unread = files
+            .iter()
+            .filter(|(_, content)| content.documents.others().any(|document| *document == Document::Unread));
         let unknown: Vec<Arc<str>> = unread
             .filter(|(file, _)| !ancestors(file).any(is_said))
             .map(|(file, _)| directory_of(file))
@@ -211,7 +215,7 @@ impl Spaces {
     fn candidates(&self, files: &HashMap<Arc<str>, File>, findings: &mut Findings) -> Vec<SpaceState> {
         let mut found: BTreeMap<Source, SpaceState> = BTreeMap::new();
         for (file, content) in files {
-            for document in &content.documents {
+            for document in content.documents.others() {
                 if let Document::Space(spec) = document {
                     let source = Source { file: Arc::clone(file), place: spec.name.place };
                     let directory = directory_of(file);
@@ -300,7 +304,7 @@ impl Spaces {
 }
 
 fn has_apps(content: &File) -> bool {
-    content.documents.iter().any(|document| matches!(document, Document::App(_) | Document::Topology(_)))
+    content.documents.has_apps()
 }
 
 fn directory_of(file: &str) -> Arc<str> {

@@ -38,7 +38,7 @@ impl Dropped {
         let read = |content: &str| {
             let reading = spec::read(content.as_bytes(), Format::Yaml, "stem");
             assert_eq!(reading.faults, []);
-            FileContent { documents: reading.documents, modified: self.batches }
+            FileContent { documents: reading.documents.into(), modified: self.batches }
         };
         let changes = changes
             .iter()
@@ -354,12 +354,12 @@ fn churn_leaves_nothing_behind() {
 fn a_file_that_could_never_be_read_keeps_its_directory_out_of_the_default_space() {
     let unread = |file: &str| FileChange {
         file: Arc::from(file),
-        content: Some(FileContent { documents: vec![Document::Unread], modified: 0 }),
+        content: Some(FileContent { documents: vec![Document::Unread].into(), modified: 0 }),
     };
     let mut dropped = Dropped { registry: Registry::new(TOMBSTONE), elapsed: Duration::ZERO, batches: 0 };
     let now = dropped.now();
     let registered =
-        |app: &str| spec::read(instance(app, "web", 1, "10.0.0.1").as_bytes(), Format::Yaml, "stem").documents;
+        |app: &str| spec::read(instance(app, "web", 1, "10.0.0.1").as_bytes(), Format::Yaml, "stem").documents.into();
     let change = |file: &str, app: &str| FileChange {
         file: Arc::from(file),
         content: Some(FileContent { documents: registered(app), modified: 0 }),

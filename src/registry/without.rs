@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::few::Few;
 use super::spaces::Cover;
 use super::{AppEntry, AppId, AppState, Contribution, Registry, topology};
-use crate::spec::Document;
+use crate::spec::{Document, Head};
 
 impl Registry {
     /// How many instances these files register.
     #[must_use]
     pub fn registrations_in(&self, files: &BTreeSet<Arc<str>>) -> usize {
-        let documents = files.iter().filter_map(|file| self.files.get(file)).flat_map(|file| &file.documents);
+        let documents = files.iter().filter_map(|file| self.files.get(file)).flat_map(|file| file.documents.iter());
         documents
-            .map(|document| match document {
+            .map(|document| match &*document {
                 Document::Space(_) | Document::BrokenSpace | Document::Unread => 0,
                 Document::App(app) => app.instances.len(),
                 Document::Topology(apps) => apps.iter().map(|app| app.instances.len()).sum(),
@@ -29,15 +29,15 @@ impl Registry {
         for (path, file) in files.iter().filter_map(|file| self.files.get_key_value(file)) {
             let Cover::Space(space) = self.spaces.cover(path) else { continue };
             let id = |label| self.app_ids.get(&(space, label)).copied();
-            for document in &file.documents {
-                match document {
-                    Document::Space(_) | Document::BrokenSpace | Document::Unread => {}
-                    Document::App(app) => apps.extend(id(app.app.value.clone())),
-                    Document::Topology(parts) => {
+            for head in file.documents.heads() {
+                match head {
+                    Head::App(app) => apps.extend(id(app.value)),
+                    Head::Other(Document::Topology(parts)) => {
                         let spec = self.spaces.at(space).map(|state| &state.spec);
                         let labels = parts.iter().filter_map(|part| topology::label_of(part, spec?));
                         apps.extend(labels.filter_map(id));
                     }
+                    Head::Other(_) => {}
                 }
             }
         }

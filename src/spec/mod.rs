@@ -9,6 +9,7 @@
 mod app;
 mod component;
 mod document;
+mod documents;
 mod names;
 mod network;
 mod quick;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use self::documents::{Documents, Head};
 use crate::name::{Label, Name};
 
 /// The most octets of a file that holds an app spec or a space: a hundred times a large one.

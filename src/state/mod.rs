@@ -16,7 +16,6 @@
 mod keeper;
 mod lock;
 mod log;
-mod octets;
 mod remembered;
 mod served;
 #[cfg(test)]
@@ -30,10 +29,10 @@ use tracing::{info, warn};
 use self::keeper::{Keeper, Patience, Position};
 use self::lock::Lock;
 use self::log::{Base, Part, Place, Record, Records, Replay, Unusable};
-use self::octets::{Reader, Writer};
 pub use self::remembered::{Remembered, Version};
 use self::served::Parts;
 use crate::name::Name;
+use crate::octets::{Reader, Writer};
 use crate::registry::{AppClaims, AppId, FileClaims, Now, SpaceClaims, SpaceId, TombstoneClaim};
 use crate::zone::Snapshot;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::log::Records;
-use super::octets::{Reader, Writer};
 use super::served::SERVED_MAX;
 use crate::name::Name;
+use crate::octets::{Reader, Writer};
 use crate::registry::{
     AppClaims, AppId, FileClaims, FileFault, Health, Now, OwnerKind, Source, SpaceClaims, SpaceId, SpaceState,
     TombstoneClaim, UnreadyInstance,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::log::Records;
-use super::octets::{Reader, Writer};
+use crate::octets::{Reader, Writer};
 use crate::record::Ttl;
 use crate::zone::{
     AddressSet, Apex, ApexKind, App, Audience, Bare, Believed, Component, Gate, Holder, Instance, InstanceState, Lan,
@@ -157,9 +157,7 @@ fn holders_of(apps: &[(u32, Arc<App>)]) -> Table<Holder> {
     for (index, app) in apps {
         for (component, place) in app.components.iter().zip(0..=u16::MAX) {
             for (instance, number) in component.instances.iter().zip(0..=u16::MAX) {
-                let v4 = instance.v4.iter().map(|address| IpAddr::V4(*address));
-                let v6 = instance.v6.iter().map(|address| IpAddr::V6(*address));
-                for address in v4.chain(v6).map(key_of) {
+                for address in instance.held().map(key_of) {
                     let sharing = Sharing::Sole;
                     let new = Holder { address, app: *index, component: place, instance: number, sharing };
                     let hash = holder_hash(address);
@@ -387,8 +385,8 @@ fn write_instance(to: &mut Writer, instance: &Instance) {
         InstanceState::Waiting => 7,
         InstanceState::Unhealthy => 8,
     });
-    to.list(&instance.v4, |to, address| to.v4(*address));
-    to.list(&instance.v6, |to, address| to.v6(*address));
+    to.list(instance.addresses.v4(), |to, address| to.v4(*address));
+    to.list(instance.addresses.v6(), |to, address| to.v6(*address));
 }
 
 fn read_instance(from: &mut Reader<'_>) -> Option<Instance> {
@@ -406,8 +404,10 @@ fn read_instance(from: &mut Reader<'_>) -> Option<Instance> {
             8 => InstanceState::Unhealthy,
             _ => return None,
         },
-        v4: from.list(Reader::v4)?.into(),
-        v6: from.list(Reader::v6)?.into(),
+        addresses: {
+            let (v4, v6) = (from.list(Reader::v4)?, from.list(Reader::v6)?);
+            AddressSet::new(v4.into_iter().map(IpAddr::V4).chain(v6.into_iter().map(IpAddr::V6)))
+        },
     })
 }
 

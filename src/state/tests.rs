@@ -1,6 +1,6 @@
 use super::log::{BaseWriter, Changes, Part, Place, Records, Replay, merge};
-use super::octets::{Reader, Writer};
 use super::served::SERVED_MAX;
+use crate::octets::{Reader, Writer};
 
 fn batch(records: &[(&str, Option<&str>)]) -> Records {
     let octets = |text: &str| text.as_bytes().to_vec();

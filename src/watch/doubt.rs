@@ -34,8 +34,10 @@ pub(crate) enum Coming {
 }
 
 impl Doubt {
-    /// The doubt about `octets` of a file that were others `before`, empty for none.
-    pub(crate) fn of(octets: &[u8], before: &[u8], format: Format, coming: Coming, path: &Path) -> Self {
+    /// The doubt about `octets` of a file that had a good version `before`, with these octets where it is YAML.
+    pub(crate) fn of(octets: &[u8], before: Option<&[u8]>, format: Format, coming: Coming, path: &Path) -> Self {
+        let is_new = before.is_none();
+        let before = before.unwrap_or_default();
         let rest = before.strip_prefix(octets).filter(|rest| !rest.is_empty() && !octets.is_empty());
         let yaml = format == Format::Yaml;
         let within_a_line = yaml && !octets.is_empty() && !octets.ends_with(b"\n");
@@ -43,10 +45,10 @@ impl Doubt {
             let fault = "is the beginning of what it was before, cut within a line";
             return Self::Cut(whole(fault, "write it again, beside its place, and rename it into it"));
         }
-        // JSON cannot be cut and still be JSON.
+        // JSON cannot be cut and still be JSON, so what it was before is not asked, and not kept.
         let is_less = yaml && coming == Coming::InPlace && octets.len() < before.len();
         let doubtful = octets.is_empty() || rest.is_some() || within_a_line || is_less;
-        if doubtful && !before.is_empty() && is_full(path) {
+        if doubtful && !is_new && is_full(path) {
             return Self::Cut(whole("may be cut off: its file system is full", "make room, and write it again"));
         }
         if doubtful { Self::Unsure } else { Self::None }
@@ -57,7 +59,7 @@ impl Doubt {
 /// may be wrong: then it waits like any other.
 pub(crate) fn has_stood(identity: Identity, now: Now) -> bool {
     let written = identity.modified.div_ceil(1_000_000_000);
-    u128::from(now.wall) > written + u128::from(STANDING.as_secs())
+    now.wall > written.saturating_add(STANDING.as_secs())
 }
 
 /// Whether nobody without rights can write another octet beside a file.

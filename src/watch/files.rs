@@ -16,9 +16,9 @@
 //!
 //! Time is an argument, so every rule can be tested without waiting for it.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
+use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,18 +27,21 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::doubt::{Coming, Doubt, STANDING, has_stood};
-use super::read::{self, Ahead, Contents, read_ahead, unreadable, whole};
+use super::read::{self, Ahead, Contents, Parsed, Removal, Text, read_ahead, unreadable, whole};
 use super::report::{FileReport, FileState};
-use super::scan::{Body, DirectoryId, Identity, Scan, Seen, Sight, Way, absolute, below, format_of, is_below, look};
+use super::scan::{
+    Body, DirectoryId, Identity, Scan, Seen, Sight, Way, absolute, entries_below, format_of, is_below, look,
+};
 use super::wait::{Told, Wait, Why};
 use crate::control::{Hash, Mark};
 use crate::registry::{FileChange, FileContent, Now};
-use crate::spec::{Document, Fault, Format, Reading, Role};
+use crate::spec::{Document, Documents, Fault, Format};
 
 /// The files of one directory.
 #[derive(Debug)]
 pub(crate) struct Files {
     root: PathBuf,
+    keep: Keep,
     /// The directory whose contents are used; `None` before the first scan.
     root_id: Option<DirectoryId>,
     /// Boxed: a tree that was filled in order has half its places free.
@@ -51,6 +54,15 @@ pub(crate) struct Files {
     missing: BTreeMap<Arc<str>, Duration>,
     /// Why what is served does not change; `None` while it may.
     frozen: Option<String>,
+}
+
+/// Of which files the octets of the last good version are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Of those whose next version is held against them.
+    Yaml,
+    /// Of all: they are to outlive the process.
+    All,
 }
 
 /// What came of looking at the files that were due.
@@ -71,42 +83,73 @@ pub(crate) enum Kept<'f> {
     Remains(&'f Document),
 }
 
+/// What is known of one file. There may be a hundred thousand, so what few of them have is apart.
 #[derive(Debug)]
 struct Entry {
     /// What the report is about; `None` when the file could not be read.
     identity: Option<Identity>,
     good: Option<Good>,
+    state: FileState,
+    /// Where there is anything to say of it.
+    remarks: Option<Box<Remarks>>,
+}
+
+/// What there is to say of a file.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Remarks {
+    faults: Vec<Fault>,
+    warnings: Vec<Fault>,
     /// What the registry was told of a file that was never good.
     remains: Vec<Document>,
     /// What the faults are about, where it could be read.
-    refused: Option<Box<Hash>>,
-    report: FileReport,
+    refused: Option<Hash>,
 }
 
 /// The last good version.
 #[derive(Debug)]
 struct Good {
-    octets: Box<[u8]>,
-    modified: u128,
-    /// How long it must be missing before it counts as removed.
-    removal: Duration,
+    /// Of the octets: says whether a file is as it was.
+    hash: Hash,
+    /// The octets, where they are kept.
+    octets: Option<Box<[u8]>>,
+    modified: u64,
+    removal: Removal,
     /// The generation that was first made with it; `None` until it was.
-    generation: Option<u64>,
-    /// Of the octets, once somebody asked: most are never asked for.
-    hash: OnceCell<Box<Hash>>,
+    generation: Option<NonZeroU64>,
 }
 
-impl Good {
-    fn hash(&self) -> Hash {
-        **self.hash.get_or_init(|| Box::new(Hash::of(&self.octets)))
+impl Entry {
+    fn new(identity: Option<Identity>, good: Option<Good>, state: FileState, remarks: Remarks) -> Self {
+        let remarks = (remarks != Remarks::default()).then(|| Box::new(remarks));
+        Self { identity, good, state, remarks }
+    }
+
+    fn faults(&self) -> &[Fault] {
+        self.remarks.as_ref().map_or(&[], |remarks| &remarks.faults)
+    }
+
+    fn warnings(&self) -> &[Fault] {
+        self.remarks.as_ref().map_or(&[], |remarks| &remarks.warnings)
+    }
+
+    fn remains(&self) -> &[Document] {
+        self.remarks.as_ref().map_or(&[], |remarks| &remarks.remains)
+    }
+
+    fn report(&self) -> FileReport {
+        FileReport { state: self.state, faults: self.faults().to_vec(), warnings: self.warnings().to_vec() }
     }
 }
 
 /// How a file stands: for receipts.
 #[derive(Debug)]
 pub(crate) struct Standing<'f> {
-    /// What there is to say of it.
-    pub(crate) report: &'f FileReport,
+    /// What became of it.
+    pub(crate) state: FileState,
+    /// What is wrong with it.
+    pub(crate) faults: &'f [Fault],
+    /// What is accepted but worth a look.
+    pub(crate) warnings: &'f [Fault],
     /// What is used of it, and the first generation that was made with it.
     pub(crate) used: Option<(Hash, Option<u64>)>,
     /// What its faults are about, where it could be read.
@@ -116,11 +159,22 @@ pub(crate) struct Standing<'f> {
 impl<'f> Standing<'f> {
     fn of(entry: &'f Entry) -> Self {
         Self {
-            report: &entry.report,
-            used: entry.good.as_ref().map(|good| (good.hash(), good.generation)),
-            refused: entry.refused.as_deref().copied(),
+            state: entry.state,
+            faults: entry.faults(),
+            warnings: entry.warnings(),
+            used: entry.good.as_ref().map(|good| (good.hash, good.generation.map(NonZeroU64::get))),
+            refused: entry.remarks.as_ref().and_then(|remarks| remarks.refused),
         }
     }
+}
+
+/// What differs between a scan and what is known.
+#[derive(Default)]
+struct Compared {
+    /// What may be new.
+    changed: Vec<(Arc<str>, Sight)>,
+    /// What is known and was not found.
+    absent: Vec<Arc<str>>,
 }
 
 /// What became of looking at one file.
@@ -137,9 +191,10 @@ enum Outcome {
 
 impl Files {
     /// Makes the state of a directory that was not looked at yet.
-    pub(crate) fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path, keep: Keep) -> Self {
         Self {
             root: root.to_owned(),
+            keep,
             root_id: None,
             entries: BTreeMap::new(),
             unread: BTreeMap::new(),
@@ -151,7 +206,7 @@ impl Files {
 
     /// What there is to say of each file, and of each directory that cannot be read.
     pub(crate) fn reports(&self) -> BTreeMap<Arc<str>, FileReport> {
-        let files = self.entries.iter().map(|(file, entry)| (Arc::clone(file), entry.report.clone()));
+        let files = self.entries.iter().map(|(file, entry)| (Arc::clone(file), entry.report()));
         let unread = self.unread.iter().map(|(directory, fault)| {
             let report = FileReport { state: FileState::Stale, faults: vec![fault.clone()], warnings: Vec::new() };
             (Arc::clone(directory), report)
@@ -162,9 +217,9 @@ impl Files {
     /// What is to outlive the process of a file.
     pub(crate) fn kept(&self, file: &str) -> Option<Kept<'_>> {
         let entry = self.entries.get(file)?;
-        match (&entry.good, &*entry.remains) {
+        match (&entry.good, entry.remains()) {
             (Some(good), _) => {
-                Some(Kept::Good(&good.octets, entry.identity.filter(|_| entry.report.state == FileState::Ok)))
+                Some(Kept::Good(good.octets.as_ref()?, entry.identity.filter(|_| entry.state == FileState::Ok)))
             }
             (None, [remains]) => Some(Kept::Remains(remains)),
             (None, _) => None,
@@ -186,22 +241,17 @@ impl Files {
         &mut self,
         file: Arc<str>,
         octets: Box<[u8]>,
-        (identity, modified): (Option<Identity>, u128),
-        documents: &[Document],
-        warnings: Vec<Fault>,
+        (identity, modified): (Option<Identity>, u64),
+        removal: Removal,
+        (remains, warnings): (Vec<Document>, Vec<Fault>),
     ) {
         // No octets are good.
         let broken = octets.is_empty();
-        let removal = if documents.iter().any(is_spec) { REMOVAL } else { REGISTRATION_REMOVAL };
         let state = if broken { FileState::Rejected } else { FileState::Ok };
-        let entry = Entry {
-            identity,
-            good: (!broken).then_some(Good { octets, modified, removal, generation: None, hash: OnceCell::new() }),
-            remains: if broken { documents.to_vec() } else { Vec::new() },
-            refused: None,
-            report: FileReport { state, faults: Vec::new(), warnings },
-        };
-        self.entries.insert(file, Box::new(entry));
+        let hash = Hash::of(&octets);
+        let good = (!broken).then_some(Good { hash, octets: Some(octets), modified, removal, generation: None });
+        let remarks = Remarks { warnings, remains, ..Remarks::default() };
+        self.entries.insert(file, Box::new(Entry::new(identity, good, state, remarks)));
     }
 
     /// Takes in which directory it was that the files are in.
@@ -217,7 +267,7 @@ impl Files {
     /// What became of each file, by path, after this path.
     pub(crate) fn states(&self, after: &str) -> impl Iterator<Item = (&Arc<str>, FileState)> {
         let from = self.entries.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
-        from.map(|(file, entry)| (file, entry.report.state))
+        from.map(|(file, entry)| (file, entry.state))
     }
 
     /// How many there are: served as they stand, in an older version, not at all.
@@ -225,7 +275,7 @@ impl Files {
         let mut tally = [0; 3];
         for entry in self.entries.values() {
             let [ok, stale, rejected] = &mut tally;
-            *match entry.report.state {
+            *match entry.state {
                 FileState::Ok => ok,
                 FileState::Stale => stale,
                 FileState::Rejected => rejected,
@@ -252,6 +302,7 @@ impl Files {
 
     /// Takes in that `generation` was made with these files as they are.
     pub(crate) fn made(&mut self, files: impl IntoIterator<Item = Arc<str>>, generation: u64) {
+        let Some(generation) = NonZeroU64::new(generation) else { return };
         for file in files {
             if let Some(good) = self.entries.get_mut(&file).and_then(|entry| entry.good.as_mut()) {
                 good.generation.get_or_insert(generation);
@@ -274,10 +325,9 @@ impl Files {
         self.frozen.as_deref()
     }
 
-    /// The last good version of a file.
-    #[cfg(test)]
-    pub(crate) fn good(&self, file: &str) -> Option<&[u8]> {
-        self.good_octets(file)
+    /// The hash of the last good version of a file.
+    pub(crate) fn good(&self, file: &str) -> Option<Hash> {
+        Some(self.entries.get(file)?.good.as_ref()?.hash)
     }
 
     /// Whether some file is still held back that may be in what is served first.
@@ -310,7 +360,7 @@ impl Files {
     }
 
     /// Takes in what a scan of everything below `under` found; `told` is what it was made for.
-    pub(crate) fn found(&mut self, scan: Scan, under: &str, told: Told, now: Now) {
+    pub(crate) fn found(&mut self, mut scan: Scan, under: &str, told: Told, now: Now) {
         let id = scan.directories.get(under).copied();
         let replaced = under.is_empty() && self.root_id.is_some() && self.root_id != id;
         if replaced && scan.files.is_empty() && !self.entries.is_empty() {
@@ -325,12 +375,12 @@ impl Files {
         }
         self.note_unread(&scan, under);
         self.missing.retain(|file, _| !scan.unread.keys().any(|directory| is_below(file, directory)));
-        let gone: Vec<Arc<str>> = below(&self.entries, under)
-            .filter(|file| !scan.files.contains_key(*file))
+        let Compared { changed, absent } = self.compare(std::mem::take(&mut scan.files), under);
+        let gone: Vec<Arc<str>> = absent
+            .into_iter()
             .filter(|file| !self.unread.keys().any(|directory| is_below(file, directory)))
-            .filter(|file| !matches!(self.waits.get(*file), Some(Wait { why: Why::Missing(_) | Why::Vanished(_), .. })))
-            .filter(|file| told == Told::ByEvent || !self.missing.contains_key(*file))
-            .cloned()
+            .filter(|file| !matches!(self.waits.get(file), Some(Wait { why: Why::Missing(_) | Why::Vanished(_), .. })))
+            .filter(|file| told == Told::ByEvent || !self.missing.contains_key(file))
             .collect();
         let moved: HashSet<Body> =
             gone.iter().filter_map(|file| Some(self.entries.get(file)?.identity?.body())).collect();
@@ -343,12 +393,29 @@ impl Files {
             };
             self.waits.insert(file, wait);
         }
-        for (file, sight) in scan.files {
+        for (file, sight) in changed {
             self.missing.remove(&file);
             let stood =
                 |identity: Identity| if first { has_stood(identity, now) } else { moved.contains(&identity.body()) };
             self.sight(file, &sight, first, stood, now);
         }
+    }
+
+    /// What of a scan may be new, and the files that it did not find. Both sides are in order, so that they are walked side by side:
+    /// nearly every file is as it was, and to look for each would be most of what an idle server does.
+    fn compare(&self, found: BTreeMap<Arc<str>, Sight>, under: &str) -> Compared {
+        let Compared { mut changed, mut absent } = Compared::default();
+        let mut found = found.into_iter().peekable();
+        for (file, entry) in entries_below(&self.entries, under) {
+            changed.extend(std::iter::from_fn(|| found.next_if(|(path, _)| path < file)));
+            match found.next_if(|(path, _)| path == file) {
+                None => absent.push(Arc::clone(file)),
+                Some((_, Sight::File(seen))) if entry.identity == Some(seen.identity) && self.missing.is_empty() => {}
+                Some(found) => changed.push(found),
+            }
+        }
+        changed.extend(found);
+        Compared { changed, absent }
     }
 
     fn sight(&mut self, file: Arc<str>, sight: &Sight, first: bool, stood: impl Fn(Identity) -> bool, now: Now) {
@@ -445,7 +512,7 @@ impl Files {
         let mut root_stands = None;
         let mut found = Due::default();
         for chunk in due.chunks(AHEAD_MAX) {
-            let known: Vec<Option<&[u8]>> = chunk.iter().map(|file| self.good_octets(file)).collect();
+            let known: Vec<Option<Hash>> = chunk.iter().map(|file| self.good(file)).collect();
             let ahead = read_ahead(&self.root, chunk, &known).into_iter().chain(std::iter::repeat_with(|| None));
             for (file, ahead) in chunk.iter().zip(ahead) {
                 match self.look_at(file, ahead, &mut root_stands, now) {
@@ -492,15 +559,11 @@ impl Files {
         std::mem::replace(&mut good.modified, seen.modified) != seen.modified
     }
 
-    fn good_octets(&self, file: &str) -> Option<&[u8]> {
-        Some(&self.entries.get(file)?.good.as_ref()?.octets)
-    }
-
     /// A file that is there: read it, or wait on.
     fn arrive(
         &mut self,
         file: &Arc<str>,
-        (seen, ahead): (Seen, Option<(Contents, Option<Reading>)>),
+        (seen, ahead): (Seen, Option<(Contents, Option<Parsed>)>),
         wait: &Wait,
         now: Now,
     ) -> Option<FileContent> {
@@ -516,9 +579,9 @@ impl Files {
             }
             _ => {}
         }
-        let (contents, reading) = ahead.unwrap_or_else(|| (read::read(&self.root, file, &seen), None));
-        let (octets, identity) = match contents {
-            Contents::Octets(octets, identity) => (octets, identity),
+        let (contents, parsed) = ahead.unwrap_or_else(|| (read::read(&self.root, file, &seen), None));
+        let (text, identity) = match contents {
+            Contents::Octets(text, identity) => (text, identity),
             Contents::Changing => return self.wait_quiet(file, now.monotonic, seen.identity, now),
             Contents::Gone => {
                 self.waits.insert(Arc::clone(file), Wait::now(now, Why::Vanished(Told::ByScan)));
@@ -529,37 +592,35 @@ impl Files {
             Contents::Failed(error) => return self.unread(file, &error),
         };
         if let Some(entry) = self.entries.get_mut(file)
-            && entry.is_as(&octets, seen.way)
+            && entry.is_as(text.hash, seen.way)
         {
             entry.identity = Some(identity);
             return None;
         }
         let stood = wait.why == Why::Whole || wait.why == Why::Standing(identity);
         let coming = if matches!(wait.why, Why::Finished | Why::Whole) { Coming::Whole } else { Coming::InPlace };
-        let (format, before) = (format_of(file).map_or(Format::Yaml, |(format, _)| format), self.good_octets(file));
-        match Doubt::of(&octets, before.unwrap_or_default(), format, coming, &absolute(&self.root, file)) {
-            Doubt::Cut(fault) => return self.refuse(file, Some(identity), Some(&octets), vec![fault]),
+        let format = format_of(file).map_or(Format::Yaml, |(format, _)| format);
+        let before = self.entries.get(file).and_then(|entry| entry.good.as_ref());
+        let before = before.map(|good| good.octets.as_deref().filter(|_| format == Format::Yaml).unwrap_or_default());
+        match Doubt::of(&text.octets, before, format, coming, &absolute(&self.root, file)) {
+            Doubt::Cut(fault) => return self.refuse(file, Some(identity), Some(text.hash), vec![fault]),
             Doubt::Unsure if !stood => {
                 self.waits.insert(Arc::clone(file), Wait::until(now, STANDING, Why::Standing(identity)));
                 return None;
             }
             Doubt::Unsure | Doubt::None => {}
         }
-        if octets.is_empty() {
+        if text.octets.is_empty() {
             let fault = whole("is empty, which is not taken for a removal", "write a document into it, or remove it");
-            return self.refuse(file, Some(identity), Some(&octets), vec![fault]);
+            return self.refuse(file, Some(identity), Some(text.hash), vec![fault]);
         }
-        let reading = reading.unwrap_or_else(|| read::parse(&self.root, file, seen.way, &octets));
-        if reading.faults.is_empty() {
-            self.accept(file, identity, octets, reading)
-        } else {
-            let documents = reading.remains();
-            self.reject(file, Some(identity), Some(&octets), (reading.faults, reading.warnings));
-            let entry =
-                self.entries.get_mut(file).filter(|entry| entry.good.is_none() && entry.remains != documents)?;
-            entry.remains.clone_from(&documents);
-            Some(FileContent { documents, modified: identity.modified })
+        let parsed = parsed.unwrap_or_else(|| read::parse(&self.root, file, seen.way, &text.octets).into());
+        if parsed.faults.is_empty() {
+            return self.accept(file, identity, text, parsed);
         }
+        let Parsed { remains, faults, warnings, .. } = parsed;
+        self.reject(file, Some(identity), Some(text.hash), (faults, warnings));
+        self.leave(file, remains, identity.modified)
     }
 
     fn wait_quiet<T>(&mut self, file: &Arc<str>, since: Duration, identity: Identity, now: Now) -> Option<T> {
@@ -572,22 +633,30 @@ impl Files {
         &mut self,
         file: &Arc<str>,
         identity: Identity,
-        octets: Box<[u8]>,
-        reading: Reading,
+        Text { octets, hash }: Text,
+        parsed: Parsed,
     ) -> Option<FileContent> {
-        let Reading { documents, warnings, .. } = reading;
-        let removal = if documents.iter().any(is_spec) { REMOVAL } else { REGISTRATION_REMOVAL };
-        let report = FileReport { state: FileState::Ok, faults: Vec::new(), warnings };
+        let Parsed { documents, removal, warnings, .. } = parsed;
         let before = self.entries.get(file);
-        let last = before.and_then(|entry| entry.good.as_ref());
-        let generation = last.filter(|last| last.octets == octets).and_then(|last| last.generation);
-        // The writer put back what there was.
-        let same = last.is_some_and(|last| last.octets == octets);
-        let good = Good { octets, modified: identity.modified, removal, generation, hash: OnceCell::new() };
-        tell(file, before.map(|entry| &entry.report), &report);
-        let entry = Entry { identity: Some(identity), good: Some(good), remains: Vec::new(), refused: None, report };
+        // Otherwise the writer put back what there was.
+        let last = before.and_then(|entry| entry.good.as_ref()).filter(|last| last.hash == hash);
+        let (same, generation) = (last.is_some(), last.and_then(|last| last.generation));
+        let is_yaml = format_of(file).is_some_and(|(format, _)| format == Format::Yaml);
+        let octets = (self.keep == Keep::All || is_yaml).then_some(octets);
+        let modified = identity.modified;
+        let good = Good { hash, octets, modified, removal, generation };
+        let remarks = Remarks { warnings, ..Remarks::default() };
+        let entry = Entry::new(Some(identity), Some(good), FileState::Ok, remarks);
+        tell(file, before.map(|entry| &**entry), &entry);
         self.entries.insert(Arc::clone(file), Box::new(entry));
-        (!same).then_some(FileContent { documents, modified: identity.modified })
+        (!same).then(|| FileContent { documents, modified: modified.into() })
+    }
+
+    /// What the registry is told of a file of which no version was ever good, unless it was told already.
+    fn leave(&mut self, file: &Arc<str>, remains: Vec<Document>, modified: u64) -> Option<FileContent> {
+        let entry = self.entries.get_mut(file).filter(|entry| entry.good.is_none() && entry.remains() != remains)?;
+        entry.remarks.get_or_insert_default().remains.clone_from(&remains);
+        Some(FileContent { documents: Documents::from(remains), modified: modified.into() })
     }
 
     /// A file that cannot be read at all.
@@ -595,10 +664,10 @@ impl Files {
         &mut self,
         file: &Arc<str>,
         identity: Option<Identity>,
-        octets: Option<&[u8]>,
+        hash: Option<Hash>,
         faults: Vec<Fault>,
     ) -> Option<T> {
-        self.reject(file, identity, octets, (faults, Vec::new()));
+        self.reject(file, identity, hash, (faults, Vec::new()));
         None
     }
 
@@ -606,48 +675,43 @@ impl Files {
     /// registry is told once.
     fn unread(&mut self, file: &Arc<str>, error: &io::Error) -> Option<FileContent> {
         let mut fault = unreadable(error);
-        if self.good_octets(file).is_none() {
+        if self.good(file).is_none() {
             fault.remedy +=
                 "; it may be a space, so what is beside it and below waits where no other space covers that";
         }
         self.reject(file, None, None, (vec![fault], Vec::new()));
         let leads_nowhere = error.raw_os_error() == Some(libc::ELOOP);
-        let entry = self.entries.get_mut(file).filter(|entry| entry.good.is_none() && entry.remains.is_empty())?;
-        if leads_nowhere {
-            return None;
-        }
-        entry.remains = vec![Document::Unread];
-        Some(FileContent { documents: entry.remains.clone(), modified: 0 })
+        self.entries.get(file).filter(|entry| entry.remains().is_empty() && !leads_nowhere)?;
+        self.leave(file, vec![Document::Unread], 0)
     }
 
-    /// A file that cannot be used as it is, with these octets where it could be read: what it was before stays.
+    /// A file that cannot be used as it is, with octets of this hash where it could be read: what it was before stays.
     fn reject(
         &mut self,
         file: &Arc<str>,
         identity: Option<Identity>,
-        octets: Option<&[u8]>,
+        refused: Option<Hash>,
         (faults, warnings): (Vec<Fault>, Vec<Fault>),
     ) {
-        let before = self.entries.remove(file);
-        let (good, remains, last) =
-            before.map_or((None, Vec::new(), None), |entry| (entry.good, entry.remains, Some(entry.report)));
+        let mut before = self.entries.remove(file);
+        let good = before.as_mut().and_then(|entry| entry.good.take());
+        let remains = before.as_ref().map(|entry| entry.remains().to_vec()).unwrap_or_default();
         let state = if good.is_some() { FileState::Stale } else { FileState::Rejected };
-        let report = FileReport { state, faults, warnings };
-        tell(file, last.as_ref(), &report);
-        let refused = octets.map(|octets| Box::new(Hash::of(octets)));
-        self.entries.insert(Arc::clone(file), Box::new(Entry { identity, good, remains, refused, report }));
+        let entry = Entry::new(identity, good, state, Remarks { faults, warnings, remains, refused });
+        tell(file, before.as_deref(), &entry);
+        self.entries.insert(Arc::clone(file), Box::new(entry));
     }
 
     /// A file that is not there; true when it counts as removed.
     fn miss(&mut self, file: &Arc<str>, wait: &Wait, root_stands: bool, now: Now) -> bool {
         let Some(entry) = self.entries.get(file) else { return false };
         let Some(good) = &entry.good else {
-            return self.entries.remove(file).is_some_and(|entry| !entry.remains.is_empty());
+            return self.entries.remove(file).is_some_and(|entry| !entry.remains().is_empty());
         };
         let told = match wait.why {
             Why::Missing(told) => told,
-            Why::Vanished(told) => return self.wait_missing(file, good.removal, told, now),
-            _ => return self.wait_missing(file, good.removal, Told::ByScan, now),
+            Why::Vanished(told) => return self.wait_missing(file, good.removal.after(), told, now),
+            _ => return self.wait_missing(file, good.removal.after(), Told::ByScan, now),
         };
         if !root_stands {
             // Nothing is known of a file whose directory is gone; the next scan of the new one tells.
@@ -671,19 +735,20 @@ impl Files {
 
 impl Entry {
     /// Whether it was taken as it is from these octets, so that there is nothing to read in them.
-    fn is_as(&self, octets: &[u8], way: Way) -> bool {
+    fn is_as(&self, hash: Hash, way: Way) -> bool {
         // What a link leads to is not quoted, and its warnings may be others than those of the file itself.
-        let is_plain = way == Way::Itself || self.report.warnings.is_empty();
-        self.report.state == FileState::Ok && is_plain && self.good.as_ref().is_some_and(|good| *good.octets == *octets)
+        let is_plain = way == Way::Itself || self.warnings().is_empty();
+        self.state == FileState::Ok && is_plain && self.good.as_ref().is_some_and(|good| good.hash == hash)
     }
 }
 
-/// Whether a removal of the document may be an editor's delete-and-create: specs are edited, registrations are not.
-fn is_spec(document: &Document) -> bool {
-    match document {
-        Document::Space(_) | Document::BrokenSpace | Document::Unread => true,
-        Document::App(app) => app.role == Role::Spec || app.instances.is_empty(),
-        Document::Topology(_) => false,
+impl Removal {
+    /// How long a file must be missing before it counts as removed.
+    const fn after(self) -> Duration {
+        match self {
+            Self::OfSpec => REMOVAL,
+            Self::OfRegistration => REGISTRATION_REMOVAL,
+        }
     }
 }
 
@@ -692,21 +757,21 @@ fn odd(what: &str) -> Fault {
 }
 
 /// Says in the log what changed about a file: once, not at every scan.
-fn tell(file: &str, before: Option<&FileReport>, after: &FileReport) {
-    if before.map_or(&[][..], |report| &report.faults) != after.faults {
-        for fault in after.faults.iter().take(FAULTS_LOGGED) {
+fn tell(file: &str, before: Option<&Entry>, after: &Entry) {
+    if before.map_or(&[][..], Entry::faults) != after.faults() {
+        for fault in after.faults().iter().take(FAULTS_LOGGED) {
             warn!(state = after.state.word(), "{file}:{fault}");
         }
-        let more = after.faults.len().saturating_sub(FAULTS_LOGGED);
+        let more = after.faults().len().saturating_sub(FAULTS_LOGGED);
         if more > 0 {
             warn!(state = after.state.word(), "{file}: {more} more faults; `spacedns check` lists them");
         }
-        if after.faults.is_empty() {
+        if after.faults().is_empty() {
             info!("{file}: mended");
         }
     }
-    if before.map_or(&[][..], |report| &report.warnings) != after.warnings {
-        for warning in after.warnings.iter().take(FAULTS_LOGGED) {
+    if before.map_or(&[][..], Entry::warnings) != after.warnings() {
+        for warning in after.warnings().iter().take(FAULTS_LOGGED) {
             info!("{file}:{warning}");
         }
     }

@@ -141,7 +141,7 @@ mod tests {
                 let text = format!(
                     "app: app-{app}\ncomponent: web\nnumber: {number}\naddress: 10.0.0.{number}\nshared_address: true\n"
                 );
-                let documents = spec::read(text.as_bytes(), Format::Yaml, "stem").documents;
+                let documents = spec::read(text.as_bytes(), Format::Yaml, "stem").documents.into();
                 FileChange { file: file(app, number), content: Some(FileContent { documents, modified: 0 }) }
             };
             let now = Now { monotonic: Duration::ZERO, wall: 0 };

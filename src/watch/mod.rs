@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use self::files::Files;
+use self::files::{Files, Keep};
 use self::owner::Owner;
 pub use self::report::{FileReport, FileState};
 use self::scan::scan;
@@ -80,7 +80,7 @@ impl Survey {
 ///
 /// The directory cannot be listed.
 pub fn survey(root: &Path, tombstone: Duration, now: Now) -> io::Result<Survey> {
-    let mut files = Files::new(root);
+    let mut files = Files::new(root, Keep::Yaml);
     files.found(scan(root, "", &mut |_, _, _| {})?, "", Told::ByScan, now);
     files.hurry();
     let mut registry = Registry::new(tombstone);

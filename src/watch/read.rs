@@ -14,13 +14,14 @@ use std::sync::Arc;
 use std::thread;
 
 use super::scan::{Identity, Seen, Sight, Way, absolute, format_of, look};
-use crate::spec::{self, Fault, Place, REGISTRATION_MAX, Reading};
+use crate::control::Hash;
+use crate::spec::{self, Document, Documents, Fault, Place, REGISTRATION_MAX, Reading, Role};
 
 /// What became of reading a file.
 #[derive(Debug)]
 pub(crate) enum Contents {
     /// Its octets, and what it was when they were read.
-    Octets(Box<[u8]>, Identity),
+    Octets(Text, Identity),
     /// It changed while it was read.
     Changing,
     /// It was there and is gone.
@@ -31,41 +32,90 @@ pub(crate) enum Contents {
     Failed(io::Error),
 }
 
+/// What a file holds.
+#[derive(Debug)]
+pub(crate) struct Text {
+    pub(crate) octets: Box<[u8]>,
+    /// Of the octets.
+    pub(crate) hash: Hash,
+}
+
+/// What stands in a file.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    /// To be used where there are no faults.
+    pub(crate) documents: Documents,
+    /// To be used where there are, and no version was ever good.
+    pub(crate) remains: Vec<Document>,
+    /// How its removal is taken.
+    pub(crate) removal: Removal,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) warnings: Vec<Fault>,
+}
+
+/// How the removal of a file is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// Perhaps as an editor's delete-and-create: specs are edited.
+    OfSpec,
+    /// As it is: registrations come and go.
+    OfRegistration,
+}
+
+impl From<Reading> for Parsed {
+    fn from(reading: Reading) -> Self {
+        let remains = if reading.faults.is_empty() { Vec::new() } else { reading.remains() };
+        let Reading { documents, faults, warnings } = reading;
+        let removal = if documents.iter().any(is_spec) { Removal::OfSpec } else { Removal::OfRegistration };
+        Self { documents: documents.into(), remains, removal, faults, warnings }
+    }
+}
+
+fn is_spec(document: &Document) -> bool {
+    match document {
+        Document::Space(_) | Document::BrokenSpace | Document::Unread => true,
+        Document::App(app) => app.role == Role::Spec || app.instances.is_empty(),
+        Document::Topology(_) => false,
+    }
+}
+
 /// A file that was looked at, read and parsed before anybody decided whether to take it.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     sight: Sight,
     /// Parsed, unless its octets were known.
-    read: Option<(Contents, Option<Reading>)>,
+    read: Option<(Contents, Option<Parsed>)>,
 }
 
 impl Ahead {
-    fn new(root: &Path, relative: &str, known: Option<&[u8]>) -> Self {
+    fn new(root: &Path, relative: &str, known: Option<Hash>) -> Self {
         let sight = look(root, relative);
         let Sight::File(seen) = &sight else { return Self { sight, read: None } };
         let contents = read(root, relative, seen);
         let reading = match &contents {
-            Contents::Octets(octets, _) if known != Some(octets) => Some(parse(root, relative, seen.way, octets)),
+            Contents::Octets(text, _) if known != Some(text.hash) => {
+                Some(parse(root, relative, seen.way, &text.octets).into())
+            }
             _ => None,
         };
         Self { read: Some((contents, reading)), sight }
     }
 
     /// What is there, and what was read of it if it is a file.
-    pub(crate) fn into_parts(self) -> (Sight, Option<(Contents, Option<Reading>)>) {
+    pub(crate) fn into_parts(self) -> (Sight, Option<(Contents, Option<Parsed>)>) {
         (self.sight, self.read)
     }
 }
 
 /// Reads files on several threads, in the order given: all of them, or none where they are few, as in most changes. What
-/// has the octets that are `known` of it is not parsed.
-pub(crate) fn read_ahead(root: &Path, files: &[Arc<str>], known: &[Option<&[u8]>]) -> Vec<Option<Ahead>> {
+/// has the hash that is `known` of it is not parsed.
+pub(crate) fn read_ahead(root: &Path, files: &[Arc<str>], known: &[Option<Hash>]) -> Vec<Option<Ahead>> {
     if files.len() < AHEAD_MIN {
         return Vec::new();
     }
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
     let share = files.len().div_ceil(threads);
-    let read = |files: &[Arc<str>], known: &[Option<&[u8]>]| {
+    let read = |files: &[Arc<str>], known: &[Option<Hash>]| {
         files.iter().zip(known).map(|(file, known)| Some(Ahead::new(root, file, *known))).collect::<Vec<_>>()
     };
     thread::scope(|scope| {
@@ -120,7 +170,8 @@ fn read_open(path: &Path, way: Way) -> io::Result<Contents> {
     if after != identity || octets.len() as u64 != identity.size {
         return Ok(Contents::Changing);
     }
-    Ok(Contents::Octets(octets.into_boxed_slice(), identity))
+    let hash = Hash::of(&octets);
+    Ok(Contents::Octets(Text { octets: octets.into(), hash }, identity))
 }
 
 /// Reads as many octets as there should be, and one more where they come together: that shows that the file has grown.

@@ -131,9 +131,9 @@ impl Known<'_> {
 
     fn verdict_on(self, file: &str, hash: Hash, standing: &Standing<'_>) -> Verdict {
         // What could not be read is told too, once it was looked at: whoever wrote it thinks it can.
-        let is_unreadable = standing.refused.is_none() && !standing.report.faults.is_empty();
+        let is_unreadable = standing.refused.is_none() && !standing.faults.is_empty();
         if standing.refused == Some(hash) || is_unreadable && !self.files.is_waiting(file) {
-            return Verdict::Refused(standing.report.faults.iter().map(finding).collect());
+            return Verdict::Refused(standing.faults.iter().map(finding).collect());
         }
         match standing.used {
             Some((used, Some(_))) if used == hash => {}
@@ -158,8 +158,7 @@ impl Known<'_> {
             }
             Selection::Faulty { after, most } => self.some(after, *most, |file, state, between| {
                 let of_others = between.is_some_and(|found| !(found.faults.is_empty() && found.warnings.is_empty()));
-                let has_warnings =
-                    || self.files.standing(file).is_some_and(|standing| !standing.report.warnings.is_empty());
+                let has_warnings = || self.files.standing(file).is_some_and(|standing| !standing.warnings.is_empty());
                 state != FileState::Ok || of_others || has_warnings()
             }),
         }
@@ -212,16 +211,16 @@ impl Known<'_> {
         let with = |own: &[Fault], between: &[FileFault]| {
             own.iter().chain(between.iter().map(|found| &found.fault)).map(finding).collect::<Vec<_>>()
         };
-        let mut faults = with(&standing.report.faults, &between.faults);
+        let mut faults = with(standing.faults, &between.faults);
         faults.extend(self.registry.lapsed(file).map(expired));
         Some(FileStatus {
             file: file.to_owned(),
-            state: self.state(file, standing.report.state),
+            state: self.state(file, standing.state),
             sha256: standing.used.map(|(hash, _)| hash),
             generation: standing.used.and_then(|(_, generation)| generation),
             rejected_sha256: standing.refused,
             faults,
-            warnings: with(&standing.report.warnings, &between.warnings),
+            warnings: with(standing.warnings, &between.warnings),
         })
     }
 
@@ -366,7 +365,7 @@ mod tests {
     fn turn_until_finished(owner: &mut Owner, control: &Control, waiting: &Waiting) {
         while !waiting.is_finished() {
             // Says nothing, and ends the round's waiting for the next scan.
-            control.mark(Path::new("/elsewhere"), Mark::Touched);
+            control.mark([("/elsewhere".into(), Mark::Touched)]);
             assert!(owner.round().is_continue());
         }
     }

@@ -10,12 +10,12 @@ use std::thread;
 
 use tracing::{info, warn};
 
-use super::files::{Files, Kept};
-use super::read;
+use super::files::{Files, Keep, Kept};
+use super::read::{self, Parsed, Removal};
 use super::scan::{DirectoryId, Identity, Way};
 use crate::publish::Snapshot;
 use crate::registry::{FileClaims, Now, Registry, Saved, SavedFile, Touched};
-use crate::spec::{Document, Reading};
+use crate::spec::Document;
 use crate::state::{Batch, Remembered, State, Version};
 
 /// Where to, and what is not yet on its way.
@@ -37,17 +37,19 @@ impl Saving {
     pub(super) fn resume(&mut self, root: &Path, empty: &Registry, now: Now) -> Option<Resumed> {
         let Remembered { files: versions, root: mark, spaces, apps, tombstones } =
             self.state.as_mut()?.remember(now)?;
-        let mut files = Files::new(root);
+        let mut files = Files::new(root, Keep::All);
         let versions: Vec<(Arc<str>, Version)> = versions.into_iter().collect();
         let mut saved = Saved { files: Vec::with_capacity(versions.len()), spaces, apps, tombstones };
         for ((file, version), reading) in parse(root, versions) {
             let Version { octets, mark, claims } = version;
-            let Some((documents, warnings)) = reading else {
+            let Some(parsed) = reading else {
                 warn!("{file}: its last good version is none to this version of spacedns; it is read anew");
                 continue;
             };
             let identity = Identity::from_octets(&mark);
-            files.restore(Arc::clone(&file), octets, (identity, claims.modified), &documents, warnings);
+            let Parsed { documents, remains, removal, warnings, .. } = parsed;
+            let modified = u64::try_from(claims.modified).unwrap_or(u64::MAX);
+            files.restore(Arc::clone(&file), octets, (identity, modified), removal, (remains, warnings));
             saved.files.push(SavedFile { file, documents, claims });
         }
         self.root = mark.and_then(|mark| DirectoryId::from_octets(&mark));
@@ -160,16 +162,16 @@ fn version(files: &Files, registry: &Registry, file: &str) -> Option<Version> {
     Some(Version { octets, mark: mark.into(), claims })
 }
 
-type Parsed = Option<(Vec<Document>, Vec<crate::spec::Fault>)>;
+/// The last good version of a file, by its path.
+type Named = (Arc<str>, Version);
 
 /// Parses what was saved, in as many threads as there are cores; nothing of what has faults.
-fn parse(root: &Path, versions: Vec<(Arc<str>, Version)>) -> Vec<((Arc<str>, Version), Parsed)> {
+fn parse(root: &Path, versions: Vec<Named>) -> Vec<(Named, Option<Parsed>)> {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
     let share = versions.len().div_ceil(threads).max(1);
-    let parse = |versions: &[(Arc<str>, Version)]| {
-        versions.iter().map(|(file, version)| parse_one(root, file, version)).collect::<Vec<_>>()
-    };
-    let parsed: Vec<Parsed> = thread::scope(|scope| {
+    let parse =
+        |versions: &[Named]| versions.iter().map(|(file, version)| parse_one(root, file, version)).collect::<Vec<_>>();
+    let parsed: Vec<Option<Parsed>> = thread::scope(|scope| {
         let started: Vec<_> = versions
             .chunks(share)
             .map(|share| (share, thread::Builder::new().spawn_scoped(scope, move || parse(share))))
@@ -182,18 +184,20 @@ fn parse(root: &Path, versions: Vec<(Arc<str>, Version)>) -> Vec<((Arc<str>, Ver
     versions.into_iter().zip(parsed).collect()
 }
 
-fn parse_one(root: &Path, file: &str, version: &Version) -> Parsed {
+fn parse_one(root: &Path, file: &str, version: &Version) -> Option<Parsed> {
     if version.octets.is_empty() {
         let remains = if *version.mark == *BROKEN { Document::BrokenSpace } else { Document::Unread };
-        return Some((vec![remains], Vec::new()));
+        let documents = vec![remains.clone()].into();
+        let removal = Removal::OfSpec;
+        let (faults, warnings) = (Vec::new(), Vec::new());
+        return Some(Parsed { documents, remains: vec![remains], removal, faults, warnings });
     }
     let mut reading = read::parse(root, file, Way::Itself, &version.octets);
     if !reading.warnings.is_empty() {
         // What leads out of the directory is not quoted; how the path leads to it is only looked at here.
         reading = read::parse(root, file, Way::Link, &version.octets);
     }
-    let Reading { documents, faults, warnings } = reading;
-    faults.is_empty().then_some((documents, warnings))
+    Some(Parsed::from(reading)).filter(|parsed| parsed.faults.is_empty())
 }
 
 /// Instead of what a file is known by: no version was ever good, and it is to be a space, or might be.

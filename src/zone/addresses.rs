@@ -1,5 +1,6 @@
 //! The addresses behind a name, and which of them a response carries when it cannot carry all.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How many buckets callers are divided into for large sets.
@@ -14,13 +15,45 @@ const PICK_FROM: usize = 15;
 /// For a large set each bucket of callers has its own order of preference (a rendezvous hash of bucket and address), so the
 /// subset that a small response carries is the same for a caller every time, is spread evenly over callers, and changes only
 /// where the address that came or went is part of it (design §4.2).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AddressSet {
+///
+/// Nearly every set is of a few IPv4 addresses, and lies in the value itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AddressSet(Form);
+
+/// How a set is kept; which of the two follows from what is in it.
+#[derive(Clone, PartialEq, Eq)]
+enum Form {
+    /// So many IPv4 addresses; behind them are unspecified ones.
+    Few(u8, [Ipv4Addr; FEW]),
+    Many(Box<Many>),
+}
+
+/// As many addresses as fit beside their number in three words.
+const FEW: usize = 5;
+
+#[derive(Clone, PartialEq, Eq)]
+struct Many {
     v4: Box<[Ipv4Addr]>,
     v6: Box<[Ipv6Addr]>,
     /// For each bucket the indices of its first choices; empty for a small set.
     picks_v4: Box<[u16]>,
     picks_v6: Box<[u16]>,
+}
+
+impl Default for AddressSet {
+    fn default() -> Self {
+        Self(Form::Few(0, [Ipv4Addr::UNSPECIFIED; FEW]))
+    }
+}
+
+impl fmt::Debug for AddressSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AddressSet")
+            .field("v4", &self.v4())
+            .field("v6", &self.v6())
+            .field("picks", &self.picks())
+            .finish()
+    }
 }
 
 impl AddressSet {
@@ -40,7 +73,16 @@ impl AddressSet {
         v6.dedup();
         let picks_v4 = pick(&v4, |address| u64::from(address.to_bits()));
         let picks_v6 = pick(&v6, |address| super::table::hash(0, &address.octets()));
-        Self { v4: v4.into(), v6: v6.into(), picks_v4, picks_v6 }
+        Self::of(v4, v6, [picks_v4, picks_v6])
+    }
+
+    fn of(v4: Vec<Ipv4Addr>, v6: Vec<Ipv6Addr>, [picks_v4, picks_v6]: [Box<[u16]>; 2]) -> Self {
+        if !v6.is_empty() || v4.len() > FEW {
+            return Self(Form::Many(Box::new(Many { v4: v4.into(), v6: v6.into(), picks_v4, picks_v6 })));
+        }
+        let mut few = [Ipv4Addr::UNSPECIFIED; FEW];
+        few.iter_mut().zip(&v4).for_each(|(to, from)| *to = *from);
+        Self(Form::Few(v4.len().to_le_bytes()[0], few))
     }
 
     /// Makes a set of the parts of another; `None` when they are not those of one.
@@ -51,43 +93,56 @@ impl AddressSet {
             picks.len() == each * BUCKETS && picks.iter().all(|index| usize::from(*index) < count)
         };
         let whole = v4.is_sorted() && v6.is_sorted() && fits(&picks_v4, v4.len()) && fits(&picks_v6, v6.len());
-        whole.then(|| Self { v4: v4.into(), v6: v6.into(), picks_v4: picks_v4.into(), picks_v6: picks_v6.into() })
+        whole.then(|| Self::of(v4, v6, [picks_v4.into(), picks_v6.into()]))
     }
 
     /// The subsets that were picked for callers, of IPv4 and of IPv6: what [`from_parts`](Self::from_parts) takes.
     #[must_use]
     pub fn picks(&self) -> [&[u16]; 2] {
-        [&self.picks_v4, &self.picks_v6]
+        self.many().map_or([&[], &[]], |many| [&many.picks_v4, &many.picks_v6])
+    }
+
+    #[inline(always)]
+    fn many(&self) -> Option<&Many> {
+        match &self.0 {
+            Form::Few(..) => None,
+            Form::Many(many) => Some(many),
+        }
     }
 
     /// The IPv4 addresses.
+    #[inline(always)]
     #[must_use]
     pub fn v4(&self) -> &[Ipv4Addr] {
-        &self.v4
+        match &self.0 {
+            Form::Few(count, few) => few.get(..usize::from(*count)).unwrap_or_default(),
+            Form::Many(many) => &many.v4,
+        }
     }
 
     /// The IPv6 addresses.
+    #[inline(always)]
     #[must_use]
     pub fn v6(&self) -> &[Ipv6Addr] {
-        &self.v6
+        self.many().map_or(&[], |many| &many.v6)
     }
 
     /// Whether there is no address at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.v4.is_empty() && self.v6.is_empty()
+        matches!(self.0, Form::Few(0, _))
     }
 
     /// The indices into [`v4`](Self::v4) that the callers of `bucket` prefer, best first; `None` for a small set.
     #[must_use]
     pub fn preferred_v4(&self, bucket: usize) -> Option<&[u16]> {
-        preferred(&self.picks_v4, bucket)
+        preferred(&self.many()?.picks_v4, bucket)
     }
 
     /// The same for [`v6`](Self::v6).
     #[must_use]
     pub fn preferred_v6(&self, bucket: usize) -> Option<&[u16]> {
-        preferred(&self.picks_v6, bucket)
+        preferred(&self.many()?.picks_v6, bucket)
     }
 }
 

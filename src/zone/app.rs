@@ -6,7 +6,7 @@
 //! change. [`super::records`] enumerates every node there is, for whoever needs the list.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::SpaceIndex;
 use super::addresses::AddressSet;
@@ -156,10 +156,16 @@ pub struct Instance {
     pub number: u32,
     /// What is known of it; only [`InstanceState::is_there`] has addresses.
     pub state: InstanceState,
-    /// Its IPv4 addresses.
-    pub v4: Box<[Ipv4Addr]>,
-    /// Its IPv6 addresses.
-    pub v6: Box<[Ipv6Addr]>,
+    /// Its addresses.
+    pub addresses: AddressSet,
+}
+
+impl Instance {
+    /// Its addresses, IPv4 first.
+    pub fn held(&self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.addresses.v4().iter().copied().map(IpAddr::V4);
+        v4.chain(self.addresses.v6().iter().copied().map(IpAddr::V6))
+    }
 }
 
 /// What is known of an instance.

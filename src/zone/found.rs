@@ -193,7 +193,7 @@ impl<'s> Hosts<'s> {
         match self {
             Self::None => &[],
             Self::Set(set) => set.v4(),
-            Self::Instance(instance) => &instance.v4,
+            Self::Instance(instance) => instance.addresses.v4(),
             Self::NameServer(server) => &server.v4,
         }
     }
@@ -205,7 +205,7 @@ impl<'s> Hosts<'s> {
         match self {
             Self::None => &[],
             Self::Set(set) => set.v6(),
-            Self::Instance(instance) => &instance.v6,
+            Self::Instance(instance) => instance.addresses.v6(),
             Self::NameServer(server) => &server.v6,
         }
     }

@@ -4,7 +4,7 @@
 //! cannot tell another story than the answers do.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{AppIndex, Audience, Bare, Found, Lan, NameEntry, Node, Pointer, Snapshot, View, Zone, reverse_name};
 use crate::name::{Label, Name, NameBuffer};
@@ -60,9 +60,7 @@ impl Snapshot {
                     );
                 }
                 names.extend(component.instances.iter().flat_map(|instance| {
-                    let v4 = instance.v4.iter().filter_map(|address| reverse_name(IpAddr::V4(*address), 4));
-                    v4.chain(instance.v6.iter().filter_map(|address| reverse_name(IpAddr::V6(*address), 32)))
-                        .collect::<Vec<_>>()
+                    instance.held().filter_map(|address| reverse_name(address, if address.is_ipv4() { 4 } else { 32 }))
                 }));
             }
             if is_on_lan && component.bare == Bare::Named {

@@ -8,19 +8,21 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Which modules each module may use, besides itself.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("name", &[]),
     ("record", &["name"]),
     ("wire", &["name", "record"]),
     ("zone", &["name", "record"]),
     ("engine", &["zone", "wire", "name", "record"]),
-    ("spec", &["name", "record"]),
+    // How values are written as octets, on disk and in what is kept of documents.
+    ("octets", &["name"]),
+    ("spec", &["octets", "name", "record"]),
     ("registry", &["spec", "name", "record"]),
     ("compile", &["registry", "zone", "record", "name"]),
     ("publish", &["zone"]),
     ("watch", &["spec", "registry", "compile", "publish", "state", "control", "observe"]),
     // What is served is saved as it is, to be there again before documents are read; spaces are saved with what they said.
-    ("state", &["registry", "zone", "spec", "name", "record"]),
+    ("state", &["registry", "zone", "spec", "octets", "name", "record"]),
     ("control", &[]),
     ("explain", &["zone", "registry", "engine", "name", "record"]),
     ("health", &["control", "observe"]),
@@ -38,7 +40,7 @@ const ALL: &[&str] = &[
 ];
 
 /// The modules that own no socket, file, clock, log or thread.
-const INNER: [&str; 8] = ["name", "record", "wire", "zone", "engine", "spec", "registry", "compile"];
+const INNER: [&str; 9] = ["name", "octets", "record", "wire", "zone", "engine", "spec", "registry", "compile"];
 
 /// What an inner module never names; its unit tests may.
 const OUTSIDE: [&str; 13] = [

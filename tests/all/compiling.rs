@@ -14,8 +14,8 @@ use spacedns::registry::{
     SpaceId, TombstoneClaim, Touched, Verdict,
 };
 use spacedns::spec::{
-    AppDomain, AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, DomainSpec, HealthCheck, InstanceSpec,
-    Own, Peer, Place, Role, Settings, SpaceSpec, State,
+    AppDomain, AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, Documents, DomainSpec, HealthCheck,
+    InstanceSpec, Own, Peer, Place, Role, Settings, SpaceSpec, State,
 };
 use spacedns::zone::Snapshot;
 
@@ -190,7 +190,7 @@ pub(crate) fn judge(registry: &mut Registry, drawn: &[(prop::sample::Index, bool
 }
 
 pub(crate) fn changes_of(files: &BTreeMap<u8, Option<Vec<Document>>>) -> Vec<FileChange> {
-    let content = |documents: &Vec<Document>| FileContent { documents: documents.clone(), modified: 7 };
+    let content = |documents: &Vec<Document>| FileContent { documents: documents.clone().into(), modified: 7 };
     // Two files lie in a directory of their own, so that spaces can be nested.
     let path = |file: u8| Arc::from(if file < 2 { format!("sub/{file}.yaml") } else { format!("{file}.yaml") });
     files
@@ -294,7 +294,7 @@ const TOMBSTONE: Duration = Duration::from_secs(60);
 /// What one process keeps for the next, by what each change touched.
 #[derive(Default)]
 struct Kept {
-    documents: BTreeMap<Arc<str>, Option<Vec<Document>>>,
+    documents: BTreeMap<Arc<str>, Option<Documents>>,
     apps: BTreeMap<AppId, AppClaims>,
     tombstones: BTreeMap<(SpaceId, Name), (TombstoneClaim, u64)>,
 }
@@ -316,7 +316,7 @@ impl Kept {
     }
 
     fn saved(self, registry: &Registry, now: Now) -> Saved {
-        let file = |(file, documents): (Arc<str>, Option<Vec<Document>>)| {
+        let file = |(file, documents): (Arc<str>, Option<Documents>)| {
             Some(SavedFile { claims: registry.file_claims(&file)?, documents: documents?, file })
         };
         let tombstone = |(claim, then): (TombstoneClaim, u64)| TombstoneClaim {

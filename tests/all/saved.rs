@@ -11,7 +11,7 @@ use proptest::test_runner::TestRunner;
 
 use spacedns::compile::{Compiler, canonical};
 use spacedns::registry::{AllUnhealthy, Now, Registry, Saved, SavedFile};
-use spacedns::spec::Document;
+use spacedns::spec::Documents;
 use spacedns::state::{Batch, State, Version};
 use spacedns::zone::Snapshot;
 
@@ -27,7 +27,7 @@ struct World {
     snapshot: Snapshot,
     now: Now,
     /// The documents that stand for the octets of files.
-    texts: BTreeMap<Box<[u8]>, Vec<Document>>,
+    texts: BTreeMap<Box<[u8]>, Documents>,
 }
 
 impl World {

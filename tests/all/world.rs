@@ -164,7 +164,7 @@ impl World {
             }
             remains
         };
-        Some(FileChange { file, content: Some(FileContent { documents, modified }) })
+        Some(FileChange { file, content: Some(FileContent { documents: documents.into(), modified }) })
     }
 
     fn compile(&mut self, touched: &Touched) {

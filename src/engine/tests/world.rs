@@ -145,9 +145,7 @@ impl Draft {
     /// Adds an instance, to be called in order of the numbers.
     pub(crate) fn instance(mut self, number: u32, state: InstanceState, held: &[&str]) -> Self {
         let all = addresses(held);
-        let v4 = all.iter().filter_map(|address| if let IpAddr::V4(v4) = address { Some(*v4) } else { None });
-        let v6 = all.iter().filter_map(|address| if let IpAddr::V6(v6) = address { Some(*v6) } else { None });
-        let instance = Instance { number, state, v4: v4.collect(), v6: v6.collect() };
+        let instance = Instance { number, state, addresses: AddressSet::new(all.iter().copied()) };
         if state == InstanceState::Up {
             self.up.extend(all);
         }
@@ -203,8 +201,7 @@ pub(crate) fn add_app(snapshot: &mut Snapshot, index: AppIndex, app: App) {
     }
     for (component, place) in app.components.iter().zip(0..) {
         for (instance, number) in component.instances.iter().zip(0..) {
-            let held = instance.v4.iter().copied().map(IpAddr::V4);
-            for address in held.chain(instance.v6.iter().copied().map(IpAddr::V6)) {
+            for address in instance.held() {
                 let sharing = if address == addresses(&[SHARED])[0] { Sharing::Shared } else { Sharing::Sole };
                 let address = key_of(address);
                 let holder = Holder { address, app: index, component: place, instance: number, sharing };

@@ -117,7 +117,7 @@ fn changes(files: &[(File, Option<Vec<Document>>)]) -> Vec<FileChange> {
                 if !reading.faults.is_empty() {
                     continue;
                 }
-                Some(FileContent { documents: reading.documents, modified: u128::from(*modified) })
+                Some(FileContent { documents: reading.documents.into(), modified: u128::from(*modified) })
             }
         };
         changes.push(FileChange { file, content });

@@ -86,7 +86,7 @@ fn serve(path: &str, reading: Reading) {
     }
     let mut registry = Registry::new(Duration::from_secs(60));
     let now = Now { monotonic: Duration::ZERO, wall: 1_795_192_782 };
-    let content = FileContent { documents: reading.documents, modified: 7 };
+    let content = FileContent { documents: reading.documents.into(), modified: 7 };
     let change = FileChange { file: Arc::from(path), content: Some(content) };
     let touched = registry.apply(vec![change.clone()], now);
     let mut compiler = Compiler::new();

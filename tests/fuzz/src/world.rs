@@ -192,7 +192,7 @@ fn change(path: &str, text: &str) -> FileChange {
     let format = if path.ends_with(".json") { Format::Json } else { Format::Yaml };
     let reading = spec::read(text.as_bytes(), format, "stem");
     assert_eq!(reading.faults, [], "{path}");
-    FileChange { file: Arc::from(path), content: Some(FileContent { documents: reading.documents, modified: 7 }) }
+    FileChange { file: Arc::from(path), content: Some(FileContent { documents: reading.documents.into(), modified: 7 }) }
 }
 
 /// An app with a component of as many instances as there may be, and one with half as many of two families.
