@@ -27,7 +27,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::doubt::{Coming, Doubt, STANDING, has_stood};
-use super::read::{self, Ahead, Contents, Parsed, Removal, Text, read_ahead, unreadable, whole};
+use super::read::{self, Ahead, Asked, Contents, Parsed, Removal, Text, read_ahead, unreadable, whole};
 use super::report::{FileReport, FileState};
 use super::scan::{Body, DirectoryId, Identity, Scan, Seen, Sight, Way, absolute, below, format_of, is_below, look};
 use super::wait::{Told, Wait, Why};
@@ -42,7 +42,7 @@ pub(crate) struct Files {
     keep: Keep,
     /// The directory whose contents are used; `None` before the first scan.
     root_id: Option<DirectoryId>,
-    /// Boxed: a tree that was filled in order has half its places free.
+    /// Boxed: a tree has places free.
     entries: BTreeMap<Arc<str>, Box<Entry>>,
     /// Directories that cannot be read.
     unread: BTreeMap<Arc<str>, Fault>,
@@ -220,6 +220,12 @@ impl Files {
         self.entries.keys()
     }
 
+    /// What is known of a file to whom looks for changes.
+    pub(crate) fn known(&self, file: &str) -> Option<(Arc<str>, Option<Identity>)> {
+        let (file, entry) = self.entries.get_key_value(file)?;
+        Some((Arc::clone(file), entry.identity))
+    }
+
     /// Which directory the files are in.
     pub(crate) const fn root_id(&self) -> Option<DirectoryId> {
         self.root_id
@@ -345,14 +351,14 @@ impl Files {
             Mark::Written => (since + QUIET_MAX, Why::Written(None)),
             Mark::Made | Mark::Closed => ((now + QUIET).min(since + QUIET_MAX), Why::Written(None)),
         };
-        self.waits.insert(Arc::clone(file), Wait { since, due, why });
+        self.waits.insert(Arc::clone(file), Wait { since, due, why, seen: None });
     }
 
     /// Takes in what a scan of everything below `under` found; `told` is what it was made for.
     pub(crate) fn found(&mut self, scan: Scan, under: &str, told: Told, now: Now) {
         let id = scan.directories.get(under).copied();
         let replaced = under.is_empty() && self.root_id.is_some() && self.root_id != id;
-        if replaced && scan.files.is_empty() && !self.entries.is_empty() {
+        if replaced && scan.is_empty() && !self.entries.is_empty() {
             return self.freeze("it was replaced by an empty one".to_owned());
         }
         let first = self.root_id.is_none();
@@ -365,7 +371,7 @@ impl Files {
         self.note_unread(&scan, under);
         self.missing.retain(|file, _| !scan.unread.keys().any(|directory| is_below(file, directory)));
         let gone: Vec<Arc<str>> = below(&self.entries, under)
-            .filter(|file| !scan.files.contains_key(*file))
+            .filter(|file| !scan.has(file))
             .filter(|file| !self.unread.keys().any(|directory| is_below(file, directory)))
             .filter(|file| !matches!(self.waits.get(*file), Some(Wait { why: Why::Missing(_) | Why::Vanished(_), .. })))
             .filter(|file| told == Told::ByEvent || !self.missing.contains_key(*file))
@@ -382,6 +388,7 @@ impl Files {
             };
             self.waits.insert(file, wait);
         }
+        self.missing.retain(|file, _| !scan.unchanged.contains(file));
         for (file, sight) in scan.files {
             self.missing.remove(&file);
             let stood =
@@ -397,9 +404,9 @@ impl Files {
         let entry = self.entries.get(&file);
         let wait = match sight {
             Sight::File(seen) if entry.is_some_and(|entry| entry.identity == Some(seen.identity)) => return,
-            Sight::File(Seen { way: Way::Swapped, .. }) => Wait::now(now, Why::Whole),
-            Sight::File(seen) if stood(seen.identity) => Wait::now(now, Why::Whole),
-            Sight::File(_) if first => Wait::now(now, Why::Finished),
+            Sight::File(seen @ Seen { way: Way::Swapped, .. }) => Wait::now(now, Why::Whole).seen(*seen),
+            Sight::File(seen) if stood(seen.identity) => Wait::now(now, Why::Whole).seen(*seen),
+            Sight::File(seen) if first => Wait::now(now, Why::Finished).seen(*seen),
             Sight::File(seen) => Wait::until(now, QUIET, Why::Written(Some(seen.identity))),
             Sight::Gone if entry.is_none() => return,
             Sight::Gone => Wait::now(now, Why::Vanished(Told::ByScan)),
@@ -481,21 +488,23 @@ impl Files {
             .filter(|(_, wait)| wait.due <= now.monotonic)
             .map(|(file, _)| Arc::clone(file))
             .collect();
+        let of = |file| Asked { known: self.good(file), seen: self.waits.get(file).and_then(|wait| wait.seen) };
+        let asked: Vec<Asked> = due.iter().map(|file| of(file)).collect();
         let mut root_stands = None;
         let mut found = Due::default();
-        for chunk in due.chunks(AHEAD_MAX) {
-            let known: Vec<Option<Hash>> = chunk.iter().map(|file| self.good(file)).collect();
-            let ahead = read_ahead(&self.root, chunk, &known).into_iter().chain(std::iter::repeat_with(|| None));
-            for (file, ahead) in chunk.iter().zip(ahead) {
-                match self.look_at(file, ahead, &mut root_stands, now) {
-                    Outcome::Changed(content) => {
-                        found.changes.push(FileChange { file: Arc::clone(file), content: Some(content) });
-                    }
-                    Outcome::Gone => found.changes.push(FileChange { file: Arc::clone(file), content: None }),
-                    Outcome::Renewed => found.renewed.push(Arc::clone(file)),
-                    Outcome::Same => {}
-                }
+        let root = self.root.clone();
+        let is_first = self.entries.is_empty();
+        read_ahead(&root, &due, &asked, |file, ahead| match self.look_at(file, ahead, &mut root_stands, now) {
+            Outcome::Changed(content) => {
+                found.changes.push(FileChange { file: Arc::clone(file), content: Some(content) });
             }
+            Outcome::Gone => found.changes.push(FileChange { file: Arc::clone(file), content: None }),
+            Outcome::Renewed => found.renewed.push(Arc::clone(file)),
+            Outcome::Same => {}
+        });
+        if is_first {
+            // A tree that was filled in order has half its places free; one that is made of what is in order has none.
+            self.entries = std::mem::take(&mut self.entries).into_iter().collect();
         }
         found
     }
@@ -760,9 +769,6 @@ const REMOVAL: Duration = Duration::from_secs(1);
 
 /// How long a registration must be missing: what a tool needs between its delete and its create.
 const REGISTRATION_REMOVAL: Duration = Duration::from_millis(5);
-
-/// How many files are read ahead of their turn: enough to keep threads busy, few enough to hold.
-const AHEAD_MAX: usize = 4096;
 
 /// How many faults of one file are logged.
 const FAULTS_LOGGED: usize = 5;
