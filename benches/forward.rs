@@ -4,88 +4,117 @@
 //! runs with one worker on one core, the load on another. What is measured is the CPU time of the whole server process for a query, its own
 //! and the kernel's on its behalf. Rounds alternate between the servers, and the median of each counts. A server that is not
 //! installed is left out, and that is said.
-//!
-//! - `-- --rounds 3`, `--seconds 5`, `--names 1000`: so many.
-//! - `--binary FILE`: this spacedns instead of the one that was built with it.
-//! - `--smoke`: one short round, for a test of the benchmark itself.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark reads the clock and prints")]
 
+mod harness;
+
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use clap::Parser;
+
+use harness::asking::Asker;
+use harness::figures::Spread;
+use harness::load::{Outcome, Plan, play_role};
+use harness::server::{Core, SPACEDNS, Server, free_address, is_installed};
+
+/// What was typed.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench --bench forward --")]
+struct Settings {
+    /// So many names, all of them in the cache
+    #[arg(long, default_value_t = 1_000)]
+    names: u32,
+    /// How often each server is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// How long each time
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// This spacedns and not the one that was built with it
+    #[arg(long, default_value = SPACEDNS)]
+    binary: String,
+    /// Only prove that it works, in seconds
+    #[arg(long)]
+    smoke: bool,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
 
 fn main() {
-    let smoke = std::env::args().any(|argument| argument == "--smoke");
-    let rounds = argument("--rounds").unwrap_or(if smoke { 1 } else { 3 });
-    let names = argument("--names").unwrap_or(if smoke { 50 } else { 1_000 });
-    let period = Duration::from_secs(argument("--seconds").unwrap_or(5).into());
-    let period = if smoke { Duration::from_millis(200) } else { period };
-
-    // The load on the second core, and the servers on the first.
-    let own = std::process::id().to_string();
-    let pinned = Command::new("taskset").args(["-pc", "1", &own]).stdout(Stdio::null()).status();
-    if !pinned.is_ok_and(|status| status.success()) {
-        println!("taskset cannot keep the load and the servers apart: read the figures with care");
+    play_role();
+    let mut settings = Settings::parse();
+    if settings.smoke {
+        settings = Settings { names: 50, rounds: 1, seconds: 0.2, ..settings };
     }
     let upstream = upstream();
     let directory = tempfile::tempdir().expect("a directory of our own can be made");
-    let mut measured: Vec<(&str, Vec<Measured>)> = Vec::new();
-    for (name, _) in SERVERS {
-        if Command::new(program_of(name)).arg("--version").output().is_ok() {
-            measured.push((name, Vec::new()));
+    let queries = directory.path().join("queries");
+    let lines: Vec<String> = (0..settings.names).map(|number| format!("{} A", name(number))).collect();
+    fs::write(&queries, lines.join("\n")).expect("it can be written");
+    let servers: [(&str, &str, Configure); 3] =
+        [("spacedns", &settings.binary, spacedns), ("Unbound", "unbound", unbound), ("dnsmasq", "dnsmasq", dnsmasq)];
+    let mut measured: Vec<(&str, Server, Vec<Outcome>)> = Vec::new();
+    for (name, program, configure) in servers {
+        if is_installed(program) {
+            measured.push((name, start(program, configure, directory.path(), upstream, settings.names), Vec::new()));
         } else {
             println!("{name} is not installed, and not measured");
         }
     }
-    for _ in 0..rounds {
-        for (name, found) in &mut measured {
-            let command = SERVERS.iter().find(|(other, _)| other == name).expect("it is one of them").1;
-            let server = Server::start(name, command, directory.path(), upstream);
-            found.push(server.measure(names, period));
+    for _ in 0..settings.rounds {
+        for (name, server, outcomes) in &mut measured {
+            let outcome = ask(server, &queries, settings.seconds);
+            assert!(outcome.answered > 0 && outcome.with_answer > 0.999, "{name} does not answer right: {outcome:?}");
+            outcomes.push(outcome);
         }
     }
-    println!("{names} names in the cache, {rounds} rounds of {period:?}");
-    println!("| server | CPU µs a query | queries a second | lost |\n|---|---|---|---|");
-    for (name, found) in &mut measured {
-        found.sort_by(|a, b| a.cost.total_cmp(&b.cost));
-        let Some(Measured { cost, rate, lost }) = found.get(found.len() / 2) else { continue };
-        let range =
-            found.first().zip(found.last()).map(|(least, most)| format!("{:.2} to {:.2}", least.cost, most.cost));
-        println!("| {name} | {cost:.2} ({}) | {rate:.0} | {lost} |", range.unwrap_or_default());
+    println!("{} names in the cache, {} rounds\n", settings.names, settings.rounds);
+    println!("| Server | CPU µs a query | of Unbound | queries a second | lost |\n|---|---|---|---|---|");
+    let unbound = measured.iter().find(|(name, _, _)| *name == "Unbound").map(|(_, _, outcomes)| outcomes);
+    for (name, _, outcomes) in &measured {
+        let cost = Spread::of(outcomes.iter().map(|outcome| outcome.cpu_us));
+        let rate = Spread::of(outcomes.iter().map(|outcome| outcome.qps));
+        let ratio = unbound.map_or_else(
+            || "-".to_owned(),
+            |others| {
+                let ratios = outcomes.iter().zip(others).map(|(own, other)| own.cpu_us / other.cpu_us);
+                Spread::of(ratios).print(2)
+            },
+        );
+        let lost: u64 = outcomes.iter().map(|outcome| outcome.lost).sum();
+        println!("| {name} | {:.2} | {ratio} | {:.0} | {lost} |", cost.median, rate.median);
     }
 }
 
-/// What one round found.
-struct Measured {
-    /// Microseconds of CPU time a query.
-    cost: f64,
-    /// Responses a second.
-    rate: f64,
-    /// Queries without a response.
-    lost: u64,
+/// Asks with as many queries in flight as every server here has room for.
+fn ask(server: &Server, queries: &Path, seconds: f64) -> Outcome {
+    Plan::new(server.address, queries.to_owned(), seconds).ask(server, &Core::Load.prefix())
 }
 
-/// How to start a server that listens on the first address and forwards to the second.
-type Start = fn(&Path, SocketAddr, SocketAddr) -> Vec<String>;
-
-const SERVERS: [(&str, Start); 3] = [("spacedns", spacedns), ("dnsmasq", dnsmasq), ("unbound", unbound)];
-
-fn program_of(name: &str) -> String {
-    match name {
-        "spacedns" => text("--binary").unwrap_or_else(|| env!("CARGO_BIN_EXE_spacedns").to_owned()),
-        // Where a daemon is, and not every user's path has that.
-        _ => ["/usr/sbin", "/usr/local/sbin"]
-            .map(|directory| format!("{directory}/{name}"))
-            .into_iter()
-            .find(|path| Path::new(path).exists())
-            .unwrap_or_else(|| name.to_owned()),
+/// Starts a server and has every name in its cache.
+fn start(program: &str, configure: Configure, directory: &Path, upstream: SocketAddr, names: u32) -> Server {
+    let address = free_address();
+    let mut command = vec![program.to_owned()];
+    command.extend(configure(directory, address, upstream));
+    let mut server =
+        Server::start(&Core::Server.prefix(), &command, address).unwrap_or_else(|why| panic!("{program}: {why}"));
+    let mut asker = Asker::new(address.into(), Duration::from_millis(300));
+    for number in 0..names {
+        let answered = server.wait_until(|_| asker.finds(&name(number), ANSWER));
+        answered.unwrap_or_else(|why| panic!("{program}: {why}"));
     }
+    server
 }
 
-fn spacedns(directory: &Path, listen: SocketAddr, upstream: SocketAddr) -> Vec<String> {
+/// The arguments of a server that listens on the first address and forwards to the second.
+type Configure = fn(&Path, SocketAddrV4, SocketAddr) -> Vec<String>;
+
+fn spacedns(directory: &Path, listen: SocketAddrV4, upstream: SocketAddr) -> Vec<String> {
     let specs = directory.join("zones");
     fs::create_dir_all(&specs).expect("it can be made");
     // Something has to be declared: where there is no space, nobody may ask.
@@ -97,7 +126,7 @@ fn spacedns(directory: &Path, listen: SocketAddr, upstream: SocketAddr) -> Vec<S
         .collect()
 }
 
-fn dnsmasq(directory: &Path, listen: SocketAddr, upstream: SocketAddr) -> Vec<String> {
+fn dnsmasq(directory: &Path, listen: SocketAddrV4, upstream: SocketAddr) -> Vec<String> {
     let pid = directory.join("dnsmasq.pid");
     [
         "--keep-in-foreground".to_owned(),
@@ -115,7 +144,7 @@ fn dnsmasq(directory: &Path, listen: SocketAddr, upstream: SocketAddr) -> Vec<St
     .into()
 }
 
-fn unbound(directory: &Path, listen: SocketAddr, upstream: SocketAddr) -> Vec<String> {
+fn unbound(directory: &Path, listen: SocketAddrV4, upstream: SocketAddr) -> Vec<String> {
     let file = directory.join("unbound.conf");
     let configuration = format!(
         "server:\n  interface: {}@{}\n  num-threads: 1\n  do-daemonize: no\n  username: \"\"\n  chroot: \"\"\n  \
@@ -131,82 +160,6 @@ fn unbound(directory: &Path, listen: SocketAddr, upstream: SocketAddr) -> Vec<St
     );
     fs::write(&file, configuration).expect("it can be written");
     vec!["-d".to_owned(), "-c".to_owned(), file.display().to_string()]
-}
-
-/// A server under test; it ends with this.
-struct Server {
-    child: Child,
-    socket: UdpSocket,
-}
-
-impl Server {
-    fn start(name: &str, arguments: Start, directory: &Path, upstream: SocketAddr) -> Self {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-        let listen = port.expect("loopback has a free port");
-        let child = Command::new("taskset")
-            .args(["-c", "0", &program_of(name)])
-            .args(arguments(directory, listen, upstream))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server can be started");
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-        socket.connect(listen).expect("loopback is there");
-        Self { child, socket }
-    }
-
-    /// Has every name in the cache, then asks for a while.
-    fn measure(&self, names: u32, period: Duration) -> Measured {
-        let begun = Instant::now();
-        let queries: Vec<Vec<u8>> = (0..names).map(query).collect();
-        let mut response = [0; 1500];
-        self.socket.set_read_timeout(Some(Duration::from_millis(300))).expect("it is not zero");
-        for query in &queries {
-            // Once, or until it is up.
-            while self.socket.send(query).is_err() || !is_answer(self.socket.recv(&mut response), &response) {
-                assert!(begun.elapsed() < Duration::from_secs(60), "the server does not come up");
-                thread::sleep(Duration::from_millis(20));
-            }
-        }
-        let (mut answered, mut lost) = (0, 0);
-        let mut next = queries.iter().cycle();
-        let (cpu, begun) = (self.cpu(), Instant::now());
-        while begun.elapsed() < period {
-            for query in next.by_ref().take(BURST) {
-                let _ = self.socket.send(query);
-            }
-            for _ in 0..BURST {
-                if is_answer(self.socket.recv(&mut response), &response) { answered += 1 } else { lost += 1 }
-            }
-        }
-        let (spent, passed) = (self.cpu().saturating_sub(cpu), begun.elapsed());
-        let count = f64::from(answered);
-        Measured { cost: spent.as_secs_f64() * 1e6 / count, rate: count / passed.as_secs_f64(), lost }
-    }
-
-    /// What all threads have spent.
-    fn cpu(&self) -> Duration {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
-        let spent = tasks.flatten().filter_map(|task| {
-            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse::<u64>().ok()
-        });
-        Duration::from_nanos(spent.sum())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Whether a response came, with one record in its answer.
-fn is_answer(received: std::io::Result<usize>, response: &[u8]) -> bool {
-    received.is_ok_and(|length| length > 12)
-        && response.get(3).is_some_and(|flags| flags & 0x0f == 0)
-        && response.get(7) == Some(&1)
 }
 
 /// A server that answers every question with one address, for an hour.
@@ -228,27 +181,9 @@ fn upstream() -> SocketAddr {
     address
 }
 
-fn query(number: u32) -> Vec<u8> {
-    let [.., high, low] = number.to_be_bytes();
-    let mut query = vec![high, low, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in [&format!("host-{number:05}"), "bench", "example", "org", ""] {
-        query.push(u8::try_from(label.len()).unwrap_or_default());
-        query.extend(label.as_bytes());
-    }
-    query.extend([0, 1, 0, 1]);
-    query
-}
+/// What the upstream gives for every name.
+const ANSWER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
-/// The text after a flag.
-fn text(flag: &str) -> Option<String> {
-    std::env::args().skip_while(|argument| argument != flag).nth(1)
+fn name(number: u32) -> String {
+    format!("host-{number:05}.bench.example.org")
 }
-
-/// The number after a flag.
-fn argument(flag: &str) -> Option<u32> {
-    let value = text(flag)?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{flag} takes a number, not {value}")))
-}
-
-/// Queries that are sent before their responses are read.
-const BURST: usize = 64;

@@ -2,284 +2,262 @@
 //!
 //! Starts the server on a directory of apps in JSON, two instances each, then many times renames one changed registration into
 //! place and asks for it by UDP in a tight loop. What is measured is all of it: the file event, its two threads, reading,
-//! compiling, publishing, a worker's next batch, and both ways through the loopback.
+//! compiling, publishing, a worker's next batch, and both ways through the loopback. This is done with no other query, with a
+//! steady load, and with as many as the server answers; then many files change at once.
 //!
-//! - `-- --apps 100000`: so many apps (10,000). `--changes 1000`: so many changes.
-//! - `--load 20000`: so many queries a second for other apps meanwhile.
-//! - `--smoke`: a hundred apps and twenty changes, for a test of the benchmark itself.
+//! Server, load and the one who asks share all cores: the server has as many workers as there are, as it is installed.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark reads the clock and prints")]
 
+mod harness;
+
 use std::fs;
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const SPACE: &str = "space: bench\ncidr: 10.0.0.0/8\napp_domains: [{name: herokuapp.com, own: exclusive}]\n";
+use clap::Parser;
+
+use harness::apps::{Apps, Kind, name, scatter, write_queries};
+use harness::asking::Asker;
+use harness::changes::replace;
+use harness::figures::{LATENCY_COLUMNS, Latencies, Reach};
+use harness::load::{Load, Pace, Plan, play_role};
+use harness::plot::{Axis, Line, Plot, Scale};
+use harness::server::{Core, MIB, Server};
+
+/// What was typed.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench --bench reload --")]
+struct Settings {
+    /// So many apps; several numbers are measured one after the other, and the last held against the first
+    #[arg(long, value_delimiter = ',', value_name = "COUNT", default_values_t = [100_000])]
+    apps: Vec<u32>,
+    /// So many changes under each load
+    #[arg(long, default_value_t = 1_000)]
+    changes: u32,
+    /// The steady load, in queries a second
+    #[arg(long, default_value_t = 100_000)]
+    rate: u32,
+    /// So many files that change at once
+    #[arg(long, default_value_t = 10_000)]
+    burst: u32,
+    /// Where the plot is written
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/plots"), value_name = "DIRECTORY")]
+    plots: PathBuf,
+    /// Only prove that it works, in seconds
+    #[arg(long)]
+    smoke: bool,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
 
 fn main() {
-    let smoke = std::env::args().any(|argument| argument == "--smoke");
-    let apps = argument("--apps").unwrap_or(if smoke { 100 } else { 10_000 });
-    let changes = argument("--changes").unwrap_or(if smoke { 20 } else { 1_000 });
-    let load = argument("--load").unwrap_or(0);
-
+    play_role();
+    let mut settings = Settings::parse();
     let directory = tempfile::tempdir().expect("a directory of our own can be made");
-    fs::write(directory.path().join("space.yaml"), SPACE).expect("it can be written to");
-    for app in 0..apps {
-        let file = directory.path().join(place_of(app));
-        fs::create_dir_all(file.parent().expect("it has one")).expect("it can be made");
-        fs::write(file, registration(app, 0)).expect("it can be written");
+    if settings.smoke {
+        let plots = directory.path().join("plots");
+        settings = Settings { apps: vec![100, 200], changes: 10, rate: 1_000, burst: 50, plots, ..settings };
     }
-    let begun = Instant::now();
-    let mut server = Server::start(directory.path());
-    let socket = server.socket();
-    while !holds(&ask(&socket, apps - 1, 0, Duration::from_millis(100)), address(apps - 1, 1, 0)) {
-        server.assert_up(begun.elapsed());
-        thread::sleep(Duration::from_millis(2));
+    let mut reach = Reach::default();
+    let measured: Vec<(u32, Vec<Measured>)> = settings
+        .apps
+        .iter()
+        .map(|&count| {
+            let own = directory.path().join(count.to_string());
+            let apps = Apps { directory: own, count, instances: 2, kind: Kind::Registration };
+            (count, measure(&apps, &settings, &mut reach))
+        })
+        .collect();
+    if let [(least, few), .., (most, many)] = &measured[..] {
+        for (few, many) in few.iter().zip(many) {
+            let ratio = many.cpu.as_secs_f64() / few.cpu.as_secs_f64();
+            reach.add(&format!("{}: CPU a change with {most} apps, of that with {least}", few.load), 1.5, ratio, "");
+            let ratio = many.latencies.at(50).as_secs_f64() / few.latencies.at(50).as_secs_f64();
+            reach.add(&format!("{}: p50 with {most} apps, of that with {least}", few.load), 1.5, ratio, "");
+        }
     }
-    println!("{apps} apps: first right answer after {:.2?}, PSS {:.1} MiB", begun.elapsed(), server.pss_mib());
+    if let Some((count, measured)) = measured.first() {
+        plot(*count, measured).write(&settings.plots.join("change.svg"));
+    }
+    if !settings.smoke {
+        reach.print();
+    }
+}
 
-    // The scans that follow the start are not what is asked.
-    thread::sleep(Duration::from_millis(if smoke { 10 } else { 1_500 }));
-    let ended = Arc::new(AtomicBool::new(false));
-    let background = (load > 0).then(|| background(server.socket(), apps, load, Arc::clone(&ended)));
-    let before = server.cpu();
-    let mut asked = 0;
-    let mut latencies: Vec<Duration> = (0..changes)
-        .map(|change| {
-            let app = scatter(change, apps);
-            // Every app is changed as often as every other, so how often tells which version is next.
-            let version = change / apps + 1;
-            let (latency, queries) = time_one(directory.path(), &socket, app, version);
-            asked += queries;
+/// What changes took under one load.
+struct Measured {
+    load: String,
+    latencies: Latencies,
+    /// CPU time a change, of the threads that take changes in.
+    cpu: Duration,
+}
+
+/// Every change begins where the last one ended: an app that has changed is not changed to the same again.
+struct Turns {
+    apps: Apps,
+    next: u32,
+}
+
+impl Turns {
+    /// The app that is next, and its version.
+    fn next(&mut self) -> (u32, u32) {
+        let (app, version) = (scatter(self.next, self.apps.count), self.next / self.apps.count + 1);
+        self.next += 1;
+        (app, version)
+    }
+}
+
+fn measure(apps: &Apps, settings: &Settings, reach: &mut Reach) -> Vec<Measured> {
+    apps.write("herokuapp.com");
+    let mut server = Server::spacedns(&apps.directory, Core::Any, &[]);
+    let (last, right) = (host(apps.count - 1), apps.address(apps.count - 1, 1, 0));
+    let ready = server.wait_until(|server| asker(server).finds(&last, right)).unwrap_or_else(|why| panic!("{why}"));
+    let pss = server.pss() / MIB;
+    println!("\n{} apps of two instances: first right answer after {ready:.2?}, PSS {pss:.1} MiB\n", apps.count);
+    println!(
+        "| Load | changes | {LATENCY_COLUMNS} | CPU a change | of all threads, with the answers | load answered |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    if !settings.smoke {
+        server.settle();
+    }
+    let queries = apps.directory.join(".queries");
+    write_queries(&queries, |chance| format!("{} A", host(chance.below(apps.count))));
+    let plan = Plan { seconds: None, ..Plan::new(server.address, queries, 0.0) };
+    let mut turns = Turns { apps: apps.clone(), next: 0 };
+    let loads = [
+        ("idle".to_owned(), None, (0.3, 2.0)),
+        (format!("{} q/s", settings.rate), Some(Pace::Background(settings.rate)), (0.3, 2.0)),
+        ("saturated".to_owned(), Some(Pace::Saturating), (f64::MAX, 8.0)),
+    ];
+    let measured = loads.into_iter().map(|(load, pace, (p50, p99))| {
+        let background = pace.map(|pace| Load::start(&Plan { pace, ..plan.clone() }, &[]));
+        let measured = under_load(load, background, &server, &mut turns, settings);
+        let milliseconds = |percent| measured.latencies.at(percent).as_secs_f64() * 1e3;
+        let what = format!("change with {} apps, {}", apps.count, measured.load);
+        if p50 < f64::MAX {
+            reach.add(&format!("{what}: p50"), p50, milliseconds(50), "ms");
+        }
+        reach.add(&format!("{what}: p99"), p99, milliseconds(99), "ms");
+        reach.add(&format!("{what}: CPU"), 0.3, measured.cpu.as_secs_f64() * 1e3, "ms");
+        measured
+    });
+    let measured = measured.collect();
+    burst(&server, &mut turns, settings, reach);
+    measured
+}
+
+/// Changes one app after the other.
+fn under_load(
+    load: String,
+    background: Option<Load>,
+    server: &Server,
+    turns: &mut Turns,
+    settings: &Settings,
+) -> Measured {
+    let mut asker = asker(server);
+    let (all, changing) = (server.cpu(), server.cpu_of(takes_changes_in));
+    let latencies: Vec<Duration> = (0..settings.changes)
+        .map(|_| {
+            let latency = time_one(turns, &mut asker);
             thread::sleep(REST);
             latency
         })
         .collect();
-    let cpu = server.cpu();
-    ended.store(true, Ordering::Relaxed);
-    let answered = background.map(|thread| thread.join().expect("it does not panic"));
+    let latencies = Latencies::new(latencies);
+    let spent = |now: Duration, before| now.saturating_sub(before) / settings.changes;
+    let (cpu, all) = (spent(server.cpu_of(takes_changes_in), changing), spent(server.cpu(), all));
+    let answered = background.map_or_else(|| "-".to_owned(), |load| format!("{:.0} q/s", load.finish().qps));
+    let changes = settings.changes;
+    println!("| {load} | {changes} | {} | {cpu:.0?} | {all:.0?} | {answered} |", latencies.columns());
+    Measured { load, latencies, cpu }
+}
 
-    latencies.sort_unstable();
-    let at = |share: usize| latencies.get((latencies.len() * share / 100).min(latencies.len() - 1)).copied();
-    println!(
-        "{changes} changes: p50 {:.2?}, p90 {:.2?}, p99 {:.2?}, max {:.2?}",
-        at(50).unwrap_or_default(),
-        at(90).unwrap_or_default(),
-        at(99).unwrap_or_default(),
-        at(100).unwrap_or_default()
-    );
-    let each = |spent: Duration| spent / changes;
-    println!(
-        "CPU a change: {:.0?} of the owner and its events, {:.0?} with answering {} queries",
-        each(cpu.changing.saturating_sub(before.changing)),
-        each(cpu.all.saturating_sub(before.all)),
-        asked / changes,
-    );
-    if let Some(answered) = answered {
-        println!("background: {load} queries a second offered, {answered} answered in all");
+/// Renames a new version into place; how long until it is answered.
+fn time_one(turns: &mut Turns, asker: &mut Asker) -> Duration {
+    let (app, version) = turns.next();
+    let (name, right) = (host(app), turns.apps.address(app, 1, version));
+    let begun = replace(&turns.apps, app, version);
+    while !asker.finds(&name, right) {
+        assert!(begun.elapsed() < PATIENCE, "{name} version {version} is never answered");
     }
+    begun.elapsed()
+}
+
+/// Changes many apps at once; how long until all of them are answered.
+fn burst(server: &Server, turns: &mut Turns, settings: &Settings, reach: &mut Reach) {
+    let changed: Vec<(u32, u32)> = (0..settings.burst).map(|_| turns.next()).collect();
+    let apps = &turns.apps;
+    let beside = |app: u32| apps.directory.join(format!(".beside-{app}"));
+    for &(app, version) in &changed {
+        fs::write(beside(app), apps.text(app, version)).expect("it can be written");
+    }
+    settle_files();
+    let before = server.cpu();
+    let begun = Instant::now();
+    for &(app, _) in &changed {
+        fs::rename(beside(app), apps.file(app)).expect("it can be renamed");
+    }
+    let renamed = begun.elapsed();
+    let mut asker = asker(server);
+    // From the last to the first, so that most of them are right when they are asked for, and asking takes no part of the time.
+    let mut took = begun.elapsed();
+    for &(app, version) in changed.iter().rev() {
+        let (name, right) = (host(app), apps.address(app, 1, version));
+        let mut waited = false;
+        while !asker.finds(&name, right) {
+            waited = true;
+            assert!(begun.elapsed() < PATIENCE, "{name} version {version} is never answered");
+        }
+        if waited || took == renamed {
+            took = begun.elapsed();
+        }
+    }
+    let files = settings.burst;
+    let cpu = server.cpu().saturating_sub(before);
+    println!(
+        "\n{files} files at once: all answered {took:.2?} after the first rename, {renamed:.2?} of it renaming; CPU {cpu:.2?}"
+    );
+    let what = format!("{files} changed files with {} apps: served within", apps.count);
+    reach.add(&what, 1.0, took.as_secs_f64(), "s");
+}
+
+/// Has what was written on the disk: some file systems else write it in the middle of a rename that replaces a file.
+fn settle_files() {
+    let _ = Command::new("sync").status();
+}
+
+fn plot(count: u32, measured: &[Measured]) -> Plot<'static> {
+    let line = |one: &Measured| Line { name: one.load.clone(), points: one.latencies.curve() };
+    Plot {
+        title: if count == 100_000 {
+            "A change until its first right answer, 100,000 apps"
+        } else {
+            "A change until its first right answer"
+        },
+        x: Axis { label: "milliseconds from the rename", scale: Scale::Logarithmic },
+        y: Axis { label: "% of the changes", scale: Scale::Linear },
+        lines: measured.iter().map(line).collect(),
+    }
+}
+
+fn asker(server: &Server) -> Asker {
+    Asker::new(server.address.into(), Duration::from_millis(20))
+}
+
+fn host(app: u32) -> String {
+    format!("{}.herokuapp.com", name(app))
+}
+
+/// Whether a thread of the server is one of those.
+fn takes_changes_in(thread: &str) -> bool {
+    ["owner", "events"].contains(&thread)
 }
 
 /// Between two changes: long enough for the owner to be asleep again.
 const REST: Duration = Duration::from_millis(3);
-
-/// Renames a new version into place; how long until it is answered, and how many queries that took.
-fn time_one(directory: &Path, socket: &UdpSocket, app: u32, version: u32) -> (Duration, u32) {
-    let place = directory.join(place_of(app));
-    let beside = directory.join(".beside");
-    fs::write(&beside, registration(app, version)).expect("it can be written");
-    let right = address(app, 1, version);
-    let mut queries = 0;
-    let begun = Instant::now();
-    fs::rename(&beside, &place).expect("it can be renamed");
-    loop {
-        queries += 1;
-        let id = u16::try_from(queries % 65_536).unwrap_or_default();
-        if holds(&ask(socket, app, id, Duration::from_secs(1)), right) {
-            return (begun.elapsed(), queries);
-        }
-        assert!(begun.elapsed() < Duration::from_secs(10), "app {app} version {version} is never answered");
-    }
-}
-
-/// Offers so many queries a second, in bursts of a millisecond; yields how many were answered.
-fn background(socket: UdpSocket, apps: u32, rate: u32, ended: Arc<AtomicBool>) -> thread::JoinHandle<u64> {
-    let reading = socket.try_clone().expect("a socket can be shared");
-    let own = Arc::clone(&ended);
-    let reader = thread::spawn(move || {
-        let mut answered = 0;
-        let mut response = [0; 1500];
-        reading.set_read_timeout(Some(Duration::from_millis(100))).expect("it is not zero");
-        while !own.load(Ordering::Relaxed) {
-            answered += u64::from(reading.recv(&mut response).is_ok());
-        }
-        answered
-    });
-    thread::spawn(move || {
-        let begun = Instant::now();
-        let mut sent: u32 = 0;
-        while !ended.load(Ordering::Relaxed) {
-            let due = begun.elapsed().as_secs_f64() * f64::from(rate);
-            while f64::from(sent) < due {
-                let _ = socket.send(&query(scatter(sent, apps), 7));
-                sent += 1;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        reader.join().expect("it does not panic")
-    })
-}
-
-/// Another app each time, each of them once before one comes again.
-fn scatter(turn: u32, apps: u32) -> u32 {
-    // A prime that no usual number of apps is a multiple of.
-    let turn = u64::from(turn % apps) * 7_919;
-    u32::try_from(turn % u64::from(apps)).unwrap_or_default()
-}
-
-fn name(app: u32) -> String {
-    format!("app-{app:06}")
-}
-
-fn place_of(app: u32) -> String {
-    let name = name(app);
-    format!("instances/{}/{name}.json", name.split_at(8).0)
-}
-
-fn registration(app: u32, version: u32) -> String {
-    let instance = |number| {
-        let address = Ipv4Addr::from(address(app, number, version));
-        format!(r#"{{"component": "web", "number": {number}, "address": "{address}"}}"#)
-    };
-    format!(r#"{{"app": "{}", "internal_routing": true, "instances": [{}, {}]}}"#, name(app), instance(1), instance(2))
-}
-
-/// The addresses of one version and the next are apart, and so are those of any two apps.
-fn address(app: u32, number: u32, version: u32) -> [u8; 4] {
-    let host = app * 2 + number + (version % 2) * 0x0040_0000;
-    (0x0a00_0100 + host).to_be_bytes()
-}
-
-/// Asks for the address of an app's hostname.
-fn ask(socket: &UdpSocket, app: u32, id: u16, patience: Duration) -> Vec<u8> {
-    let query = query(app, id);
-    socket.set_read_timeout(Some(patience)).expect("it is not zero");
-    let mut response = vec![0; 1500];
-    if socket.send(&query).is_err() {
-        return Vec::new();
-    }
-    loop {
-        match socket.recv(&mut response) {
-            // Late responses to earlier queries are passed over.
-            Ok(length) if response.starts_with(&id.to_be_bytes()) => {
-                response.truncate(length);
-                return response;
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return Vec::new(),
-        }
-    }
-}
-
-fn query(app: u32, id: u16) -> Vec<u8> {
-    let mut query = [&id.to_be_bytes()[..], &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0]].concat();
-    for label in [name(app).as_str(), "herokuapp", "com", ""] {
-        query.push(u8::try_from(label.len()).unwrap_or_default());
-        query.extend(label.as_bytes());
-    }
-    query.extend([0, 1, 0, 1]);
-    query
-}
-
-/// Whether a response has an A record with this address.
-fn holds(response: &[u8], address: [u8; 4]) -> bool {
-    let rdata = [&[0, 4][..], &address].concat();
-    response.windows(rdata.len()).any(|octets| octets == rdata)
-}
-
-/// The number after a flag.
-fn argument(flag: &str) -> Option<u32> {
-    let value = std::env::args().skip_while(|argument| argument != flag).nth(1)?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{flag} takes a number, not {value}")))
-}
-
-/// The server under test; it ends with this.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-    /// What it says: shown when it does not come up.
-    log: tempfile::NamedTempFile,
-}
-
-/// What threads have spent.
-struct Cpu {
-    /// All of them.
-    all: Duration,
-    /// Those that take changes in: the owner task and the thread of file events.
-    changing: Duration,
-}
-
-impl Server {
-    fn start(directory: &Path) -> Self {
-        // Of TCP, which others on the machine are likelier to hold; the server needs both.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-        let address = port.expect("loopback has a free port");
-        let log = tempfile::NamedTempFile::new().expect("a file of our own can be made");
-        let child = Command::new(env!("CARGO_BIN_EXE_spacedns"))
-            .arg("serve")
-            .arg(directory)
-            .args(["--listen", &address.to_string()])
-            .stdout(Stdio::null())
-            .stderr(log.reopen().expect("it is there"))
-            .spawn()
-            .expect("the server can be started");
-        Self { child, address, log }
-    }
-
-    fn assert_up(&mut self, waited: Duration) {
-        let ended = self.child.try_wait().expect("it is a child of ours");
-        if ended.is_some() || waited > Duration::from_secs(120) {
-            let log = fs::read_to_string(self.log.path()).unwrap_or_default();
-            panic!("the server does not come up ({ended:?}):\n{log}");
-        }
-    }
-
-    fn socket(&self) -> UdpSocket {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-        socket.connect(self.address).expect("loopback is there");
-        socket
-    }
-
-    fn pss_mib(&self) -> f64 {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap_or_default();
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or("0 kB");
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or_default() / 1024.0
-    }
-
-    fn cpu(&self) -> Cpu {
-        let mut cpu = Cpu { all: Duration::ZERO, changing: Duration::ZERO };
-        for task in fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs").flatten() {
-            let text = |name| fs::read_to_string(task.path().join(name)).unwrap_or_default();
-            let spent = text("schedstat").split(' ').next().and_then(|nanoseconds| nanoseconds.parse().ok());
-            let spent = Duration::from_nanos(spent.unwrap_or_default());
-            cpu.all += spent;
-            if ["owner", "notify-rs inoti"].contains(&text("comm").trim()) {
-                cpu.changing += spent;
-            }
-        }
-        cpu
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+/// For a change to be answered at all.
+const PATIENCE: Duration = Duration::from_secs(30);

@@ -259,12 +259,13 @@ impl fmt::Debug for Name {
 
 /// A name on the stack, lower-cased, with the place of each of its labels.
 ///
-/// What a query's name is read into: 385 octets, no allocation.
+/// What a query's name is read into: 400 octets, no allocation.
 #[derive(Clone)]
 pub struct NameBuffer {
-    /// One octet more than a name has, so that it is whole words; what is behind the name is anything.
-    octets: [u8; NAME_MAX + 1],
-    starts: [u8; LABELS_MAX],
+    /// A word more than a name has, so that one can be read from any octet of it; what is behind the name is anything.
+    octets: [u8; NAME_MAX + 9],
+    /// Where each label starts, and behind the last of them the root.
+    starts: [u8; LABELS_MAX + 1],
     length: u8,
     labels: u8,
     /// That of the octets.
@@ -275,7 +276,7 @@ impl NameBuffer {
     /// Makes the root.
     #[must_use]
     pub const fn new() -> Self {
-        Self { octets: [0; NAME_MAX + 1], starts: [0; LABELS_MAX], length: 1, labels: 0, hash: ROOT_HASH }
+        Self { octets: [0; NAME_MAX + 9], starts: [0; LABELS_MAX + 1], length: 1, labels: 0, hash: ROOT_HASH }
     }
 
     /// Reads the uncompressed name that starts at `at` in `message`, lower-cases it, and returns where it ends.
@@ -283,49 +284,72 @@ impl NameBuffer {
     /// # Errors
     /// When the octets end too early, a label's length is over 63 (a pointer among them: no name that a query holds
     /// has anything to point at), or the name is too long. The buffer is the root then.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, message: &[u8], at: usize) -> Result<usize, NameError> {
-        self.labels = 0;
-        self.length = 1;
-        self.hash = ROOT_HASH;
-        if let Some(root) = self.octets.first_mut() {
-            *root = 0;
+        let read = self.read_labels(message, at);
+        if read.is_err() {
+            self.clear();
         }
+        read
+    }
+
+    #[inline(always)]
+    fn read_labels(&mut self, message: &[u8], at: usize) -> Result<usize, NameError> {
         let octets = message.get(at..).ok_or(NameError::NotWire)?;
         let mut position = 0_usize;
-        let mut count = 0_usize;
+        let mut count = 0_u8;
         loop {
             let length = usize::from(*octets.get(position).ok_or(NameError::NotWire)?);
-            if length == 0 {
-                break;
+            // The last label leaves one octet for the root, so a start fits an octet and there are at most 127: the mask is for the
+            // compiler, which then checks nothing.
+            if let Some(start) = self.starts.get_mut(usize::from(count) & LABELS_MAX) {
+                *start = position.to_le_bytes()[0];
             }
-            if length > LABEL_MAX {
-                return Err(NameError::NotWire);
+            match length {
+                1..=LABEL_MAX => position += length + 1,
+                0 => break,
+                _ => return Err(NameError::NotWire),
             }
-            // The last label must leave one octet for the root, so a start fits an octet and there are at most 127.
-            let start = self.starts.get_mut(count).ok_or(NameError::NameTooLong)?;
-            *start = position.to_le_bytes()[0];
-            position += length + 1;
-            count += 1;
+            count = count.wrapping_add(1);
             if position >= NAME_MAX {
                 return Err(NameError::NameTooLong);
             }
         }
-        // One pass copies and lower-cases, a word at a time; a length octet is at most 63, below every letter, and so is its own lower
-        // case. What follows the name in the message is taken along to the end of the word.
-        let (words, rest) = octets.as_chunks::<8>();
-        let (places, _) = self.octets.as_chunks_mut::<8>();
-        let count_of_words = position / 8 + 1;
-        for (place, word) in places.iter_mut().zip(words.get(..count_of_words).unwrap_or(words)) {
-            *place = lower(*word);
+        let length = position + 1;
+        self.labels = count;
+        self.length = length.to_le_bytes()[0];
+        self.hash = self.take(octets.get(..length).ok_or(NameError::NotWire)?).ok_or(NameError::NotWire)?;
+        Ok(at + length)
+    }
+
+    #[cold]
+    fn clear(&mut self) {
+        (self.length, self.labels, self.hash) = (1, 0, ROOT_HASH);
+        self.octets.first_mut().into_iter().chain(self.starts.first_mut()).for_each(|octet| *octet = 0);
+    }
+
+    /// Copies a name, lower-cases it on the way, and returns its [`hash`]: all three in one pass of blocks.
+    ///
+    /// A length octet is at most 63, below every letter, and so is its own lower case.
+    #[inline(always)]
+    fn take(&mut self, wire: &[u8]) -> Option<u64> {
+        let mut state = seed(wire.len());
+        let Some(end) = wire.last_chunk::<BLOCK>() else { return self.take_short(wire) };
+        let (blocks, _) = wire.get(..wire.len() - 1)?.as_chunks::<BLOCK>();
+        for (place, block) in self.octets.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
+            *place = block.map(|octet| octet.to_ascii_lowercase());
+            state = step(state, place);
         }
-        if let Some(place) = places.get_mut(words.len()).filter(|_| words.len() < count_of_words) {
-            place.iter_mut().zip(rest).for_each(|(to, from)| *to = from.to_ascii_lowercase());
-        }
-        self.labels = count.to_le_bytes()[0];
-        self.length = (position + 1).to_le_bytes()[0];
-        self.hash = hash(self.wire());
-        Ok(at + position + 1)
+        let place = self.octets.get_mut(..wire.len())?.last_chunk_mut()?;
+        *place = *end;
+        place.make_ascii_lowercase();
+        Some(finish(state, place))
+    }
+
+    #[inline(always)]
+    fn take_short(&mut self, wire: &[u8]) -> Option<u64> {
+        self.octets.get_mut(..wire.len())?.iter_mut().zip(wire).for_each(|(to, from)| *to = from.to_ascii_lowercase());
+        Some(hash(self.wire()))
     }
 
     /// The octets, the root's zero octet included.
@@ -354,14 +378,25 @@ impl NameBuffer {
         self.octets.get(start + 1..start + 1 + length).unwrap_or_default()
     }
 
+    /// The [`hash`] of label `index`.
+    #[inline(always)]
+    #[must_use]
+    pub fn label_hash(&self, index: usize) -> u64 {
+        hash(self.label(index))
+    }
+
+    /// The eight octets from here on, the first of them lowest. What is behind the name is anything.
+    #[inline(always)]
+    #[must_use]
+    pub fn word(&self, at: usize) -> u64 {
+        self.octets.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |octets| u64::from_le_bytes(*octets))
+    }
+
     /// Where label `index` starts in [`wire`](Self::wire); the root's place when `index` is the count or more.
+    #[inline(always)]
     #[must_use]
     pub fn offset(&self, index: usize) -> usize {
-        if index < self.label_count() {
-            self.starts.get(index).map_or(0, |start| usize::from(*start))
-        } else {
-            usize::from(self.length) - 1
-        }
+        self.starts.get(index.min(self.label_count()) & LABELS_MAX).map_or(0, |start| usize::from(*start))
     }
 
     /// The wire octets from label `index` on: an ancestor, or the name itself for 0, or the root.
@@ -369,6 +404,24 @@ impl NameBuffer {
     #[must_use]
     pub fn suffix(&self, index: usize) -> &[u8] {
         self.wire().get(self.offset(index)..).unwrap_or_default()
+    }
+
+    /// Whether this name, from label `index` on, is the one with these octets.
+    #[inline(always)]
+    #[must_use]
+    pub fn ends_as(&self, index: usize, wire: &[u8]) -> bool {
+        let start = self.offset(index);
+        let end = usize::from(self.length);
+        start + wire.len() == end && self.octets.get(start..end).is_some_and(|suffix| same(suffix, wire))
+    }
+
+    /// Whether this name and another one may end in the same label. The last octet of both is the root, and the two before it are the end of a
+    /// label or all of one; names in which these differ have nothing in common.
+    #[inline(always)]
+    #[must_use]
+    pub fn may_end_as(&self, wire: &[u8]) -> bool {
+        let own = self.word(usize::from(self.length).saturating_sub(3)) & 0xff_ffff;
+        wire.last_chunk::<4>().is_none_or(|end| u64::from(u32::from_le_bytes(*end) >> 8) == own)
     }
 
     /// Which label `ancestor` starts at when this name is `ancestor` or lies below it.
@@ -412,40 +465,90 @@ impl fmt::Debug for NameBuffer {
     }
 }
 
-/// Lower-cases eight octets at once: adding carries into an octet's high bit where it is at least `A`, or above `Z`.
-const fn lower(octets: [u8; 8]) -> [u8; 8] {
-    const ALL: u64 = u64::MAX / 0xff;
-    let word = u64::from_le_bytes(octets);
-    let low_bits = word & (0x7f * ALL);
-    let from_a = low_bits + (0x80 - b'A' as u64) * ALL;
-    let past_z = low_bits + (0x7f - b'Z' as u64) * ALL;
-    let is_upper = (from_a ^ past_z) & !word & (0x80 * ALL);
-    (word | is_upper >> 2).to_le_bytes()
+/// Whether two runs of octets are the same: a word at a time and in line, where `==` calls a function that first finds out how long and how
+/// aligned they are. For names, which are short and mostly the same when they have come as far as this.
+#[inline(always)]
+#[must_use]
+pub fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a_end), Some(b_end)) => {
+            a_end == b_end && a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0).all(|(a, b)| a == b)
+        }
+        _ => short(a) == short(b),
+    }
 }
 
 /// Hashes octets.
 ///
-/// A multiply-and-fold over eight octets at a time (the step that wyhash and `foldhash` use): the octets are names and addresses from
-/// the operator's files and are compared after the look-up, so collisions cost time and nothing else.
+/// A multiply-and-fold over sixteen octets at a time (the step that wyhash and `foldhash` use): the octets are names and addresses from
+/// the operator's files and are compared after the look-up, so collisions cost time and nothing else. The last block overlaps the one before
+/// it, and the last of two words the first: octets that are looked at twice cost less than a loop over those that are left.
 #[inline(always)]
 #[must_use]
 pub fn hash(octets: &[u8]) -> u64 {
-    let mut state = HASH_SEED ^ octets.len() as u64;
-    for word in octets.as_chunks::<8>().0 {
-        state = fold(state ^ u64::from_le_bytes(*word), 0x94d0_49bb_1331_11eb);
+    let mut state = seed(octets.len());
+    let Some(end) = octets.last_chunk::<BLOCK>() else { return hash_short(state, octets) };
+    for block in octets.get(..octets.len() - 1).unwrap_or_default().as_chunks::<BLOCK>().0 {
+        state = step(state, block);
     }
-    // The last eight octets, some of them once more: one load, where the rest alone would be a loop.
-    let last = match octets.last_chunk::<8>() {
-        Some(last) => u64::from_le_bytes(*last),
-        None => octets.iter().fold(0, |word, octet| word << 8 | u64::from(*octet)),
-    };
-    fold(state ^ last, HASH_LAST)
+    finish(state, end)
 }
 
-const HASH_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+#[inline(always)]
+fn hash_short(seed: u64, octets: &[u8]) -> u64 {
+    let (first, last) = match (octets.first_chunk::<8>(), octets.last_chunk::<8>()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => (0, short(octets)),
+    };
+    fold(seed ^ first, last ^ HASH_LAST)
+}
+
+#[inline(always)]
+fn step(state: u64, block: &[u8; BLOCK]) -> u64 {
+    let [first, last] = halves(block);
+    fold(state ^ first, last ^ HASH_BLOCK)
+}
+
+#[inline(always)]
+fn finish(state: u64, end: &[u8; BLOCK]) -> u64 {
+    let [first, last] = halves(end);
+    fold(state ^ first, last ^ HASH_LAST)
+}
+
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "the two halves are what is wanted")]
+const fn halves(block: &[u8; BLOCK]) -> [u64; 2] {
+    let word = u128::from_le_bytes(*block);
+    [word as u64, (word >> 64) as u64]
+}
+
+const fn seed(length: usize) -> u64 {
+    0x9e37_79b9_7f4a_7c15 ^ length as u64
+}
+
+/// Octets that are copied, lower-cased and hashed at once: what a vector register holds.
+const BLOCK: usize = 16;
+const HASH_BLOCK: u64 = 0x94d0_49bb_1331_11eb;
 const HASH_LAST: u64 = 0xd6e8_feb8_6659_fd93;
 /// The hash of the root: one octet, zero.
-const ROOT_HASH: u64 = fold(HASH_SEED ^ 1, HASH_LAST);
+const ROOT_HASH: u64 = fold(seed(1), HASH_LAST);
+
+/// Up to seven octets as a number: two loads that overlap, as a loop would cost more than all the rest.
+#[inline(always)]
+fn short(octets: &[u8]) -> u64 {
+    match (octets.first_chunk::<4>(), octets.last_chunk::<4>()) {
+        (Some(first), Some(last)) => u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32,
+        _ => match octets {
+            [first, middle, last] => u64::from(u32::from_le_bytes([*first, *middle, *last, 0])),
+            [first, last] => u64::from(u16::from_le_bytes([*first, *last])),
+            [only] => u64::from(*only),
+            _ => 0,
+        },
+    }
+}
 
 /// One step of [`hash`].
 #[inline(always)]

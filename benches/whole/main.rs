@@ -1,164 +1,146 @@
 //! The whole server beside its peers and the machine's own limit: `cargo bench --bench whole`.
 //!
-//! Every server gets the same names, one worker and one core; the load generator has another core. Rounds alternate, so that
-//! what else the machine does meets all of them alike, and medians are printed. The limit is an echo: one thread that receives a
-//! batch, grows each packet by what an A record adds, and sends the batch back. Peers are those that are installed of gdnsd,
-//! Knot, NSD and dnsmasq. CPU a query is the server's own user and system time: steadier than throughput, which the generator
-//! may cap.
+//! Each server has one worker on one core, and the load another core. What is compared is measured in turn within each round, so that
+//! what else the machine does meets all of them alike; ratios are taken within a round, and the median of the rounds counts. CPU a
+//! query is the server's own user and system time: steadier than throughput, which the load may cap.
 //!
-//! - `-- --apps 100000`: so many names. `--rounds 3`, `--seconds 3`: how often, and how long each.
-//! - `--only NAME,NAME`: these peers; the echo and this server are always there.
-//! - `--rate 100000`: queries a second offered in the paced measure, which latency is read from.
-//! - `--plot FILE`: throughput against 10³, 10⁴, 10⁵ and 10⁶ names (or up to `--apps`), as SVG.
-//! - `--smoke`: a hundred names and a moment each, for a test of the benchmark itself.
-#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark reads the clock and prints")]
+//! The limit is an echo: one thread that receives a batch, grows each packet by what an A record adds, and sends the batch back;
+//! where our responses are longer, it grows them by as much. Peers are those that are installed of gdnsd, Knot, NSD and dnsmasq.
+//!
+//! Names after `--` choose contests (`-- hit mix`), `-- --help` lists them and the options. `--smoke` is a hundred names and a
+//! moment each, for a test of the benchmark itself.
+#![allow(clippy::print_stdout, reason = "a benchmark prints")]
 #![allow(clippy::indexing_slicing, reason = "a benchmark that is out of bounds may end")]
 
-mod load;
+mod contests;
+#[path = "../harness/mod.rs"]
+mod harness;
 mod names;
 mod peers;
-#[path = "../plot.rs"]
-mod plot;
 
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-use self::load::Outcome;
-use self::peers::Peer;
+use clap::{Parser, ValueEnum};
+
+use self::harness::figures::Reach;
+use self::harness::load::play_role;
+
+/// What was typed.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench --bench whole --")]
+struct Settings {
+    /// What to measure [default: all but `names`]
+    #[arg(value_enum)]
+    contests: Vec<Contest>,
+    /// So many names [default: 100000]
+    #[arg(long)]
+    apps: Option<u32>,
+    /// How often each is measured [default: 10]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// How long each time
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// These peers and no others; the echo and this server are always there
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    peers: Vec<String>,
+    /// Queries a second offered where latency is measured
+    #[arg(long, default_value_t = 100_000)]
+    rate: u32,
+    /// Where `names` writes its plot
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/plots"), value_name = "DIRECTORY")]
+    plots: PathBuf,
+    /// Only prove that it works, in seconds
+    #[arg(long)]
+    smoke: bool,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// One thing to be measured, against one or more others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Contest {
+    /// Names that exist, beside all peers
+    Hit,
+    /// Half of them, 35 % AAAA of names that have none, 15 % names that do not exist; beside all peers
+    Mix,
+    /// Latency and losses at a fixed rate, beside all peers
+    Latency,
+    /// Listening on 0.0.0.0
+    Wildcard,
+    /// Bare names, asked by instances; takes root
+    Bare,
+    /// SRV with the addresses of its targets
+    Srv,
+    /// Names of 127 labels that do not exist, beside names that do
+    Deep,
+    /// One name over and over, beside all names
+    Hot,
+    /// While 100 files a second change, beside none
+    Changing,
+    /// Two workers beside one
+    Workers,
+    /// 10³, 10⁴, 10⁵ and 10⁶ names beside each other, with all peers, and a plot; writes a million files, 5 GB on most file systems
+    Names,
+}
+
+impl Settings {
+    fn count(&self) -> u32 {
+        self.apps.unwrap_or(if self.smoke { 100 } else { 100_000 })
+    }
+
+    fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.smoke { 1 } else { 10 })
+    }
+
+    fn seconds(&self) -> f64 {
+        if self.smoke { 0.05 } else { self.seconds }
+    }
+
+    fn rate(&self) -> u32 {
+        if self.smoke { 1_000 } else { self.rate }
+    }
+
+    fn wants(&self, contest: Contest) -> bool {
+        // All of them in a smoke test: `names` is small there too.
+        let all = self.contests.is_empty() && (contest != Contest::Names || self.smoke);
+        all || self.contests.contains(&contest)
+    }
+
+    fn wants_any(&self, contests: &[Contest]) -> bool {
+        contests.iter().any(|contest| self.wants(*contest))
+    }
+}
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    // This program is also what it starts: the echo and the load, each pinned to a core of its own.
-    match arguments.iter().skip(1).map(String::as_str).collect::<Vec<_>>()[..] {
-        ["echo", address] => return load::echo(address),
-        ["load", address, file, seconds, rate] => return load::run(address, file, seconds, rate),
-        _ => {}
-    }
-    let smoke = arguments.iter().any(|argument| argument == "--smoke");
-    let settings = Settings {
-        rounds: number("--rounds").unwrap_or(if smoke { 1 } else { 3 }),
-        seconds: if smoke { 0.2 } else { f64::from(number("--seconds").unwrap_or(3)) },
-        rate: number("--rate").unwrap_or(if smoke { 1_000 } else { 100_000 }),
-        only: text("--only").map(|names| names.split(',').map(str::to_owned).collect()),
-    };
-    let most = number("--apps");
-    if let Some(file) = text("--plot") {
-        let counts =
-            [1_000, 10_000, 100_000, 1_000_000].into_iter().filter(|count| most.is_none_or(|most| *count <= most));
-        plot_against_names(Path::new(&file), &counts.collect::<Vec<_>>(), &settings);
-    } else {
-        let measured = measure(most.unwrap_or(if smoke { 100 } else { 100_000 }), &settings);
-        print(&measured, &settings);
-        let ours = measured.iter().find(|measured| measured.name == peers::OURS);
-        assert!(ours.is_some_and(|ours| ours.hit.answered > 0 && ours.hit.with_answer > 0.99), "no right answers");
-    }
-}
-
-/// What was asked for.
-struct Settings {
-    rounds: u32,
-    seconds: f64,
-    rate: u32,
-    only: Option<Vec<String>>,
-}
-
-/// What one server did, medians of its rounds.
-struct Measured {
-    name: &'static str,
-    ready: Duration,
-    pss_mib: f64,
-    /// Names that exist.
-    hit: Outcome,
-    /// Half of them, 35 % AAAA where there is none, 15 % names that do not exist.
-    mix: Outcome,
-    /// Names that exist, at a fixed rate.
-    paced: Outcome,
-}
-
-fn measure(apps: u32, settings: &Settings) -> Vec<Measured> {
+    play_role();
+    let mut settings = Settings::parse();
     let directory = tempfile::tempdir().expect("a directory of our own can be made");
-    let files = names::write(directory.path(), apps);
-    let mut running: Vec<Peer> = Vec::new();
-    for peer in peers::all(directory.path(), settings.only.as_deref()) {
-        match peer.start(&files.hit) {
-            Ok(peer) => running.push(peer),
-            Err(why) => println!("{why}"),
-        }
+    if settings.smoke {
+        // What a moment measures is no plot to keep.
+        settings.plots = directory.path().join("plots");
     }
-    let mut rounds = |file: &Path, rate: u32| {
-        let mut outcomes: Vec<Vec<Outcome>> = running.iter().map(|_| Vec::new()).collect();
-        for _ in 0..settings.rounds {
-            for (peer, outcomes) in running.iter_mut().zip(&mut outcomes) {
-                outcomes.push(peer.ask(file, settings.seconds, rate));
-            }
-        }
-        outcomes.into_iter().map(load::median).collect::<Vec<_>>()
-    };
-    let (hit, mix) = (rounds(&files.hit, 0), rounds(&files.mix, 0));
-    let paced = rounds(&files.hit, settings.rate);
-    let outcomes = hit.into_iter().zip(mix).zip(paced);
-    let together = running.iter().zip(outcomes).map(|(peer, ((hit, mix), paced))| Measured {
-        name: peer.name,
-        ready: peer.ready,
-        pss_mib: peer.pss_mib(),
-        hit,
-        mix,
-        paced,
-    });
-    together.collect()
-}
-
-fn print(measured: &[Measured], settings: &Settings) {
-    let Some(echo) = measured.iter().find(|measured| measured.name == peers::ECHO) else { return };
-    println!(
-        "| Server | hit: CPU µs a query | of the echo's | queries a second | mix: CPU µs a query | of the echo's | PSS MiB | ready s |"
-    );
-    println!("|---|---|---|---|---|---|---|---|");
-    for Measured { name, ready, pss_mib, hit, mix, .. } in measured {
-        println!(
-            "| {name} | {:.2} | {:.2} | {:.0} | {:.2} | {:.2} | {pss_mib:.1} | {:.1} |",
-            hit.cpu_us,
-            hit.cpu_us / echo.hit.cpu_us,
-            hit.qps,
-            mix.cpu_us,
-            mix.cpu_us / echo.mix.cpu_us,
-            ready.as_secs_f64(),
-        );
-    }
-    println!(
-        "\n| {} queries a second offered | answered | p50 µs | p99 µs | lost |\n|---|---|---|---|---|",
-        settings.rate
-    );
-    for Measured { name, paced, .. } in measured {
-        println!("| {name} | {:.0} | {} | {} | {} |", paced.qps, paced.p50_us, paced.p99_us, paced.lost);
+    let mut reach = Reach::default();
+    measure(&settings, directory.path(), &mut reach);
+    if !settings.smoke {
+        reach.print();
     }
 }
 
-fn plot_against_names(file: &Path, counts: &[u32], settings: &Settings) {
-    let mut lines: Vec<plot::Line> = Vec::new();
-    for &count in counts {
-        println!("\n{count} names\n");
-        let measured = measure(count, settings);
-        print(&measured, settings);
-        for Measured { name, hit, .. } in measured {
-            let point = (f64::from(count), hit.qps / 1_000.0);
-            match lines.iter_mut().find(|line| line.name == name) {
-                Some(line) => line.points.push(point),
-                None => lines.push(plot::Line { name: name.to_owned(), points: vec![point] }),
-            }
-        }
+fn measure(settings: &Settings, directory: &Path, reach: &mut Reach) {
+    use Contest::{Bare, Changing, Deep, Hit, Hot, Latency, Mix, Names, Srv, Wildcard, Workers};
+    if settings.wants_any(&[Hit, Mix, Latency, Wildcard, Hot, Changing, Workers]) {
+        let asked = names::write(directory, settings.count());
+        contests::beside_peers(settings, directory, &asked, reach);
     }
-    let plot =
-        plot::Plot { title: "Throughput of one core against names", x: "names", y: "thousand queries a second", lines };
-    std::fs::write(file, plot.svg()).expect("the plot can be written");
-}
-
-/// The number after a flag.
-fn number(flag: &str) -> Option<u32> {
-    text(flag).map(|value| value.parse().unwrap_or_else(|_| panic!("{flag} takes a number, not {value}")))
-}
-
-/// What follows a flag.
-fn text(flag: &str) -> Option<String> {
-    std::env::args().skip_while(|argument| argument != flag).nth(1)
+    if settings.wants_any(&[Bare, Srv]) {
+        contests::services(settings, &names::write_services(directory, settings.count()), reach);
+    }
+    if settings.wants(Deep) {
+        contests::deep(settings, &names::write_deep(directory, settings.count().min(1_000)), reach);
+    }
+    if settings.wants(Names) {
+        contests::against_names(settings, directory, reach);
+    }
 }

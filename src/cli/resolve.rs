@@ -4,9 +4,11 @@
 //! the few types that we produce: `hickory-proto` would do it with sixty crates more, and prints internationalised names in another
 //! form than they were asked in. In tests the two must agree.
 
+mod asked;
 mod response;
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -19,6 +21,7 @@ use super::FAILURE;
 use super::args::Directory;
 use super::config::HiArgs;
 use super::log::Escaped;
+use super::server::{self, Server};
 use crate::control::{Explained, ExplainedStep, Question};
 use crate::explain::{Explanation, Outcome, explain};
 use crate::name::Name;
@@ -40,6 +43,9 @@ pub(crate) struct Resolve {
     /// Resolve it as a caller at this address would
     #[arg(long, value_name = "ADDRESS")]
     from: IpAddr,
+    /// Ask the server that runs here, of what it serves now, instead of reading DIR: http://HOST:PORT, HOST:PORT, or unix:PATH
+    #[arg(long, value_name = "SERVER")]
+    server: Option<Server>,
     /// Write one JSON document instead of lines
     #[arg(long)]
     json: bool,
@@ -51,12 +57,15 @@ fn read_type(text: &str) -> Result<Rtype, String> {
         .map_err(|error| format!("{error}; a directory comes after the type, as in `spacedns resolve web A zones`"))
 }
 
-/// Resolves once, offline. The exit code is 0 for an answer, 1 for none.
+/// Resolves once, offline, or has a server do it. The exit code is 0 for an answer, 1 for none.
 ///
 /// # Errors
 ///
-/// The directory cannot be read, or the result cannot be written.
+/// The directory cannot be read, the server does not answer, or the result cannot be written.
 pub(crate) fn run(args: &HiArgs, resolve: &Resolve) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(server) = &resolve.server {
+        return run_elsewhere(server, resolve);
+    }
     let survey = super::survey(args, "resolve")?;
     super::tell_faults(args, &survey);
     let explanation = explain(&survey.registry, &survey.snapshot(), resolve.from, &resolve.name, resolve.qtype);
@@ -64,10 +73,27 @@ pub(crate) fn run(args: &HiArgs, resolve: &Resolve) -> Result<ExitCode, Box<dyn 
     if resolve.json {
         write_json(&mut out, &explanation)?;
     } else {
-        write_text(&mut out, &explanation)?;
+        write_text(&mut out, &explanation.steps, Response::read(&explanation.response).as_ref())?;
     }
     out.flush()?;
-    Ok(if explanation.outcome == Outcome::Answer { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) })
+    Ok(code_of(explanation.outcome.word()))
+}
+
+fn run_elsewhere(server: &Server, resolve: &Resolve) -> Result<ExitCode, Box<dyn Error>> {
+    let [name, qtype, from] = [resolve.name.to_string(), resolve.qtype.to_string(), resolve.from.to_string()];
+    let (told, document) = server::runtime()?.block_on(asked::ask(server, &name, &qtype, &from))?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    if resolve.json {
+        out.write_all(&document)?;
+    } else {
+        write_text(&mut out, &told.steps, told.response.as_ref())?;
+    }
+    out.flush()?;
+    Ok(code_of(&told.outcome))
+}
+
+fn code_of(outcome: &str) -> ExitCode {
+    if outcome == Outcome::Answer.word() { ExitCode::SUCCESS } else { ExitCode::from(FAILURE) }
 }
 
 /// Explains for a server that is asked over HTTP: the same, from what it has read.
@@ -96,14 +122,14 @@ pub(super) fn explain_running(
     })
 }
 
-fn write_text(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
-    for step in &explanation.steps {
+fn write_text(out: &mut impl Write, steps: &[impl Display], response: Option<&Response>) -> io::Result<()> {
+    for step in steps {
         writeln!(out, "{}", Escaped(&step.to_string()))?;
     }
-    match Response::read(&explanation.response) {
-        Some(response) => write!(out, "\n{response}"),
-        None => writeln!(out, "\n;; no response"),
-    }
+    let response = response.map_or_else(|| ";; no response".to_owned(), ToString::to_string);
+    writeln!(out)?;
+    // It may be another's words.
+    response.lines().try_for_each(|line| writeln!(out, "{}", Escaped(line)))
 }
 
 fn write_json(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
@@ -130,7 +156,8 @@ mod tests {
 
     fn text(caller: &str, name: &str, qtype: Rtype) -> String {
         let mut out = Vec::new();
-        write_text(&mut out, &explained(caller, name, qtype)).unwrap();
+        let explained = explained(caller, name, qtype);
+        write_text(&mut out, &explained.steps, Response::read(&explained.response).as_ref()).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -83,9 +83,10 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
             info!("{verb} {} over {transport}", list(&addresses));
         }
     }
-    for route in forward.iter().flat_map(|forward| forward.routes.all()) {
-        let servers: Vec<SocketAddr> = route.servers.iter().map(|server| server.address).collect();
-        info!("asking {} about foreign names below {}", list(&servers), route.zone);
+    let upstreams = forward.as_ref().map(|forward| Arc::clone(&forward.upstreams)).unwrap_or_default();
+    for upstream in upstreams.all() {
+        let (number, server, zone) = (upstream.number(), upstream.server(), upstream.zone());
+        info!("upstream {number} is {server}, asked about foreign names below {zone}");
     }
     match (listeners.address(), without) {
         (Some(address), _) => info!("saying how things stand at http://{address}/"),
@@ -148,7 +149,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let events = early.map_or_else(Events::catch, Ok)?;
     let running = serve::start(sockets, config, subscriber.clone())?;
     let counters = running.counters().into_iter().chain([checking]);
-    let metrics = serve::Metrics::new(counters, Arc::clone(&gauges), &subscriber);
+    let metrics = serve::Metrics::new(counters, Arc::clone(&gauges), upstreams, &subscriber);
     if let Some(directory) = &args.state_dir {
         let path = directory.join(CONTROL_SOCKET);
         let added = if taken.is_some() { listeners.take_over(&path) } else { listeners.add_socket(&path) };

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use crate::name::Label;
 use crate::registry::{AppId, FileFault, Registry, Source};
 use crate::spec::Fault;
-use crate::zone::{Lan, Ranges, Rule, View, key_of};
+use crate::zone::{Lan, Ranges, Rule, View};
 
 /// Instances of one app in the LAN of another.
 struct Strangers {
@@ -35,7 +35,7 @@ pub(super) fn warnings(registry: &Registry) -> Vec<FileFault> {
         for instance in instances.filter(|instance| instance.standing.is_there()) {
             let Some(source) = &instance.source else { continue };
             for address in &instance.addresses {
-                let Some(View { lan: Lan::App(holder), .. }) = lans.view_of(key_of(*address)) else { continue };
+                let Some(View { lan: Lan::App(holder), .. }) = lans.view_of(*address) else { continue };
                 if holder == id || registry.address_holders(*address).len() > 1 {
                     continue;
                 }

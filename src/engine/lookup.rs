@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Ask, Caller, Settings, Text, Who};
 use crate::name::NameBuffer;
 use crate::record::Rtype;
-use crate::wire::{Class, Fault, Flags, Query};
+use crate::wire::{Class, Fault, Flags, Form, Query};
 use crate::zone::{
-    Fit, Found, Host, Hosts, Missing, Node, Owned, Pointer, Readiness, Snapshot, Space, SrvSet, Types, View, Why, Zone,
+    Fit, Found, Host, Hosts, Missing, Node, Owned, Plain, PlainKind, Pointer, Readiness, Snapshot, Space, SrvSet,
+    Types, View, Why, Zone,
 };
 
 /// What a query gets.
@@ -28,6 +29,21 @@ pub(super) enum Outcome<'s> {
     NotReady,
     /// The query is at fault.
     Fault(Fault),
+}
+
+/// The outcomes of almost every query, and no more of each than its response is made of.
+#[derive(Clone, Copy)]
+pub(super) enum PlainOutcome<'s> {
+    /// IPv4 addresses, at least one.
+    V4(&'s [Ipv4Addr]),
+    /// IPv6 addresses, at least one.
+    V6(&'s [Ipv6Addr]),
+    /// A name of ours without such records, for this reason; it is empty where there is none to give.
+    NoData(&'s str),
+    /// A name of ours that does not exist.
+    NxDomain(Missing),
+    /// The name is not ours.
+    Foreign,
 }
 
 /// Whose word an answer is: the zone that the name is in.
@@ -100,6 +116,33 @@ pub(super) fn decide<'s>(snapshot: &'s Snapshot, ask: &Ask<'s>, caller: &Caller,
         _ => {}
     }
     find(snapshot, ask, view, query)
+}
+
+/// What a plain question for addresses gets, as [`decide`] would have it, and whose word that is; `None` where it takes more to say.
+#[inline(always)]
+pub(super) fn decide_plain<'s>(
+    snapshot: &'s Snapshot,
+    ask: &Ask<'_>,
+    query: &Query,
+) -> Option<(Authority<'s>, PlainOutcome<'s>)> {
+    let is_plain =
+        query.form == Form::Plain && query.qclass == Class::IN && matches!(query.qtype, Rtype::A | Rtype::AAAA);
+    if !is_plain || snapshot.readiness == Readiness::Starting || !ask.settings.opened.is_empty() {
+        return None;
+    }
+    let view = snapshot.view(ask.source)?;
+    let space = snapshot.space(view.space)?;
+    let Plain { kind, apex, v4, v6, why, .. } = snapshot.find_plain(view, space, &query.qname);
+    let outcome = match (kind, query.qtype) {
+        (PlainKind::There, Rtype::A) if !v4.is_empty() => PlainOutcome::V4(v4),
+        (PlainKind::There, Rtype::AAAA) if !v6.is_empty() => PlainOutcome::V6(v6),
+        // Where there are addresses it is only the type that is missing, and that has no reason.
+        (PlainKind::There, _) => PlainOutcome::NoData(if v4.is_empty() && v6.is_empty() { why } else { "" }),
+        (PlainKind::Missing(missing), _) => PlainOutcome::NxDomain(missing),
+        (PlainKind::Foreign, _) if query.header.flags.has(Flags::RD) => PlainOutcome::Foreign,
+        (PlainKind::Foreign | PlainKind::More, _) => return None,
+    };
+    Some((Authority { space, serial: snapshot.serial, apex }, outcome))
 }
 
 /// RFC 4892 §3, and what BIND made customary before it.

@@ -1,6 +1,6 @@
 //! What there is to count of a query, noted while it is answered: a type and one of a few outcomes, no name and no address.
 
-use super::lookup::{Outcome, Refusal};
+use super::lookup::{Outcome, PlainOutcome, Refusal};
 use crate::wire::Query;
 use crate::zone::{Missing, Why};
 
@@ -54,11 +54,8 @@ impl Note {
             Outcome::Answer(..) | Outcome::Chaos(_) => Got::Answer,
             Outcome::NoData(_, Why::Nothing | Why::Text("")) => Got::Nothing(Reason::Type),
             Outcome::NoData(_, Why::Text(_) | Why::Instance(_) | Why::Kept(..)) => Got::Nothing(Reason::Gate),
-            Outcome::NoData(_, Why::AmbiguousCaller) | Outcome::NxDomain(_, Missing::NoLan) => {
-                Got::Nothing(Reason::View)
-            }
-            Outcome::NxDomain(_, Missing::Removed) => Got::Nothing(Reason::Removed),
-            Outcome::NxDomain(..) => Got::Nothing(Reason::Unknown),
+            Outcome::NoData(_, Why::AmbiguousCaller) => Got::Nothing(Reason::View),
+            Outcome::NxDomain(_, missing) => Got::Nothing(Reason::of(*missing)),
             Outcome::Foreign => Got::Foreign,
             Outcome::Refuse(Refusal::Caller) => Got::Stranger,
             Outcome::Refuse(Refusal::NotAuthoritative | Refusal::Class | Refusal::Transfer) => Got::Refusal,
@@ -66,5 +63,29 @@ impl Note {
             Outcome::Fault(_) => Got::Fault,
         };
         Self { qtype: Some(query.qtype.0), got }
+    }
+
+    /// The same for an outcome of [`decide_plain`](super::lookup::decide_plain).
+    #[inline(always)]
+    pub(super) fn of_plain(query: &Query, outcome: &PlainOutcome<'_>) -> Self {
+        let got = match outcome {
+            PlainOutcome::V4(_) | PlainOutcome::V6(_) => Got::Answer,
+            PlainOutcome::NoData("") => Got::Nothing(Reason::Type),
+            PlainOutcome::NoData(_) => Got::Nothing(Reason::Gate),
+            PlainOutcome::NxDomain(missing) => Got::Nothing(Reason::of(*missing)),
+            PlainOutcome::Foreign => Got::Foreign,
+        };
+        Self { qtype: Some(query.qtype.0), got }
+    }
+}
+
+impl Reason {
+    #[inline(always)]
+    const fn of(missing: Missing) -> Self {
+        match missing {
+            Missing::NoLan => Self::View,
+            Missing::Removed => Self::Removed,
+            _ => Self::Unknown,
+        }
     }
 }

@@ -6,13 +6,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
 
-use super::lookup::{Answer, Authority, Outcome, Refusal};
+use super::lookup::{Answer, Authority, Outcome, PlainOutcome, Refusal};
 use super::{Ask, Caller, Recursion, Text, Transport, Verdict, Who};
 use crate::name::Name;
 use crate::record::{Rtype, Ttl};
 use crate::wire::{
     Earlier, Edns, Explanation, Extras, Fault, Flags, Full, InfoCode, Numbered, OptResponse, Owner, Query, Rcode,
-    Section, UDP_RESPONSE_MAX, UDP_RESPONSE_MIN, Writer,
+    Section, Soa, UDP_RESPONSE_MAX, UDP_RESPONSE_MIN, Writer,
 };
 use crate::zone::{AddressSet, App, BUCKETS, Component, Fit, Hosts, NameServer, Space, SrvSet, Why, bucket_of};
 
@@ -54,37 +54,58 @@ pub(super) fn write(
     Verdict::Send(writer.finish(query.header.flags.response().with(flags), rcode, opt.as_ref()))
 }
 
-/// Writes the answer that almost every query gets: addresses that all fit, to a client that asks for nothing besides. Everything else
-/// goes the long way, which would write the same.
+/// Writes the response to a plain question in one piece, if it fits: everything else goes the long way, which would write the same.
 #[inline(always)]
-pub(super) fn write_whole(
-    outcome: &Outcome<'_>,
+pub(super) fn write_plain(
+    authority: &Authority<'_>,
+    outcome: PlainOutcome<'_>,
     ask: &Ask<'_>,
-    caller: &Caller,
     message: &[u8],
     query: &Query,
     response: &mut [u8],
 ) -> Option<usize> {
-    let Outcome::Answer(Authority { space, .. }, answer, why) = outcome else { return None };
-    if caller.subnet.is_some()
-        || query.edns.as_ref().is_some_and(|edns| edns.asks_extras() || matches!(why, Why::Kept(..)))
-    {
-        return None;
+    let limit = limit(ask, query);
+    let flags = query.header.flags.response().with(recursion(ask)).with(Flags::AA);
+    let (turn, ttl) = (usize::from(query.header.id.wrapping_add(ask.turn)), authority.space.ttl);
+    match outcome {
+        PlainOutcome::V4(all) => Writer::whole(
+            response,
+            limit,
+            (message, query),
+            flags,
+            (Rtype::A, ttl),
+            turned(all, turn),
+            Ipv4Addr::octets,
+        ),
+        PlainOutcome::V6(all) => Writer::whole(
+            response,
+            limit,
+            (message, query),
+            flags,
+            (Rtype::AAAA, ttl),
+            turned(all, turn),
+            Ipv6Addr::octets,
+        ),
+        PlainOutcome::NoData(why) => {
+            Writer::whole_negative(response, limit, (message, query), flags, &soa(authority, query), why)
+        }
+        PlainOutcome::NxDomain(missing) => {
+            let flags = flags.with_rcode(Rcode::NXDOMAIN);
+            Writer::whole_negative(response, limit, (message, query), flags, &soa(authority, query), missing.text())
+        }
+        PlainOutcome::Foreign => None,
     }
-    let turn = usize::from(query.header.id.wrapping_add(ask.turn));
-    let (limit, flags) = (limit(ask, query), query.header.flags.response().with(recursion(ask)).with(Flags::AA));
-    match answer {
-        Answer::V4(hosts, _) => {
-            let (first, second) = turned(hosts.v4(), turn);
-            let of = (Rtype::A, space.ttl);
-            Writer::whole(response, limit, (message, query), flags, of, [first, second], Ipv4Addr::octets)
-        }
-        Answer::V6(hosts, _) => {
-            let (first, second) = turned(hosts.v6(), turn);
-            let of = (Rtype::AAAA, space.ttl);
-            Writer::whole(response, limit, (message, query), flags, of, [first, second], Ipv6Addr::octets)
-        }
-        _ => None,
+}
+
+/// The SOA of a negative answer.
+#[inline(always)]
+fn soa<'s>(authority: &Authority<'s>, query: &Query) -> Soa<'s> {
+    Soa {
+        owner: query.qname.offset(authority.apex),
+        ttl: authority.space.negative_ttl,
+        mname: mname(authority.space),
+        rname: NOBODY,
+        numbers: soa_numbers(authority),
     }
 }
 
@@ -153,6 +174,7 @@ const NOT_AUTHORITATIVE: Explanation<'static> =
     Explanation { code: InfoCode::NOT_AUTHORITATIVE, text: &"not a name of ours, and no recursion" };
 
 /// The most octets that the response may have.
+#[inline(always)]
 pub fn limit(ask: &Ask<'_>, query: &Query) -> usize {
     match ask.transport {
         Transport::Udp => {
@@ -266,7 +288,7 @@ impl<T> Addresses<'_, T> {
         }
         match preferred(part.bucket()) {
             Some(picks) if room <= picks.len() => {
-                let (first, second) = turned(first_of(picks, room), self.turn);
+                let [first, second] = turned(first_of(picks, room), self.turn);
                 for half in [first, second] {
                     let picked = half.iter().filter_map(|index| self.all.get(usize::from(*index)));
                     writer.addresses(self.rtype, self.ttl, picked.map(&octets));
@@ -285,16 +307,17 @@ impl<T> Addresses<'_, T> {
     }
 
     fn rotate<const N: usize>(&self, writer: &mut Writer<'_>, some: &[T], octets: impl Fn(&T) -> [u8; N]) {
-        let (first, second) = turned(some, self.turn);
+        let [first, second] = turned(some, self.turn);
         writer.addresses(self.rtype, self.ttl, first.iter().map(&octets));
         writer.addresses(self.rtype, self.ttl, second.iter().map(&octets));
     }
 }
 
 /// The two halves of `items` when they are turned so many places.
-fn turned<T>(items: &[T], turn: usize) -> (&[T], &[T]) {
+#[inline(always)]
+fn turned<T>(items: &[T], turn: usize) -> [&[T]; 2] {
     let (first, second) = items.split_at(turn.checked_rem(items.len()).unwrap_or(0));
-    (second, first)
+    [second, first]
 }
 
 fn first_of<T>(items: &[T], count: usize) -> &[T] {
@@ -322,7 +345,7 @@ fn write_srv(writer: &mut Writer<'_>, space: &Space, set: &SrvSet<'_>, part: Par
     });
     let start =
         if port.targets.len() <= writer.room_for_services(length_max) { 0 } else { part.start(port.targets.len()) };
-    let (first, second) = turned(&port.targets, start);
+    let [first, second] = turned(&port.targets, start);
     let begin = writer.position();
     let mut count = 0;
     'all: for half in [first, second] {
@@ -406,16 +429,29 @@ fn write_soa(
     authority: &Authority<'_>,
     query: &Query,
 ) -> Result<(), Full> {
-    let Authority { space, serial, .. } = *authority;
-    let mname = space.ns.first().map_or(NOBODY, |server| server.name.wire());
+    let space = authority.space;
     writer
         .record(section, owner, Rtype::SOA, space.negative_ttl, |writer| {
-            writer.put_compressed(mname, &query.qname)?;
+            writer.put_compressed(mname(space), &query.qname)?;
             writer.put_compressed(NOBODY, &query.qname)?;
-            let numbers = [serial, REFRESH, RETRY, EXPIRE, space.negative_ttl.seconds()];
-            writer.put(numbers.map(u32::to_be_bytes).as_flattened())
+            writer.put(&soa_numbers(authority))
         })
         .map(drop)
+}
+
+/// The first of the space's name servers.
+#[inline(always)]
+fn mname(space: &Space) -> &[u8] {
+    space.ns.first().map_or(&NOBODY[..], |server| server.name.wire())
+}
+
+/// What stands behind the two names of an SOA (RFC 1035 §3.3.13).
+#[inline(always)]
+fn soa_numbers(authority: &Authority<'_>) -> [u8; 20] {
+    let numbers = [authority.serial, REFRESH, RETRY, EXPIRE, authority.space.negative_ttl.seconds()];
+    let mut octets = [0; 20];
+    octets.as_chunks_mut().0.iter_mut().zip(numbers).for_each(|(place, number)| *place = number.to_be_bytes());
+    octets
 }
 
 /// `<n>.<component>.<app>.<canonical discovery domain>` for every number.
@@ -431,7 +467,7 @@ const BLOCK: Option<NonZeroUsize> = NonZeroUsize::new(468);
 /// query may cost us stays bounded.
 const ADDRESSED_MAX: usize = 256;
 /// RNAME: there is no mailbox behind a zone that files make (RFC 2606's `invalid.`, so that nobody writes to a stranger).
-const NOBODY: &[u8] = b"\x06nobody\x07invalid\x00";
+const NOBODY: &[u8; 16] = b"\x06nobody\x07invalid\x00";
 /// `localhost.`
 const LOCALHOST: &[u8] = b"\x09localhost\x00";
 /// Nobody transfers these zones, so the timers are only the customary ones.

@@ -50,6 +50,11 @@ impl Opened {
         Self { zones: Vec::new(), labels: Vec::new() }
     }
 
+    /// Whether there are none, as on almost every server.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.zones.is_empty() && self.labels.is_empty()
+    }
+
     /// Whether `name` lies in one of them.
     pub(super) fn has(&self, name: &NameBuffer) -> bool {
         self.zones.iter().any(|zone| name.position_of(zone).is_some())

@@ -8,7 +8,6 @@
 //! A message over TCP is two octets of length and itself, which tokio and rustls carry as they are: hickory-net's streams would bring
 //! a queue whose bound is not ours, and more crates.
 
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
@@ -27,9 +26,11 @@ use tokio_rustls::rustls::crypto::{SecureRandom, ring};
 
 use super::Clock;
 use super::cache::Failure;
+use super::peer::Peer;
 use super::question::Question;
 use super::response::Reading;
 use super::upstream::{Channel, Routes, Server};
+use crate::observe::Upstreams;
 use crate::wire::{Flags, HEADER_LENGTH, Header, Opcode, Rcode, UDP_RESPONSE_MAX};
 
 /// What asking needs, on the one thread that asks.
@@ -43,24 +44,13 @@ pub(super) struct Exchange {
     sockets: Semaphore,
 }
 
-/// A server, and what is known of it.
-struct Peer {
-    server: Server,
-    /// Exchanges in a row that came to nothing.
-    failures: Cell<u32>,
-    /// When one that is passed over is next looked at.
-    probe_at: Cell<Duration>,
-    /// Until when it is asked without EDNS.
-    plain_until: Cell<Duration>,
-    /// Open connections that nobody uses.
-    idle: RefCell<Vec<TlsStream<TcpStream>>>,
-}
-
 impl Exchange {
-    pub(super) fn new(routes: &Routes, tls: Arc<ClientConfig>, clock: Clock) -> Self {
-        let peer = |server: &Server| Rc::new(Peer::new(server.clone()));
+    pub(super) fn new(routes: &Routes, upstreams: &Arc<Upstreams>, tls: Arc<ClientConfig>, clock: Clock) -> Self {
+        let mut numbers = 0..;
+        let mut peer =
+            |server: &Server| Some(Rc::new(Peer::new(server.clone(), Arc::clone(upstreams), numbers.next()?)));
         Self {
-            routes: routes.all().iter().map(|route| route.servers.iter().map(peer).collect()).collect(),
+            routes: routes.all().iter().map(|route| route.servers.iter().filter_map(&mut peer).collect()).collect(),
             tls: tls.into(),
             random: ring::default_provider().secure_random,
             clock,
@@ -127,31 +117,28 @@ impl Exchange {
     /// Whom to ask, in this order: those that are well, or all when none is. Others are looked at beside it, when it is time.
     fn order(self: &Rc<Self>, question: &Question) -> Vec<Rc<Peer>> {
         let peers = self.routes.get(question.route()).map_or(&[][..], Vec::as_slice);
-        let (well, ill): (Vec<_>, Vec<_>) = peers.iter().cloned().partition(|peer| peer.failures.get() < FAILURES_MAX);
+        let (well, ill): (Vec<_>, Vec<_>) = peers.iter().cloned().partition(|peer| peer.is_well());
         if well.is_empty() {
             return ill;
         }
         let now = (self.clock)();
-        for peer in ill {
-            if peer.probe_at.get() <= now {
-                peer.probe_at.set(now + PROBE_EVERY);
-                let (exchange, question) = (Rc::clone(self), question.clone());
-                spawn_local(async move {
-                    let asked = timeout(FIRST, exchange.ask(&peer, &question)).await;
-                    if matches!(asked, Ok(Ok(_) | Err(Failure::Declined))) {
-                        peer.failures.set(0);
-                    }
-                });
-            }
+        for peer in ill.into_iter().filter(|peer| peer.is_due(now)) {
+            let (exchange, question) = (Rc::clone(self), question.clone());
+            spawn_local(async move {
+                match timeout(FIRST, exchange.ask(&peer, &question)).await {
+                    Ok(Ok(_) | Err(Failure::Declined)) => peer.note_success(),
+                    Ok(Err(_)) | Err(_) => peer.note_failure((exchange.clock)()),
+                }
+            });
         }
         well
     }
 
     fn note(&self, order: &[Rc<Peer>], index: usize, is_well: bool) {
-        let Some(peer) = order.get(index) else { return };
-        peer.failures.set(if is_well { 0 } else { peer.failures.get().saturating_add(1) });
-        if peer.failures.get() == FAILURES_MAX {
-            peer.probe_at.set((self.clock)() + PROBE_EVERY);
+        match order.get(index) {
+            Some(peer) if is_well => peer.note_success(),
+            Some(peer) => peer.note_failure((self.clock)()),
+            None => {}
         }
     }
 
@@ -159,6 +146,8 @@ impl Exchange {
     async fn ask(&self, peer: &Peer, question: &Question) -> Result<Reading, Failure> {
         // It is never closed.
         let _socket = self.sockets.acquire().await.map_err(|_| Failure::Broken)?;
+        peer.note_question();
+        let begun = (self.clock)();
         let asked = match &peer.server.channel {
             Channel::Plain => match self.ask_datagram(peer, question).await {
                 Ok(reading) if reading.flags.has(Flags::TC) => self.ask_stream(peer, question).await,
@@ -166,6 +155,9 @@ impl Exchange {
             },
             Channel::Tls(_) => self.ask_tls(peer, question).await,
         };
+        if asked.is_ok() {
+            peer.note_response((self.clock)().saturating_sub(begun));
+        }
         match asked {
             // Over a stream too it is a part, and would be kept as the whole.
             Ok(reading) if reading.flags.has(Flags::TC) => Err(Failure::Declined),
@@ -210,7 +202,7 @@ impl Exchange {
             match heard {
                 Heard::Response(reading) => return Ok(reading),
                 Heard::NoEdns => {
-                    self.do_without_edns(peer);
+                    peer.do_without_edns((self.clock)());
                     query = self.query(peer, question)?;
                     socket.send(&query.octets).await?;
                 }
@@ -225,7 +217,7 @@ impl Exchange {
             match converse(&mut stream, &self.query(peer, question)?).await? {
                 Heard::Response(reading) => return Ok(reading),
                 // It can be said once: the next query has no OPT.
-                Heard::NoEdns => self.do_without_edns(peer),
+                Heard::NoEdns => peer.do_without_edns((self.clock)()),
             }
         }
     }
@@ -234,20 +226,14 @@ impl Exchange {
         loop {
             match self.converse_tls(peer, question).await? {
                 Heard::Response(reading) => return Ok(reading),
-                Heard::NoEdns => self.do_without_edns(peer),
+                Heard::NoEdns => peer.do_without_edns((self.clock)()),
             }
         }
     }
 
-    /// Notes that a server does not know OPT (RFC 6891 §7).
-    fn do_without_edns(&self, peer: &Peer) {
-        peer.plain_until.set((self.clock)() + PLAIN_FOR);
-    }
-
     async fn converse_tls(&self, peer: &Peer, question: &Question) -> io::Result<Heard> {
         let query = self.query(peer, question)?;
-        let kept = peer.idle.borrow_mut().pop();
-        let kept = match kept {
+        let kept = match peer.take_idle() {
             Some(mut stream) => converse(&mut stream, &query).await.ok().map(|heard| (stream, heard)),
             None => None,
         };
@@ -260,10 +246,7 @@ impl Exchange {
                 (stream, heard)
             }
         };
-        let mut idle = peer.idle.borrow_mut();
-        if idle.len() < IDLE_MAX {
-            idle.push(stream);
-        }
+        peer.keep_idle(stream);
         Ok(heard)
     }
 
@@ -278,20 +261,8 @@ impl Exchange {
     fn query(&self, peer: &Peer, question: &Question) -> io::Result<Outgoing> {
         let mut random = [0; RANDOM];
         self.random.fill(&mut random).map_err(|_| io::Error::other("no random octets"))?;
-        let edns = if (self.clock)() < peer.plain_until.get() { Edns::Without } else { Edns::With };
+        let edns = if peer.is_plain((self.clock)()) { Edns::Without } else { Edns::With };
         Ok(Outgoing::new(question, edns, &random))
-    }
-}
-
-impl Peer {
-    fn new(server: Server) -> Self {
-        Self {
-            server,
-            failures: Cell::default(),
-            probe_at: Cell::default(),
-            plain_until: Cell::default(),
-            idle: RefCell::default(),
-        }
     }
 }
 
@@ -412,15 +383,8 @@ const DEADLINE: Duration = Duration::from_millis(3_800);
 const HEDGE: Duration = Duration::from_millis(250);
 /// How long a server has before it is asked again.
 const FIRST: Duration = Duration::from_secs(2);
-/// Failures in a row after which a server is passed over, and how often it is looked at then.
-const FAILURES_MAX: u32 = 5;
-const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// How long a server that does not know OPT is asked without.
-const PLAIN_FOR: Duration = Duration::from_secs(15 * 60);
 /// Sockets at once. With 1,024 descriptors, which many systems give a process, the listeners and their clients must not run out.
 const SOCKETS_MAX: usize = 384;
-/// Connections that are kept open for a server over TLS.
-const IDLE_MAX: usize = 4;
 /// Octets of a datagram that are read: more than we say that we take (RFC 9715), for those who do not care.
 const DATAGRAM_MAX: usize = 4096;
 /// Random octets of a query: two for its ID, and a bit for each octet of the longest name.

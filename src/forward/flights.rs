@@ -21,7 +21,7 @@ use tokio_rustls::rustls::ClientConfig;
 use super::cache::{Failure, Known};
 use super::exchange::Exchange;
 use super::stored::Stored;
-use super::{Outcome, Question, Shared, Waiting};
+use super::{Config, Outcome, Question, Shared, Waiting};
 use crate::observe::Limit;
 
 /// The other end: what asks upstreams.
@@ -46,7 +46,8 @@ impl<T: 'static> Queue<T> {
     /// delivered once, by `deliver`, which must not wait. `made_room` is told how many responses had to go for a newer one.
     pub async fn run(self, deliver: impl Fn(T, &Outcome) + 'static, made_room: impl Fn(u64) + 'static) {
         let Self { shared, mut receiver, tls } = self;
-        let exchange = Rc::new(Exchange::new(&shared.config.routes, tls, Arc::clone(&shared.clock)));
+        let Config { routes, upstreams, .. } = &shared.config;
+        let exchange = Rc::new(Exchange::new(routes, upstreams, tls, Arc::clone(&shared.clock)));
         let (table, landed) = (RefCell::default(), Notify::new());
         let tower = Rc::new(Tower { shared, exchange, table, landed, deliver, made_room: Box::new(made_room) });
         while let Some(waiting) = receiver.recv().await {
@@ -241,7 +242,7 @@ mod tests {
 
     use super::super::response::tests::message;
     use super::super::upstream::{Routes, Setting};
-    use super::super::{Answered, Config, Foreign, new};
+    use super::super::{Answered, Foreign, new};
     use super::*;
     use crate::engine::{Ask, Recursion, Settings, Transport, Trust};
     use crate::zone::Snapshot;

@@ -19,6 +19,7 @@ mod cache;
 mod exchange;
 mod flights;
 mod limits;
+mod peer;
 mod question;
 mod rebinding;
 mod response;
@@ -38,7 +39,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::engine::{Ask, Verdict};
 use crate::name::{Name, NameBuffer};
-use crate::observe::Limit;
+use crate::observe::{Limit, Upstreams};
 use crate::wire::Query;
 use crate::zone::Snapshot;
 use admission::{Admission, Permit};
@@ -67,13 +68,16 @@ pub struct Config {
     pub limits: Limits,
     /// The certificates that servers over TLS are signed by, in PEM.
     pub authorities: Vec<u8>,
+    /// How its servers are doing, in the order of the routes.
+    pub upstreams: Arc<Upstreams>,
 }
 
 impl Config {
     /// Forwards by `routes`, with the customary settings.
     #[must_use]
     pub fn new(routes: Routes) -> Self {
-        Self { routes, allow_private: Vec::new(), limits: Limits::default(), authorities: Vec::new() }
+        let upstreams = Arc::new(Upstreams::new(routes.servers()));
+        Self { routes, allow_private: Vec::new(), limits: Limits::default(), authorities: Vec::new(), upstreams }
     }
 }
 

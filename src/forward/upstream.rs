@@ -4,6 +4,7 @@
 //! them over TLS (`tls://192.0.2.1#dns.example`), or the host's own list (`resolv.conf`, `resolv.conf=PATH`). Where zones overlap, the
 //! longest wins. Our own listening addresses are refused: a query that we send to ourselves comes back until it times out.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,16 @@ pub struct Server {
     pub address: SocketAddr,
     /// How it is asked.
     pub channel: Channel,
+}
+
+impl fmt::Display for Server {
+    /// Writes it as `--upstream` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.channel {
+            Channel::Plain => self.address.fmt(f),
+            Channel::Tls(name) => write!(f, "tls://{}#{}", self.address, name.to_str()),
+        }
+    }
 }
 
 /// How a server is asked.
@@ -204,6 +215,11 @@ impl Routes {
     #[must_use]
     pub fn all(&self) -> &[Route] {
         &self.0
+    }
+
+    /// Every server, by its zone and address as they are written, in the order of the routes.
+    pub(super) fn servers(&self) -> impl Iterator<Item = (String, String)> {
+        self.0.iter().flat_map(|route| route.servers.iter().map(|server| (route.zone.to_string(), server.to_string())))
     }
 
     /// The number of the route that `name` takes, if any.

@@ -43,6 +43,12 @@ impl FileGauges {
         self.held.store(files, Ordering::Relaxed);
     }
 
+    /// How many files are missing and held.
+    #[must_use]
+    pub fn are_held(&self) -> u64 {
+        u64::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(u64::MAX)
+    }
+
     /// Notes how many files are served as they stand, how many in an older version, and how many not at all.
     pub fn states(&self, ok: usize, stale: usize, rejected: usize) {
         for (state, files) in self.states.iter().zip([ok, stale, rejected]) {
@@ -78,7 +84,6 @@ impl FileGauges {
     pub fn numbers(&self) -> [Gauge; 8] {
         let is = |flag: &AtomicBool| u64::from(flag.load(Ordering::Relaxed));
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let held = u64::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
         [
             number("files_polling", "Whether scans alone find what changed", Sort::Level, is(&self.polling)),
             number(
@@ -87,7 +92,7 @@ impl FileGauges {
                 Sort::Level,
                 is(&self.frozen),
             ),
-            number("files_held", "Files that are missing and held", Sort::Level, held),
+            number("files_held", "Files that are missing and held", Sort::Level, self.are_held()),
             number("pollings", "Times that file events could not be had any more", Sort::Count, count(&self.pollings)),
             number("freezes", "Times that the spec directory was lost", Sort::Count, count(&self.freezes)),
             number("holds", "Times that large losses were held", Sort::Count, count(&self.holds)),

@@ -11,6 +11,7 @@ mod openmetrics;
 mod querylog;
 mod sets;
 mod top;
+mod upstreams;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -20,12 +21,13 @@ use std::time::Duration;
 pub use self::allowance::{Allowance, Silenced};
 use self::histogram::Histogram;
 pub use self::histogram::{BUCKETS, Durations};
-pub use self::openmetrics::{Gauge, Sort, level, levels, openmetrics};
+pub use self::openmetrics::{Gauge, Sort, Value, level, levels, openmetrics};
 pub use self::querylog::{Entry, Line, Logged, QueryLog, Selection};
 use self::sets::{NEGATIVES, SOURCES, TYPES};
 pub use self::sets::{Negative, QueryType, Source};
 use self::top::Samples;
 pub use self::top::{Heavy, SAMPLED, Top};
+pub use self::upstreams::{Upstream, UpstreamState, Upstreams};
 
 pub use self::files::FileGauges;
 

@@ -1,13 +1,17 @@
 //! What was counted, as OpenMetrics text.
 //!
 //! Every series is there from the first scrape to the last, zero or not: labels come from closed sets, and [`Gauge`] can hold no label
-//! that was not written in this program, so nothing that is asked, registered or configured makes or ends a series.
+//! but a word that was written in this program, or the number of an upstream. So nothing that is asked or registered makes or ends a
+//! series, and nothing that is configured is told.
 
 use std::fmt::{self, Debug};
 use std::iter;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, MetricEncoder, NoLabelSet, text,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -21,18 +25,47 @@ pub struct Gauge {
     /// What it says.
     pub help: &'static str,
     /// A label and its value.
-    pub label: Option<(&'static str, &'static str)>,
-    /// Whether it only grows.
+    pub label: Option<(&'static str, Value)>,
+    /// What sort of number it is.
     pub sort: Sort,
     /// The number.
     pub value: u64,
 }
 
-/// Whether a number only grows.
+/// The value of a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value {
+    /// One of a closed set.
+    Word(&'static str),
+    /// The place of something in the configuration, from 1.
+    Number(usize),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Word(word) => f.write_str(word),
+            Self::Number(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+impl EncodeLabelValue for Value {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self {
+            Self::Word(word) => word.encode(encoder),
+            Self::Number(number) => number.encode(encoder),
+        }
+    }
+}
+
+/// What sort of number it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
     /// It is what it is now.
     Level,
+    /// It is how long something takes now, in microseconds; it is written in seconds.
+    Microseconds,
     /// It counts since the start.
     Count,
 }
@@ -132,24 +165,33 @@ impl Scrape {
     fn gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         for gauges in self.gauges.chunk_by(|one, other| one.name == other.name) {
             let Some(first) = gauges.first() else { continue };
-            let kind = match first.sort {
-                Sort::Level => MetricType::Gauge,
-                Sort::Count => MetricType::Counter,
+            let (kind, unit) = match first.sort {
+                Sort::Level => (MetricType::Gauge, None),
+                Sort::Microseconds => (MetricType::Gauge, Some(&Unit::Seconds)),
+                Sort::Count => (MetricType::Counter, None),
             };
-            let mut metric = encoder.encode_descriptor(first.name, first.help, None, kind)?;
+            let mut metric = encoder.encode_descriptor(first.name, first.help, unit, kind)?;
             for Gauge { label, value, sort, .. } in gauges {
                 let labels: Vec<_> = label.iter().copied().collect();
                 let labels = labels.as_slice();
                 match (sort, labels.is_empty()) {
                     (Sort::Count, true) => metric.encode_counter::<NoLabelSet, _, u64>(value, None)?,
                     (Sort::Level, true) => metric.encode_gauge(value)?,
+                    (Sort::Microseconds, true) => metric.encode_gauge(&seconds(*value))?,
                     (Sort::Count, false) => count(&mut metric, &labels, *value)?,
                     (Sort::Level, false) => metric.encode_family(&labels)?.encode_gauge(value)?,
+                    (Sort::Microseconds, false) => {
+                        metric.encode_family(&labels)?.encode_gauge(&seconds(*value))?;
+                    }
                 }
             }
         }
         Ok(())
     }
+}
+
+fn seconds(microseconds: u64) -> f64 {
+    Duration::from_micros(microseconds).as_secs_f64()
 }
 
 fn count(metric: &mut MetricEncoder<'_>, labels: &(impl EncodeLabelSet + Debug), number: u64) -> fmt::Result {
@@ -171,7 +213,7 @@ const NAMED: [(Event, &str, &str); 4] = [
 
 /// What is timed.
 const SPANS: [(Span, &str, &str); 4] = [
-    (Span::Answer, "answer_duration", "Answering a query of a sampled UDP batch, without system calls"),
+    (Span::Answer, "answer_duration", "Answering a query of a sampled UDP batch, without system calls; of UDP alone"),
     (Span::Forward, "forward_duration", "From a query for a foreign name to its response"),
     (Span::Reload, "reload_duration", "Reading and compiling what changed, up to the swap"),
     (Span::Change, "change_duration", "From the first word of a change to its being served"),
@@ -196,7 +238,7 @@ pub fn levels<const N: usize>(
     iter::zip(values, iter::repeat((name, help, key))).map(|((label, value), (name, help, key))| Gauge {
         name,
         help,
-        label: Some((key, label)),
+        label: Some((key, Value::Word(label))),
         sort: Sort::Level,
         value,
     })

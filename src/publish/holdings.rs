@@ -1,6 +1,6 @@
 //! How many of everything a snapshot holds: for metrics and the status page. Walks all of it, so it is for once a generation.
 
-use crate::zone::{Gate, InstanceState, NameEntry, Snapshot};
+use crate::zone::{Believed, Component, Gate, InstanceState, NameEntry, Snapshot};
 
 /// How many of everything a snapshot holds. The words are of closed sets, and each is there even where there is none of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct Holdings {
     pub spaces: u64,
     /// Components.
     pub components: u64,
+    /// Those of them that are answered though every instance fails its check.
+    pub components_kept: u64,
     /// Apps, by what their gate does.
     pub apps: [(&'static str, u64); 2],
     /// Instances, by what is known of them.
@@ -26,6 +28,7 @@ impl Holdings {
         let mut holdings = Self {
             spaces: count(snapshot.spaces.iter().flatten()),
             components: 0,
+            components_kept: 0,
             apps: [("open", 0), ("closed", 0)],
             instances: InstanceState::ALL.map(|state| (state.word(), 0)),
             names: [("owner", 0), ("empty-non-terminal", 0), ("tombstone", 0)],
@@ -34,6 +37,8 @@ impl Holdings {
         for (_, app) in snapshot.apps.iter() {
             tally(&mut holdings.apps, usize::from(matches!(app.gate, Gate::Closed(_))));
             holdings.components += count(app.components.iter());
+            let is_kept = |component: &&Component| component.believed == Believed::Instances;
+            holdings.components_kept += count(app.components.iter().filter(is_kept));
             for instance in app.components.iter().flat_map(|component| &component.instances) {
                 tally(&mut holdings.instances, instance.state as usize);
             }

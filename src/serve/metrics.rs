@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::observe::{Counters, FileGauges, Gauge, Top, Totals, level, levels, openmetrics};
+use crate::observe::{Counters, FileGauges, Gauge, Top, Totals, Upstreams, level, levels, openmetrics};
 use crate::publish::{Holdings, Reader, Readiness, Subscriber};
 
 /// The numbers of a running server. A clone is of the same server.
@@ -10,6 +10,7 @@ use crate::publish::{Holdings, Reader, Readiness, Subscriber};
 pub struct Metrics {
     counters: Arc<[Arc<Counters>]>,
     files: Arc<FileGauges>,
+    upstreams: Arc<Upstreams>,
     served: Arc<Mutex<Served>>,
 }
 
@@ -21,18 +22,19 @@ struct Served {
 }
 
 impl Metrics {
-    /// Puts together what these threads count, how the spec directory is doing, and what is served.
+    /// Puts together what these threads count, how the spec directory and the upstreams are doing, and what is served.
     #[must_use]
     pub fn new(
         counters: impl IntoIterator<Item = Arc<Counters>>,
         files: Arc<FileGauges>,
+        upstreams: Arc<Upstreams>,
         subscriber: &Subscriber,
     ) -> Self {
         let mut reader = subscriber.reader();
         // Whoever waits for every reader to reach a generation does not wait for this one.
         reader.rest();
         let served = Arc::new(Mutex::new(Served { reader, holdings: None }));
-        Self { counters: counters.into_iter().collect(), files, served }
+        Self { counters: counters.into_iter().collect(), files, upstreams, served }
     }
 
     /// Everything as OpenMetrics text.
@@ -42,6 +44,7 @@ impl Metrics {
         self.served.lock().unwrap_or_else(PoisonError::into_inner).gauges(&mut gauges);
         gauges.extend(self.files.numbers());
         gauges.extend(self.files.by_state());
+        gauges.extend(self.upstreams.gauges());
         openmetrics(&self.totals(), gauges)
     }
 
@@ -49,6 +52,18 @@ impl Metrics {
     #[must_use]
     pub fn files_by_state(&self) -> Vec<u64> {
         self.files.by_state().map(|gauge| gauge.value).collect()
+    }
+
+    /// How many files are missing, while what they said still holds.
+    #[must_use]
+    pub fn files_held(&self) -> u64 {
+        self.files.are_held()
+    }
+
+    /// How the upstreams are doing.
+    #[must_use]
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
     }
 
     /// What is heaviest, at most so many of each kind.
@@ -70,7 +85,7 @@ impl Served {
         let snapshot = reader.current();
         let (generation, is_ready) = (snapshot.generation, snapshot.readiness == Readiness::Ready);
         let serial = u64::from(snapshot.serial);
-        let Holdings { spaces, components, apps, instances, names, callers } = match holdings {
+        let Holdings { spaces, components, components_kept, apps, instances, names, callers } = match holdings {
             Some((counted, holdings)) if *counted == generation => *holdings,
             _ => holdings.insert((generation, Holdings::of(snapshot))).1,
         };
@@ -85,6 +100,11 @@ impl Served {
             level("serial", "The serial of the SOA records", serial),
             level("spaces", "Spaces", spaces),
             level("components", "Components of all apps", components),
+            level(
+                "components_kept",
+                "Components of which every instance fails its check, and which are answered all the same",
+                components_kept,
+            ),
             level("callers", "Addresses of instances that callers are known by", callers),
         ]);
         gauges.extend(levels("apps", "Apps, by whether their hostnames would answer", "gate", apps));

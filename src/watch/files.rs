@@ -29,7 +29,9 @@ use tracing::{debug, info, warn};
 use super::doubt::{Coming, Doubt, STANDING, has_stood};
 use super::read::{self, Ahead, Asked, Contents, Parsed, Removal, Text, read_ahead, unreadable, whole};
 use super::report::{FileReport, FileState};
-use super::scan::{Body, DirectoryId, Identity, Scan, Seen, Sight, Way, absolute, below, format_of, is_below, look};
+use super::scan::{
+    Body, DirectoryId, Identity, Scan, Seen, Sight, Way, absolute, entries_below, format_of, is_below, look,
+};
 use super::wait::{Told, Wait, Why};
 use crate::control::{Hash, Mark};
 use crate::registry::{FileChange, FileContent, Now};
@@ -370,12 +372,13 @@ impl Files {
         }
         self.note_unread(&scan, under);
         self.missing.retain(|file, _| !scan.unread.keys().any(|directory| is_below(file, directory)));
-        let gone: Vec<Arc<str>> = below(&self.entries, under)
-            .filter(|file| !scan.has(file))
+        self.missing.retain(|file, _| !scan.unchanged.contains(file));
+        let gone: Vec<Arc<str>> = self
+            .absent(&scan, under)
+            .into_iter()
             .filter(|file| !self.unread.keys().any(|directory| is_below(file, directory)))
-            .filter(|file| !matches!(self.waits.get(*file), Some(Wait { why: Why::Missing(_) | Why::Vanished(_), .. })))
-            .filter(|file| told == Told::ByEvent || !self.missing.contains_key(*file))
-            .cloned()
+            .filter(|file| !matches!(self.waits.get(file), Some(Wait { why: Why::Missing(_) | Why::Vanished(_), .. })))
+            .filter(|file| told == Told::ByEvent || !self.missing.contains_key(file))
             .collect();
         let moved: HashSet<Body> =
             gone.iter().filter_map(|file| Some(self.entries.get(file)?.identity?.body())).collect();
@@ -388,13 +391,23 @@ impl Files {
             };
             self.waits.insert(file, wait);
         }
-        self.missing.retain(|file, _| !scan.unchanged.contains(file));
         for (file, sight) in scan.files {
             self.missing.remove(&file);
             let stood =
                 |identity: Identity| if first { has_stood(identity, now) } else { moved.contains(&identity.body()) };
             self.sight(file, &sight, first, stood, now);
         }
+    }
+
+    /// The files that a scan did not find. What it found as it was is in the order of the files, so the two are walked side by side:
+    /// nearly every file is such, and to look for each would be most of what an idle server does.
+    fn absent(&self, scan: &Scan, under: &str) -> Vec<Arc<str>> {
+        let mut unchanged = scan.unchanged.iter().peekable();
+        entries_below(&self.entries, under)
+            .map(|(file, _)| file)
+            .filter(|file| unchanged.next_if_eq(file).is_none() && !scan.files.contains_key(*file))
+            .cloned()
+            .collect()
     }
 
     fn sight(&mut self, file: Arc<str>, sight: &Sight, first: bool, stood: impl Fn(Identity) -> bool, now: Now) {

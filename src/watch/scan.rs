@@ -190,12 +190,7 @@ pub(crate) type Before<'b> = &'b mut dyn FnMut(&Arc<str>, &Path, DirectoryId);
 /// # Errors
 ///
 /// The root cannot be listed. A lower directory that is not there any more is no error: nothing is found below it.
-pub(crate) fn scan(
-    root: &Path,
-    under: &str,
-    known: Known<'_>,
-    before: Before<'_>,
-) -> io::Result<Scan> {
+pub(crate) fn scan(root: &Path, under: &str, known: Known<'_>, before: Before<'_>) -> io::Result<Scan> {
     let mut scan = Scan::default();
     let mut ahead = BTreeSet::from([Arc::<str>::from(under)]);
     while let Some(directory) = ahead.pop_first() {
@@ -270,7 +265,8 @@ fn list_entries(
         if kind.is_dir() {
             ahead.insert(joined(directory, name));
         } else if format_of(name).is_some() {
-            scan.add(join(directory, name), sight(entry.metadata(), || entry.path()), known);
+            // By the descriptor of the directory: to resolve every path from the root takes longer than all else.
+            scan.add(join(directory, name), sight_of(entry.metadata(), || entry.path()), known);
         }
     }
     Ok(())
@@ -300,22 +296,17 @@ impl Scan {
     pub(crate) fn is_empty(&self) -> bool {
         self.files.is_empty() && self.unchanged.is_empty()
     }
-
-    /// Whether there is something at a path.
-    pub(crate) fn has(&self, file: &str) -> bool {
-        self.unchanged.contains(file) || self.files.contains_key(file)
-    }
 }
 
 /// Looks at one path by stat. A directory is [`Sight::Gone`]: there is no file there.
 pub(crate) fn look(root: &Path, relative: &str) -> Sight {
     let path = absolute(root, relative);
-    sight(fs::symlink_metadata(&path), || path)
+    sight_of(fs::symlink_metadata(&path), || path)
 }
 
-/// What is at a path, by what stat said of it without following links.
-fn sight(found: io::Result<Metadata>, path: impl FnOnce() -> PathBuf) -> Sight {
-    let (metadata, way) = match found {
+/// What is at a path, of which `metadata` was found without following a link.
+fn sight_of(metadata: io::Result<Metadata>, path: impl FnOnce() -> PathBuf) -> Sight {
+    let (metadata, way) = match metadata {
         Ok(metadata) if metadata.is_symlink() => {
             let path = path();
             match fs::metadata(&path) {
@@ -398,9 +389,17 @@ fn join(directory: &str, name: &str) -> String {
 
 /// The paths in `map` that lie below `directory`; all of them for the root.
 pub(crate) fn below<'m, V>(map: &'m BTreeMap<Arc<str>, V>, directory: &str) -> impl Iterator<Item = &'m Arc<str>> {
+    entries_below(map, directory).map(|(path, _)| path)
+}
+
+/// The same, and what they lead to.
+pub(crate) fn entries_below<'m, V>(
+    map: &'m BTreeMap<Arc<str>, V>,
+    directory: &str,
+) -> impl Iterator<Item = (&'m Arc<str>, &'m V)> {
     let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
     let from = map.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
-    from.map(|(path, _)| path).take_while(move |path| path.starts_with(&prefix))
+    from.take_while(move |(path, _)| path.starts_with(&prefix))
 }
 
 /// Whether `relative` lies somewhere below `directory`.

@@ -897,7 +897,7 @@ fn our_own_reads_cause_no_work() {
     // An event that must come, behind those that must not.
     fs::remove_file(live.path("shop.yaml")).unwrap();
     let marks = live.owner.inbox.take(Duration::from_secs(10)).marks;
-    assert_eq!(marks.into_iter().collect::<Vec<_>>(), [(live.path("shop.yaml"), Mark::Removed)]);
+    assert_eq!(marks.into_iter().collect::<Vec<_>>(), [(live.path("shop.yaml").into_os_string(), Mark::Removed)]);
 }
 
 #[test]

@@ -78,7 +78,22 @@ pub enum Subnet {
 }
 
 impl Edns {
+    /// Reads an OPT of version 0 that has no options, if that is what `records` begin with: what almost every query has.
+    #[inline(always)]
+    pub(super) fn read_plain(records: &[u8]) -> Option<Self> {
+        /// The owner, the type, the extended rcode and the version, in the first eight octets.
+        const LOOKED_AT: u64 = 0xffff_ff00_00ff_ff00;
+        const ROOT_OPT: u64 = 0x0000_2900_0000_0000;
+        let [a, b, c, size_high, size_low, d, e, flags, _, length @ ..] = *records.first_chunk::<OPT_HEAD>()?;
+        let head = u64::from_be_bytes([a, b, c, size_high, size_low, d, e, flags]);
+        if head & LOOKED_AT != ROOT_OPT || length != [0, 0] {
+            return None;
+        }
+        Some(Self::new(u16::from_be_bytes([size_high, size_low]), u32::from_be_bytes([0, 0, flags, 0])))
+    }
+
     /// Takes the fixed fields: class is the client's size, TTL holds extended rcode, version and flags (RFC 6891 §6.1.3).
+    #[inline(always)]
     pub(super) fn new(class: u16, ttl: u32) -> Self {
         let [_, version, flags, _] = ttl.to_be_bytes();
         Self {
@@ -308,13 +323,9 @@ impl OptResponse<'_> {
     }
 }
 
-/// The OPT of a response that has no options, and an rcode of the header's four bits.
-pub(super) const fn plain_opt(dnssec_ok: bool) -> [u8; OPT_HEAD] {
-    opt_head(super::Rcode::NOERROR, dnssec_ok, 0)
-}
-
 /// An OPT record up to its options, which have `length` octets.
-const fn opt_head(rcode: super::Rcode, dnssec_ok: bool, length: usize) -> [u8; OPT_HEAD] {
+#[inline(always)]
+pub(super) const fn opt_head(rcode: super::Rcode, dnssec_ok: bool, length: usize) -> [u8; OPT_HEAD] {
     let [size_high, size_low] = UDP_RESPONSE_MAX.to_be_bytes();
     // RFC 6891 §6.1.3: the upper eight bits of the rcode, version 0, DO copied (RFC 3225 §3), every other flag 0.
     let extended = (rcode.0 >> 4).to_be_bytes()[1];
@@ -360,11 +371,26 @@ impl Explanation<'_> {
         // An error says that the text is cut, which is all right: RFC 8914 §2 has it for people.
         let _ = fmt::write(&mut text, format_args!("{}", self.text));
         let length = text.length;
-        let [code_high, code_low] = self.code.0.to_be_bytes();
-        let [.., length_high, length_low] = (length + 2).to_be_bytes();
-        *head = [0, OPTION_EXPLANATION, length_high, length_low, code_high, code_low];
+        *head = explanation_head(self.code, length);
         EXPLANATION_HEAD + length
     }
+}
+
+/// Writes an extended error with a text that is not to be cut to the head of `room`, if it fits.
+#[inline(always)]
+pub(super) fn put_explanation(code: InfoCode, text: &str, room: &mut [u8]) -> Option<()> {
+    let (head, place) = room.split_first_chunk_mut::<EXPLANATION_HEAD>()?;
+    *head = explanation_head(code, text.len());
+    place.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+    Some(())
+}
+
+/// An extended error up to its text, which has `length` octets.
+#[inline(always)]
+const fn explanation_head(code: InfoCode, length: usize) -> [u8; EXPLANATION_HEAD] {
+    let [code_high, code_low] = code.0.to_be_bytes();
+    let [.., length_high, length_low] = (length + 2).to_be_bytes();
+    [0, OPTION_EXPLANATION, length_high, length_low, code_high, code_low]
 }
 
 /// Writes text straight into the response, and stops at a whole character when the room ends.
@@ -416,15 +442,15 @@ fn copy(octets: &[u8], room: &mut [u8]) -> usize {
 }
 
 /// Octets of an OPT record without options.
-const OPT_HEAD: usize = 11;
+pub(super) const OPT_HEAD: usize = 11;
 /// Octets of an option without data.
 const OPTION_HEAD: usize = 4;
 /// Octets of a cookie that has both parts, in the form that we make.
 const COOKIE_LENGTH: usize = 24;
 /// Octets of an extended error without text.
-const EXPLANATION_HEAD: usize = 6;
+pub(super) const EXPLANATION_HEAD: usize = 6;
 /// The most octets of text: with it the longest negative answer stays far below 1232 octets.
-const TEXT_MAX: usize = 200;
+pub(super) const TEXT_MAX: usize = 200;
 /// NSID (RFC 5001).
 const OPTION_NODE_ID: u16 = 3;
 /// EDNS Client Subnet (RFC 7871).

@@ -14,8 +14,8 @@ mod writer;
 pub use edns::{Cookie, Edns, Explanation, Extras, InfoCode, Keepalive, OptResponse, ServerCookie, Subnet};
 pub use header::{Admission, Flags, HEADER_LENGTH, Header, Opcode, Rcode, admit};
 pub use numbered::Numbered;
-pub use query::{Class, Fault, Query, Unreadable};
-pub use writer::{Age, Earlier, Full, Owner, Relay, Section, Writer};
+pub use query::{Class, Fault, Form, Query, Unreadable};
+pub use writer::{Age, Earlier, Full, Owner, Relay, Section, Soa, Writer};
 
 /// The most octets a UDP response may carry, however much the client offers.
 ///

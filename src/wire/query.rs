@@ -28,6 +28,17 @@ pub struct Query {
     pub edns: Option<Edns>,
     /// What is amiss behind the question.
     pub fault: Option<Fault>,
+    /// Whether there is more to it than the question.
+    pub form: Form,
+}
+
+/// Whether there is more to a query than its question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Nothing but an OPT without options, if that: what almost every query is. No fault, no subnet, no cookie need be looked for.
+    Plain,
+    /// Perhaps.
+    Any,
 }
 
 /// A class (RFC 1035 §3.2.4).
@@ -75,6 +86,7 @@ impl Query {
             question_end: HEADER_LENGTH,
             edns: None,
             fault: None,
+            form: Form::Plain,
         }
     }
 
@@ -88,26 +100,36 @@ impl Query {
     pub fn read(&mut self, message: &[u8]) -> Result<(), Unreadable> {
         self.edns = None;
         self.fault = None;
+        self.form = Form::Plain;
+        self.header = match Header::read_plain(message) {
+            Some(header) => header,
+            None => self.admit(message)?,
+        };
+        if self.read_question(message).is_none() {
+            return Err(Unreadable::Respond(self.header, Rcode::FORMERR));
+        }
+        let records = message.get(self.question_end..).unwrap_or_default();
+        match (self.form, self.header.additionals, Edns::read_plain(records)) {
+            (Form::Plain, 0, _) => {}
+            (Form::Plain, 1, Some(edns)) => self.edns = Some(edns),
+            _ => {
+                self.form = Form::Any;
+                self.fault = self.read_records(message).err();
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the header of a message that is not like almost every query.
+    #[cold]
+    fn admit(&mut self, message: &[u8]) -> Result<Header, Unreadable> {
+        self.form = Form::Any;
         self.header = match admit(message) {
             Admission::Query(header) => header,
             Admission::Respond(header, rcode) => return Err(Unreadable::Respond(header, rcode)),
             Admission::Drop => return Err(Unreadable::Drop),
         };
-        if self.header.questions == 0 {
-            return Err(self.read_without_question(message));
-        }
-        self.read_question(message).ok_or(Unreadable::Respond(self.header, Rcode::FORMERR))?;
-        let Header { answers, authorities, additionals, .. } = self.header;
-        let records = message.get(self.question_end..).unwrap_or_default();
-        match (answers, authorities, additionals, records.first_chunk::<11>()) {
-            (0, 0, 0, _) => {}
-            // What almost every query has: one OPT, and no options in it.
-            (0, 0, 1, Some([0, 0, 41, a, b, 0, 0, flags, low, 0, 0])) => {
-                self.edns = Some(Edns::new(u16::from_be_bytes([*a, *b]), u32::from_be_bytes([0, 0, *flags, *low])));
-            }
-            _ => self.fault = self.read_records(message).err(),
-        }
-        Ok(())
+        if self.header.questions == 0 { Err(self.read_without_question(message)) } else { Ok(self.header) }
     }
 
     fn read_without_question(&mut self, message: &[u8]) -> Unreadable {

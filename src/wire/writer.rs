@@ -7,10 +7,10 @@
 
 use std::ops::Range;
 
-use super::edns::{self, OptResponse};
+use super::edns::{self, InfoCode, OptResponse};
 use super::header::{Flags, HEADER_LENGTH, Header, Opcode, Rcode};
 use super::query::{Class, Query};
-use crate::name::NameBuffer;
+use crate::name::{NAME_MAX, NameBuffer};
 use crate::record::{Rtype, Ttl};
 
 /// A response being written.
@@ -91,6 +91,21 @@ pub enum Owner {
     Suffix(usize),
 }
 
+/// An SOA record that goes with a negative answer (RFC 2308 §3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Soa<'a> {
+    /// The octet of the question's name that the zone's name starts at.
+    pub owner: usize,
+    /// The TTL.
+    pub ttl: Ttl,
+    /// The name of the primary server.
+    pub mname: &'a [u8],
+    /// The mailbox of whoever is responsible.
+    pub rname: &'a [u8; RNAME],
+    /// The serial and the timers.
+    pub numbers: [u8; SOA_NUMBERS],
+}
+
 /// A name that was written in an answer, and now owns additional records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Earlier {
@@ -136,6 +151,7 @@ impl<'r> Writer<'r> {
     /// or into `response`, and then [`new`](Self::new) begins anew.
     ///
     /// All lengths are known before the first octet is written, so there is one check of the room and no other.
+    #[inline(always)]
     pub fn whole<T, const N: usize>(
         response: &mut [u8],
         limit: usize,
@@ -145,30 +161,70 @@ impl<'r> Writer<'r> {
         [first, second]: [&[T]; 2],
         octets: impl Fn(&T) -> [u8; N],
     ) -> Option<usize> {
-        let count = first.len() + second.len();
-        let opt = query.edns.as_ref().map(|edns| edns::plain_opt(edns.dnssec_ok));
-        let length = query.question_end + count * (RECORD_HEAD + N) + opt.map_or(0, |opt| opt.len());
+        let (answers, additionals) = (u16::try_from(first.len() + second.len()).ok()?, u16::from(query.edns.is_some()));
+        let records = usize::from(answers) * (RECORD_HEAD + N);
+        let length = query.question_end + records + usize::from(additionals) * edns::OPT_HEAD;
         let response = response.get_mut(..length).filter(|_| length <= limit)?;
-        let (head, rest) = response.split_at_mut_checked(query.question_end)?;
-        head.copy_from_slice(message.get(..query.question_end)?);
-        *head.first_chunk_mut()? = Header {
-            id: query.header.id,
-            flags,
-            questions: 1,
-            answers: u16::try_from(count).ok()?,
-            authorities: 0,
-            additionals: u16::from(opt.is_some()),
-        }
-        .octets();
+        let rest = begin(response, message, query, (flags, answers, 0, additionals))?;
+        let (records, opt) = rest.split_at_mut_checked(records)?;
         let template = record_head(HEADER_LENGTH, rtype, ttl, N);
-        let mut records = rest.chunks_exact_mut(RECORD_HEAD + N);
-        for (record, address) in records.by_ref().zip(first.iter().chain(second)) {
-            let (head, rdata) = record.split_first_chunk_mut::<RECORD_HEAD>()?;
-            *head = template;
-            rdata.copy_from_slice(&octets(address));
+        let mut records = records.chunks_exact_mut(RECORD_HEAD + N);
+        for half in [first, second] {
+            for (address, record) in half.iter().zip(records.by_ref()) {
+                let (head, rdata) = record.split_first_chunk_mut::<RECORD_HEAD>()?;
+                *head = template;
+                *rdata.first_chunk_mut()? = octets(address);
+            }
         }
-        if let Some(opt) = opt {
-            *response.last_chunk_mut()? = opt;
+        if let Some(edns) = &query.edns {
+            *opt.first_chunk_mut()? = edns::opt_head(Rcode::NOERROR, edns.dnssec_ok, 0);
+        }
+        Some(length)
+    }
+
+    /// Writes the whole of a negative answer: header, question, the SOA, and an OPT where the query has one, in it the reason unless that is
+    /// empty. `flags` hold the rcode. Returns nothing where [`whole`](Self::whole) does, and where a name in the SOA could be compressed.
+    #[inline(never)]
+    pub fn whole_negative(
+        response: &mut [u8],
+        limit: usize,
+        (message, query): (&[u8], &Query),
+        flags: Flags,
+        soa: &Soa<'_>,
+        why: &str,
+    ) -> Option<usize> {
+        if query.qname.may_end_as(soa.mname) || query.qname.may_end_as(soa.rname) || why.len() > edns::TEXT_MAX {
+            return None;
+        }
+        // The root is shorter than a pointer to it.
+        let owner_length = if query.qname.wire().len() == soa.owner + 1 { 1 } else { 2 };
+        let data_length = soa.mname.len().min(NAME_MAX) + SOA_REST;
+        let option_length = if why.is_empty() { 0 } else { edns::EXPLANATION_HEAD + why.len() };
+        let opt_length = if query.edns.is_some() { edns::OPT_HEAD + option_length } else { 0 };
+        let length = query.question_end + (owner_length + RECORD_HEAD - 2 + data_length + opt_length);
+        let response = response.get_mut(..length).filter(|_| length <= limit)?;
+        let rest = begin(response, message, query, (flags, 0, 1, u16::from(query.edns.is_some())))?;
+        let [owner_high, owner_low, head @ ..] =
+            record_head(HEADER_LENGTH + soa.owner, Rtype::SOA, soa.ttl, data_length);
+        let (owner, rest) = rest.split_at_mut_checked(owner_length)?;
+        match owner {
+            [high, low] => (*high, *low) = (owner_high, owner_low),
+            owner => owner.fill(0),
+        }
+        let (place, rest) = rest.split_first_chunk_mut()?;
+        *place = head;
+        let (mname, rest) = rest.split_at_mut_checked(soa.mname.len())?;
+        mname.copy_from_slice(soa.mname);
+        let (rname, rest) = rest.split_first_chunk_mut()?;
+        *rname = *soa.rname;
+        let (numbers, rest) = rest.split_first_chunk_mut()?;
+        *numbers = soa.numbers;
+        if let Some(edns) = &query.edns {
+            let (opt, rest) = rest.split_first_chunk_mut()?;
+            *opt = edns::opt_head(Rcode::NOERROR, edns.dnssec_ok, option_length);
+            if option_length > 0 {
+                edns::put_explanation(InfoCode::OTHER, why, rest)?;
+            }
         }
         Some(length)
     }
@@ -492,6 +548,21 @@ impl<'r> Writer<'r> {
     }
 }
 
+/// Writes the header and the question of a response whose length is that of `response`, and returns the rest of it.
+#[inline(always)]
+fn begin<'r>(
+    response: &'r mut [u8],
+    message: &[u8],
+    query: &Query,
+    (flags, answers, authorities, additionals): (Flags, u16, u16, u16),
+) -> Option<&'r mut [u8]> {
+    let (head, rest) = response.split_at_mut_checked(query.question_end)?;
+    head.copy_from_slice(message.get(..query.question_end)?);
+    *head.first_chunk_mut()? =
+        Header { id: query.header.id, flags, questions: 1, answers, authorities, additionals }.octets();
+    Some(rest)
+}
+
 /// The octet of `qname` at which it ends as `wire` does, if it does.
 fn suffix_of(qname: &NameBuffer, wire: &[u8]) -> Option<usize> {
     let offset = qname.wire().len().checked_sub(wire.len())?;
@@ -519,5 +590,11 @@ const fn pointer_to(at: usize) -> [u8; 2] {
 const RECORD_HEAD: usize = 12;
 /// Octets of SRV data before the target: priority, weight, port.
 const SRV_HEAD: usize = 6;
+/// Octets of the mailbox in an SOA: the same for all of them, so that its length is known when this is compiled.
+const RNAME: usize = 16;
+/// Octets of SOA data behind the names.
+const SOA_NUMBERS: usize = 20;
+/// Octets of SOA data behind the first name.
+const SOA_REST: usize = RNAME + SOA_NUMBERS;
 /// The first offset that a pointer cannot hold.
 const POINTER_END: usize = 0x4000;

@@ -10,31 +10,54 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::found::{Fit, Found, Host, Hosts, Missing, Node, Owned, Pointer, SrvSet, Types, Why, Zone};
+use super::found::{Fit, Found, Host, Hosts, Missing, Node, Owned, Plain, Pointer, SrvSet, Told, Types, Why, Zone};
 use super::special::Reserved;
 use super::table::scoped;
 use super::{
-    ApexKind, App, AppIndex, Audience, Bare, Component, Gate, Lan, NameEntry, NameServer, OwnerKind, Snapshot, Space,
-    SpaceIndex, View, key_of, name_hash,
+    ApexKind, App, AppIndex, Audience, Bare, Component, Gate, Lan, LooseName, NameEntry, NameServer, OwnerKind,
+    Snapshot, Space, SpaceIndex, View, key_of, name_hash,
 };
-use crate::name::{NAME_MAX, Name, NameBuffer};
+use crate::name::{NAME_MAX, Name, NameBuffer, hash, same};
 
 impl Snapshot {
     /// Finds what `name` is to a caller with this view.
-    #[inline(always)]
     #[must_use]
     pub fn find<'s>(&'s self, view: View, name: &NameBuffer) -> Found<'s> {
-        let declared = self.find_declared(view, name);
-        if matches!(declared, Found::Owned(Owned { types: Types::All, .. })) {
+        self.space(view.space).map_or(Found::Foreign, |space| self.find_told(view, space, name))
+    }
+
+    /// The same, told as far as a plain question for addresses needs it.
+    #[inline(always)]
+    #[must_use]
+    pub fn find_plain<'s>(&'s self, view: View, space: &'s Space, name: &NameBuffer) -> Plain<'s> {
+        self.find_told(view, space, name)
+    }
+
+    #[inline(always)]
+    fn find_told<'s, T: Told<'s>>(&'s self, view: View, space: &'s Space, name: &NameBuffer) -> T {
+        let declared: T = self.find_declared(view, space, name);
+        if declared.types() == Some(Types::All) {
             return declared;
         }
-        match (declared, Reserved::of(name)) {
-            (_, None) => declared,
+        match Reserved::of(name) {
+            None => declared,
+            Some(reserved) => T::owned(self.find_reserved_or_declared(view, space, name, reserved)),
+        }
+    }
+
+    /// What a reserved name is, which is not ours for every type by what is declared.
+    #[cold]
+    fn find_reserved_or_declared<'s>(
+        &'s self,
+        view: View,
+        space: &'s Space,
+        name: &NameBuffer,
+        reserved: Reserved,
+    ) -> Owned<'s> {
+        match self.find_declared(view, space, name) {
             // A domain that has its other types in the public zone has no such zone here.
-            (Found::Owned(owned), Some(_)) if owned.types == Types::Address => {
-                Found::Owned(Owned { types: Types::All, ..owned })
-            }
-            (_, Some(reserved)) => Found::Owned(self.find_reserved(view, name, reserved)),
+            Found::Owned(owned) if owned.types == Types::Address => Owned { types: Types::All, ..owned },
+            _ => self.find_reserved(view, name, reserved),
         }
     }
 
@@ -42,7 +65,8 @@ impl Snapshot {
     /// all the same, and so is what lies above an address that is; a name is not for being one that should not leave.
     #[must_use]
     pub fn find_opened<'s>(&'s self, view: View, name: &NameBuffer) -> Found<'s> {
-        match self.find_declared(view, name) {
+        let Some(space) = self.space(view.space) else { return Found::Foreign };
+        match self.find_declared(view, space, name) {
             Found::Owned(Owned {
                 node: Node::Missing(Missing::NoLan | Missing::NoService | Missing::NoAddress),
                 ..
@@ -53,64 +77,57 @@ impl Snapshot {
 
     /// Finds what `name` is by what is declared.
     #[inline(always)]
-    fn find_declared<'s>(&'s self, view: View, name: &NameBuffer) -> Found<'s> {
-        let Some(space) = self.space(view.space) else { return Found::Foreign };
-        if let Some(owned) = self.find_bare(view, name) {
-            return Found::Owned(owned);
+    fn find_declared<'s, T: Told<'s>>(&'s self, view: View, space: &'s Space, name: &NameBuffer) -> T {
+        let count = name.label_count();
+        if count == 1 {
+            if let Some(owned) = self.find_bare(view, name) {
+                return owned;
+            }
+        } else if count > 1
+            && name.word(name.offset(count - 2)) & TCP_MASK == TCP
+            && let Some(owned) = self.find_below_bare(view, name)
+        {
+            return T::owned(owned);
         }
         for apex in &space.apexes {
-            let Some(below) = name.label_count().checked_sub(apex.labels) else { continue };
-            if name.suffix(below) == apex.name.wire() {
-                let (types, node) = match apex.kind {
-                    ApexKind::Discovery => (Types::All, self.find_discovery(view, name, below)),
-                    ApexKind::Hostnames => self.find_exclusive(view, space, name, below),
+            let Some(below) = count.checked_sub(apex.labels) else { continue };
+            if name.ends_as(below, apex.name.wire()) {
+                return match apex.kind {
+                    ApexKind::Discovery => self.find_discovery(view, space, name, below),
+                    ApexKind::Hostnames => T::owned(self.find_exclusive(view, space, name, below)),
                 };
-                let node = match node {
-                    Node::Missing(_) => name_server(space, name, below).unwrap_or(node),
-                    node => node,
-                };
-                return Found::Owned(Owned { apex: below, types, node });
             }
         }
         // An end by octets is enough here: below, labels are compared.
-        if name.wire().ends_with(b"\x04arpa\x00")
+        if name.wire().last_chunk() == Some(b"\x04arpa\x00")
             && let Some(found) = self.find_reverse(view, space, name)
         {
-            return Found::Owned(found);
+            return T::owned(found);
         }
         self.find_overlay(view, space, name)
     }
 
-    /// Bare names: one label, and `_tcp.<service>` with what is below it.
+    /// Bare names: one label.
     #[inline(always)]
-    fn find_bare<'s>(&'s self, view: View, name: &NameBuffer) -> Option<Owned<'s>> {
-        let count = name.label_count();
-        let below_tcp = count > 1 && name.suffix(count - 2).starts_with(b"\x04_tcp");
-        if !(count == 1 || below_tcp) {
-            return None;
-        }
-        let owned = |node| Some(Owned { apex: count, types: Types::NotDelegation, node });
-        let app = match view.lan {
-            Lan::App(app) => self.apps.at(app)?,
-            Lan::Ambiguous if !self.is_zone_or_above(view, name) => {
-                return owned(Node::Host(Host::empty(Why::AmbiguousCaller)));
-            }
-            Lan::Ambiguous | Lan::None => return self.no_bare(view, name, Missing::NoLan),
-        };
-        let Some((_, component)) = app.component(name.label(count - 1)).filter(|(_, found)| found.bare == Bare::Named)
-        else {
-            return self.no_bare(view, name, Missing::NoService);
-        };
-        if count == 1 {
-            let host = Host {
-                hosts: Hosts::Set(&component.up),
-                why: Why::of(app, component),
-                fit: Fit::Some,
-                zone: Zone::Inside,
-            };
+    fn find_bare<'s, T: Told<'s>>(&'s self, view: View, name: &NameBuffer) -> Option<T> {
+        let Lan::App(app) = view.lan else { return self.no_lan(view, name).map(T::owned) };
+        let app = self.apps.at(app)?;
+        match component(app, name.label(0)) {
             // The name is the app's for every type: a stub that validates gets NODATA, not the root's word for it.
-            return Some(Owned { apex: count, types: Types::All, node: Node::Host(host) });
+            Some(component) if component.bare == Bare::Named => {
+                let node = Node::Host(up(app, component, Fit::Some));
+                Some(T::owned(Owned { apex: 1, types: Types::All, node }))
+            }
+            _ => self.no_bare(view, name, Missing::NoService).map(T::owned),
         }
+    }
+
+    /// `_tcp.<service>` and what is below it.
+    fn find_below_bare<'s>(&'s self, view: View, name: &NameBuffer) -> Option<Owned<'s>> {
+        let count = name.label_count();
+        let Lan::App(app) = view.lan else { return self.no_lan(view, name) };
+        let app = self.apps.at(app)?;
+        let component = component(app, name.label(count - 1)).filter(|found| found.bare == Bare::Named)?;
         let node = match count {
             2 if component.ports.is_empty() => Node::Missing(Missing::NoInstance),
             2 => Node::EmptyNonTerminal,
@@ -118,6 +135,15 @@ impl Snapshot {
             _ => Node::Missing(Missing::NoInstance),
         };
         Some(Owned { apex: count, types: Types::All, node })
+    }
+
+    /// What a bare name, or one below it, is to a caller on no app's LAN, or on those of several.
+    fn no_lan<'s>(&'s self, view: View, name: &NameBuffer) -> Option<Owned<'s>> {
+        if view.lan == Lan::Ambiguous && !self.is_zone_or_above(view, name) {
+            let node = Node::Host(Host::empty(Why::AmbiguousCaller));
+            return Some(Owned { apex: name.label_count(), types: Types::NotDelegation, node });
+        }
+        self.no_bare(view, name, Missing::NoLan)
     }
 
     /// A single label that is nobody's bare name: NXDOMAIN, unless a zone of ours is there or below.
@@ -133,55 +159,48 @@ impl Snapshot {
         self.space(view.space).is_some_and(|space| space.apexes.iter().any(|apex| is_at_or_above(name, &apex.name)))
     }
 
-    fn find_discovery<'s>(&'s self, view: View, name: &NameBuffer, below: usize) -> Node<'s> {
-        let Some(app_label) = below.checked_sub(1) else { return Node::Apex };
+    #[inline(always)]
+    fn find_discovery<'s, T: Told<'s>>(&'s self, view: View, space: &'s Space, name: &NameBuffer, below: usize) -> T {
+        let owned = Owned { apex: below, types: Types::All, node: Node::Apex };
+        let Some(app_label) = below.checked_sub(1) else { return T::owned(owned) };
         let visible = self
-            .app_named(view.space, name.label(app_label))
+            .app_at(view.space, name, app_label)
             .filter(|(index, app)| app.audience == Audience::Space || view.lan == Lan::App(*index));
-        let Some((_, app)) = visible else { return Node::Missing(Missing::NoApp) };
-        let Some(component_label) = app_label.checked_sub(1) else { return Node::EmptyNonTerminal };
-        let Some((_, component)) = app.component(name.label(component_label)) else {
-            return Node::Missing(Missing::NoComponent);
+        let Some((_, app)) = visible else { return absent(space, name, owned, Missing::NoApp) };
+        let Some(component_label) = app_label.checked_sub(1) else {
+            return T::owned(Owned { node: Node::EmptyNonTerminal, ..owned });
         };
-        match component_label {
-            0 => Node::Host(Host {
-                hosts: Hosts::Set(&component.up),
-                why: Why::of(app, component),
-                fit: Fit::All,
-                zone: Zone::Inside,
-            }),
-            1 if name.label(0) == b"_tcp" && !component.ports.is_empty() => Node::EmptyNonTerminal,
-            1 => match number_of(name.label(0)).and_then(|number| component.instance(number)) {
-                Some((_, instance)) => Node::Host(Host {
-                    hosts: if instance.state.is_there() { Hosts::Instance(instance) } else { Hosts::None },
-                    why: Why::Instance(Pointer { app, component, instance }),
-                    fit: Fit::All,
-                    zone: Zone::Inside,
-                }),
-                None => Node::Missing(Missing::NoInstance),
-            },
-            2 if name.label(1) == b"_tcp" => srv(app, component, name.label(0)),
-            _ => Node::Missing(Missing::NoInstance),
+        let Some(component) = component(app, name.label(component_label)) else {
+            return absent(space, name, owned, Missing::NoComponent);
+        };
+        if component_label == 0 {
+            return T::owned(Owned { node: Node::Host(up(app, component, Fit::All)), ..owned });
+        }
+        match below_component(app, component, name, component_label) {
+            Node::Missing(missing) => absent(space, name, owned, missing),
+            node => T::owned(Owned { node, ..owned }),
         }
     }
 
     /// A zone of app hostnames that is all ours.
-    fn find_exclusive<'s>(
-        &'s self,
-        view: View,
-        space: &'s Space,
-        name: &NameBuffer,
-        below: usize,
-    ) -> (Types, Node<'s>) {
-        if below == 0 {
-            return (Types::All, Node::Apex);
-        }
-        let node = match self.entry_of(view, name) {
-            Some(NameEntry::Owner { app, owner }) => {
-                self.host(space, app, owner).map_or(Node::Missing(Missing::NoName), |host| Node::Host(host.inside()))
+    fn find_exclusive<'s>(&'s self, view: View, space: &'s Space, name: &NameBuffer, below: usize) -> Owned<'s> {
+        let node = if below == 0 { Node::Apex } else { self.find_in_exclusive(view, space, name, below) };
+        let node = match node {
+            Node::Missing(_) => name_server(space, name, below).unwrap_or(node),
+            node => node,
+        };
+        // The zone is ours whole, so a custom domain in it has no public zone that its other types could be in.
+        Owned { apex: below, types: Types::All, node }
+    }
+
+    #[inline(always)]
+    fn find_in_exclusive<'s>(&'s self, view: View, space: &'s Space, name: &NameBuffer, below: usize) -> Node<'s> {
+        match self.entry_of(view, name) {
+            Some(Entry::Owner(app, kind)) => {
+                host(space, app, kind).map_or(Node::Missing(Missing::NoName), |host| Node::Host(host.inside()))
             }
-            Some(NameEntry::EmptyNonTerminal(_)) => Node::EmptyNonTerminal,
-            Some(NameEntry::Tombstone(_)) => Node::Missing(Missing::Removed),
+            Some(Entry::EmptyNonTerminal) => Node::EmptyNonTerminal,
+            Some(Entry::Tombstone(_)) => Node::Missing(Missing::Removed),
             None => {
                 let encloser = self.closest_encloser(view, name, below);
                 match self.wildcard(view, space, name, encloser) {
@@ -189,46 +208,59 @@ impl Snapshot {
                     None => Node::Missing(Missing::NoName),
                 }
             }
-        };
-        // The zone is ours whole, so a custom domain in it has no public zone that its other types could be in.
-        (Types::All, node)
+        }
     }
 
     /// Names that overlay a public suffix: the exact name, or a declared wildcard.
     #[inline(always)]
-    fn find_overlay<'s>(&'s self, view: View, space: &'s Space, name: &NameBuffer) -> Found<'s> {
+    fn find_overlay<'s, T: Told<'s>>(&'s self, view: View, space: &'s Space, name: &NameBuffer) -> T {
+        let entry = self.entry_of(view, name);
+        if let Some(Entry::Owner(app, kind)) = entry
+            && let Some(host) = host(space, app, kind)
+        {
+            let types = if host.zone == Zone::Apex { Types::All } else { Types::Address };
+            return T::owned(Owned { apex: 0, types, node: Node::Host(host) });
+        }
+        match self.find_around_overlay(view, space, name, entry) {
+            Some(owned) => T::owned(owned),
+            None => T::foreign(),
+        }
+    }
+
+    /// What is left of a name that overlays a public suffix and that no app holds.
+    fn find_around_overlay<'s>(
+        &'s self,
+        view: View,
+        space: &'s Space,
+        name: &NameBuffer,
+        entry: Option<Entry<'s>>,
+    ) -> Option<Owned<'s>> {
         let count = name.label_count();
-        match self.entry_of(view, name) {
-            Some(NameEntry::Owner { app, owner }) => {
-                if let Some(host) = self.host(space, app, owner) {
-                    let types = if host.zone == Zone::Apex { Types::All } else { Types::Address };
-                    return Found::Owned(Owned { apex: 0, types, node: Node::Host(host) });
-                }
+        match entry {
+            Some(Entry::Owner(..)) => {}
+            Some(Entry::Tombstone(loose)) => {
+                return Some(Owned { apex: 0, types: loose.types, node: Node::Missing(Missing::Removed) });
             }
-            Some(NameEntry::Tombstone(loose)) => {
-                let types = self.loose.at(loose).map_or(Types::Address, |loose| loose.types);
-                return Found::Owned(Owned { apex: 0, types, node: Node::Missing(Missing::Removed) });
-            }
-            Some(NameEntry::EmptyNonTerminal(_)) => {
+            Some(Entry::EmptyNonTerminal) => {
                 if let Some(apex) = self.wildcard_above(view, name, 1) {
-                    return Found::Owned(Owned { apex, types: Types::Address, node: Node::EmptyNonTerminal });
+                    return Some(Owned { apex, types: Types::Address, node: Node::EmptyNonTerminal });
                 }
             }
             None => {
                 let encloser = self.closest_encloser(view, name, count);
                 if let Some(host) = self.wildcard(view, space, name, encloser) {
-                    return Found::Owned(Owned { apex: encloser, types: Types::Address, node: Node::Host(host) });
+                    return Some(Owned { apex: encloser, types: Types::Address, node: Node::Host(host) });
                 }
                 // Below an empty non-terminal of a wildcard's domain the wildcard does not hold (RFC 4592 §2.2.2).
                 if let Some(apex) = self.wildcard_above(view, name, encloser + 1) {
-                    return Found::Owned(Owned { apex, types: Types::Address, node: Node::Missing(Missing::NoName) });
+                    return Some(Owned { apex, types: Types::Address, node: Node::Missing(Missing::NoName) });
                 }
             }
         }
         if count == 1 && self.is_zone_or_above(view, name) {
-            return Found::Owned(Owned { apex: count, types: Types::NotDelegation, node: Node::EmptyNonTerminal });
+            return Some(Owned { apex: count, types: Types::NotDelegation, node: Node::EmptyNonTerminal });
         }
-        Found::Foreign
+        None
     }
 
     /// Reverse names of the space's addresses.
@@ -264,34 +296,69 @@ impl Snapshot {
         Some(Pointer { app, component, instance })
     }
 
-    fn entry(&self, view: View, wire: &[u8]) -> Option<NameEntry> {
-        self.name_entry(view.space, wire)
-    }
-
     /// What a name outside the discovery domains is in `space`; `wire` is the whole name, lower-cased.
     #[must_use]
     pub fn name_entry(&self, space: SpaceIndex, wire: &[u8]) -> Option<NameEntry> {
-        self.entry_under(name_hash(space, wire), space, wire)
+        self.names.find(name_hash(space, wire), |entry| self.entry_named(entry, space, wire).is_some())
+    }
+
+    fn entry(&self, view: View, wire: &[u8]) -> Option<Entry<'_>> {
+        self.entry_under(name_hash(view.space, wire), view.space, wire)
     }
 
     /// The same for a name whose hash was made when it was read.
-    fn entry_of(&self, view: View, name: &NameBuffer) -> Option<NameEntry> {
+    #[inline(always)]
+    fn entry_of(&self, view: View, name: &NameBuffer) -> Option<Entry<'_>> {
         self.entry_under(scoped(u64::from(view.space), name.hash()), view.space, name.wire())
     }
 
-    #[inline]
-    fn entry_under(&self, hash: u64, space: SpaceIndex, wire: &[u8]) -> Option<NameEntry> {
-        self.names.find(hash, |entry| match entry {
-            NameEntry::Owner { app, owner } => self
-                .apps
-                .at(app)
-                .filter(|app| app.space == space)
-                .and_then(|app| app.owners.get(usize::from(owner)))
-                .is_some_and(|owner| owner.name.wire() == wire),
-            NameEntry::EmptyNonTerminal(loose) | NameEntry::Tombstone(loose) => {
-                self.loose.at(loose).is_some_and(|loose| loose.space == space && loose.name.wire() == wire)
+    #[inline(always)]
+    fn entry_under(&self, hash: u64, space: SpaceIndex, wire: &[u8]) -> Option<Entry<'_>> {
+        for entry in self.names.candidates(hash) {
+            if let Some(entry) = self.entry_named(entry, space, wire) {
+                return Some(entry);
             }
-        })
+        }
+        None
+    }
+
+    /// What is behind `entry`, if that is what `wire` names.
+    #[inline(always)]
+    fn entry_named(&self, entry: NameEntry, space: SpaceIndex, wire: &[u8]) -> Option<Entry<'_>> {
+        let (entry, name) = match entry {
+            NameEntry::Owner { app, owner } => {
+                let app = self.apps.at(app).filter(|app| app.space == space)?;
+                let owner = app.owners.get(usize::from(owner))?;
+                (Entry::Owner(app, owner.kind), &owner.name)
+            }
+            NameEntry::EmptyNonTerminal(loose) => (Entry::EmptyNonTerminal, &self.loose_name(loose, space)?.name),
+            NameEntry::Tombstone(loose) => {
+                let loose = self.loose_name(loose, space)?;
+                (Entry::Tombstone(loose), &loose.name)
+            }
+        };
+        same(name.wire(), wire).then_some(entry)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn loose_name(&self, index: u32, space: SpaceIndex) -> Option<&LooseName> {
+        self.loose.at(index).filter(|loose| loose.space == space)
+    }
+
+    /// The app whose name in `space` is the label at `index`.
+    #[inline(always)]
+    fn app_at(&self, space: SpaceIndex, name: &NameBuffer, index: usize) -> Option<(AppIndex, &App)> {
+        let label = name.label(index);
+        for index in self.app_names.candidates(scoped(u64::from(space), hash(label))) {
+            if let Some(app) = self.apps.at(index)
+                && app.space == space
+                && same(app.label.octets(), label)
+            {
+                return Some((index, app));
+            }
+        }
+        None
     }
 
     /// Loads what answering about `name` will read first, so that the memory of a whole batch is waited for together and not query by
@@ -308,17 +375,15 @@ impl Snapshot {
         octets + addresses.map_or(0, |address| usize::from(address.octets()[3]))
     }
 
-    #[inline(never)]
     /// The label of the longest ancestor of `name` that exists, among labels 1 to `last`; `last` itself is taken as existing.
+    #[inline(never)]
     fn closest_encloser(&self, view: View, name: &NameBuffer, last: usize) -> usize {
         let (mut low, mut high) = (1, last);
         while low < high {
             let middle = usize::midpoint(low, high);
             // A tombstone is no node: it has no ancestors of its own.
-            let exists = matches!(
-                self.entry(view, name.suffix(middle)),
-                Some(NameEntry::Owner { .. } | NameEntry::EmptyNonTerminal(_))
-            );
+            let exists =
+                matches!(self.entry(view, name.suffix(middle)), Some(Entry::Owner(..) | Entry::EmptyNonTerminal));
             if exists { high = middle } else { low = middle + 1 }
         }
         high
@@ -326,12 +391,12 @@ impl Snapshot {
 
     /// What the wildcard directly below the ancestor at label `encloser` gives for `name`.
     fn wildcard<'s>(&'s self, view: View, space: &'s Space, name: &NameBuffer, encloser: usize) -> Option<Host<'s>> {
-        let Some(NameEntry::Owner { app, owner }) = self.wildcard_entry(view, name, encloser) else { return None };
+        let Some(Entry::Owner(app, kind)) = self.wildcard_entry(view, name, encloser) else { return None };
         // Names with a leading underscore are protocol matters of the public zone (`_acme-challenge`, `_dmarc`).
         if (0..encloser).any(|index| name.label(index).first() == Some(&b'_')) {
             return None;
         }
-        self.host(space, app, owner)
+        host(space, app, kind)
     }
 
     /// The label, from `first` on, of an ancestor that has a wildcard directly below it.
@@ -339,7 +404,7 @@ impl Snapshot {
         (first..name.label_count()).find(|index| self.wildcard_entry(view, name, *index).is_some())
     }
 
-    fn wildcard_entry(&self, view: View, name: &NameBuffer, encloser: usize) -> Option<NameEntry> {
+    fn wildcard_entry(&self, view: View, name: &NameBuffer, encloser: usize) -> Option<Entry<'_>> {
         let suffix = name.suffix(encloser);
         let mut wire = [0; NAME_MAX];
         let (star, rest) = wire.split_first_chunk_mut::<2>()?;
@@ -347,29 +412,101 @@ impl Snapshot {
         rest.get_mut(..suffix.len())?.copy_from_slice(suffix);
         self.entry(view, wire.get(..suffix.len() + 2)?)
     }
+}
 
-    #[inline(always)]
-    fn host<'s>(&'s self, space: &'s Space, app: AppIndex, owner: u16) -> Option<Host<'s>> {
-        let app = self.apps.at(app)?;
-        let zone = match app.owners.get(usize::from(owner))?.kind {
-            OwnerKind::Hostname | OwnerKind::Target => Zone::Apex,
-            OwnerKind::Domain | OwnerKind::Wildcard => Zone::Inside,
-        };
-        let (hosts, why) = match &app.gate {
-            Gate::Router => (Hosts::Set(&space.router), Why::Nothing),
-            Gate::Web(component) => (Hosts::Set(&app.components.get(usize::from(*component))?.up), Why::Nothing),
-            Gate::Closed(reason) => (Hosts::None, Why::Text(reason)),
-            Gate::KeptRouter(component) => {
-                (Hosts::Set(&space.router), Why::Kept(app, app.components.get(usize::from(*component))?))
-            }
-            Gate::KeptWeb(component) => {
-                let component = app.components.get(usize::from(*component))?;
-                (Hosts::Set(&component.up), Why::Kept(app, component))
-            }
-        };
-        Some(Host { hosts, why, fit: Fit::Some, zone })
+/// What a name outside the discovery domains is, with what it leads to: a [`NameEntry`] resolved.
+#[derive(Clone, Copy)]
+enum Entry<'s> {
+    /// An app holds it.
+    Owner(&'s App, OwnerKind),
+    /// Nothing is there, and something is below it.
+    EmptyNonTerminal,
+    /// An app held it until a while ago.
+    Tombstone(&'s LooseName),
+}
+
+/// What a name is that `app` holds.
+#[inline(always)]
+fn host<'s>(space: &'s Space, app: &'s App, kind: OwnerKind) -> Option<Host<'s>> {
+    let zone = match kind {
+        OwnerKind::Hostname | OwnerKind::Target => Zone::Apex,
+        OwnerKind::Domain | OwnerKind::Wildcard => Zone::Inside,
+    };
+    let (hosts, why) = match &app.gate {
+        Gate::Router => (Hosts::Set(&space.router), Why::Nothing),
+        Gate::Web(component) => (Hosts::Set(&app.components.get(usize::from(*component))?.up), Why::Nothing),
+        Gate::Closed(reason) => (Hosts::None, Why::Text(reason)),
+        Gate::KeptRouter(component) => {
+            (Hosts::Set(&space.router), Why::Kept(app, app.components.get(usize::from(*component))?))
+        }
+        Gate::KeptWeb(component) => {
+            let component = app.components.get(usize::from(*component))?;
+            (Hosts::Set(&component.up), Why::Kept(app, component))
+        }
+    };
+    Some(Host { hosts, why, fit: Fit::Some, zone })
+}
+
+/// What the name of a component is.
+#[inline(always)]
+fn up<'s>(app: &'s App, component: &'s Component, fit: Fit) -> Host<'s> {
+    Host { hosts: Hosts::Set(&component.up), why: Why::of(app, component), fit, zone: Zone::Inside }
+}
+
+/// What a name is that is not there, in a zone that is all ours: nothing, unless it is a name server's.
+#[inline(always)]
+fn absent<'s, T: Told<'s>>(space: &'s Space, name: &NameBuffer, owned: Owned<'s>, missing: Missing) -> T {
+    for server in &space.ns {
+        if is_inside(server, name, owned.apex)
+            && let Some(node) = name_server(space, name, owned.apex)
+        {
+            return T::owned(Owned { node, ..owned });
+        }
+    }
+    T::owned(Owned { node: Node::Missing(missing), ..owned })
+}
+
+/// What is below a component's name, whose label is at `label`.
+#[inline(always)]
+fn below_component<'s>(app: &'s App, component: &'s Component, name: &NameBuffer, label: usize) -> Node<'s> {
+    match label {
+        1 if name.label(0) == b"_tcp" && !component.ports.is_empty() => Node::EmptyNonTerminal,
+        1 => match number_of(name.label(0)).and_then(|number| component.instance(number)) {
+            Some((_, instance)) => Node::Host(Host {
+                hosts: if instance.state.is_there() { Hosts::Instance(instance) } else { Hosts::None },
+                why: Why::Instance(Pointer { app, component, instance }),
+                fit: Fit::All,
+                zone: Zone::Inside,
+            }),
+            None => Node::Missing(Missing::NoInstance),
+        },
+        2 if name.label(1) == b"_tcp" => srv(app, component, name.label(0)),
+        _ => Node::Missing(Missing::NoInstance),
     }
 }
+
+/// The component called `label`. Most apps have a few, and those are compared faster than a place among them is searched.
+#[inline(always)]
+fn component<'s>(app: &'s App, label: &[u8]) -> Option<&'s Component> {
+    match &*app.components {
+        few if few.len() <= FEW => {
+            for component in few {
+                if same(component.label.octets(), label) {
+                    return Some(component);
+                }
+            }
+            None
+        }
+        _ => app.component(label).map(|(_, component)| component),
+    }
+}
+
+/// How many components are looked at one by one.
+const FEW: usize = 4;
+
+/// The label `_tcp` with its length, as the word of a name that begins with it.
+const TCP: u64 = u64::from_le_bytes(*b"\x04_tcp\0\0\0");
+const TCP_MASK: u64 = (1 << 40) - 1;
 
 impl Host<'_> {
     const fn empty(why: Why<'_>) -> Host<'_> {
@@ -386,19 +523,26 @@ impl Host<'_> {
 /// Whether `zone` is `name` or lies below it.
 pub(super) fn is_at_or_above(name: &NameBuffer, zone: &Name) -> bool {
     // An end by octets is one by labels only where a label starts.
-    zone.wire().ends_with(name.wire())
+    let Some(above) = zone.wire().len().checked_sub(name.wire().len()) else { return false };
+    same(zone.wire().get(above..).unwrap_or_default(), name.wire())
         && zone
             .labels()
             .skip(zone.label_count().saturating_sub(name.label_count()))
             .eq((0..name.label_count()).map(|index| name.label(index)))
 }
 
+/// Whether a name server's name ends as the zone at label `apex` does.
+#[inline(always)]
+fn is_inside(server: &NameServer, name: &NameBuffer, apex: usize) -> bool {
+    let (server, apex) = (server.name.wire(), name.suffix(apex));
+    server.len() >= apex.len() && server.ends_with(apex)
+}
+
 /// A name server that the space has inside the zone at label `apex`, or what lies between the two.
 ///
 /// Whoever follows the zone's NS must get there by this very server.
 fn name_server<'s>(space: &'s Space, name: &NameBuffer, apex: usize) -> Option<Node<'s>> {
-    let inside = |server: &&NameServer| server.name.wire().ends_with(name.suffix(apex));
-    for server in space.ns.iter().filter(inside) {
+    for server in space.ns.iter().filter(|server| is_inside(server, name, apex)) {
         if server.name.wire() == name.wire() {
             let why = Why::Text("the space's `ns` gives this name server no address");
             let hosts = Hosts::NameServer(server);

@@ -28,6 +28,101 @@ pub struct Owned<'s> {
     pub node: Node<'s>,
 }
 
+/// A name as far as a plain question for addresses needs it, laid out flat.
+///
+/// [`Found`] is a tree of enums: taking it apart again is a jump for each level, and a fifth of what a query costs. Where the name
+/// was found all of that is known, so this is made there.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain<'s> {
+    /// What is there.
+    pub kind: PlainKind,
+    /// As in [`Owned`]; nothing when the name is not ours.
+    pub types: Option<Types>,
+    /// As in [`Owned`].
+    pub apex: usize,
+    /// Its IPv4 addresses.
+    pub v4: &'s [Ipv4Addr],
+    /// Its IPv6 addresses.
+    pub v6: &'s [Ipv6Addr],
+    /// Why it has no address of either kind; empty when there is no reason to give.
+    pub why: &'s str,
+}
+
+/// What is at a name that a plain question asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlainKind {
+    /// The name is not ours.
+    Foreign,
+    /// It is, and it is there; it may have addresses.
+    There,
+    /// It does not exist.
+    Missing(Missing),
+    /// There is more to it: ask for all that is [`Found`].
+    More,
+}
+
+/// How what was found is told: all of it, or as much as a plain question needs. The finding is the same.
+pub(super) trait Told<'s> {
+    /// The name is not ours.
+    fn foreign() -> Self;
+    /// It is.
+    fn owned(owned: Owned<'s>) -> Self;
+    /// For which types it is ours.
+    fn types(&self) -> Option<Types>;
+}
+
+impl<'s> Told<'s> for Found<'s> {
+    fn foreign() -> Self {
+        Self::Foreign
+    }
+
+    fn owned(owned: Owned<'s>) -> Self {
+        Self::Owned(owned)
+    }
+
+    fn types(&self) -> Option<Types> {
+        match self {
+            Self::Foreign => None,
+            Self::Owned(owned) => Some(owned.types),
+        }
+    }
+}
+
+impl<'s> Told<'s> for Plain<'s> {
+    #[inline(always)]
+    fn foreign() -> Self {
+        Self { kind: PlainKind::Foreign, types: None, apex: 0, v4: &[], v6: &[], why: "" }
+    }
+
+    #[inline(always)]
+    fn owned(owned: Owned<'s>) -> Self {
+        let Owned { apex, types, node } = owned;
+        let plain = Self { kind: PlainKind::There, types: Some(types), apex, v4: &[], v6: &[], why: "" };
+        match node {
+            Node::Missing(missing) => Self { kind: PlainKind::Missing(missing), ..plain },
+            // No addresses, and no reason for that but that they are what they are.
+            Node::EmptyNonTerminal | Node::Apex | Node::Pointer(_) => plain,
+            Node::Host(Host { hosts, why, .. }) => {
+                let (v4, v6) = (hosts.v4(), hosts.v6());
+                let (kind, why) = match why {
+                    Why::Nothing => (PlainKind::There, ""),
+                    Why::Text(text) => (PlainKind::There, text),
+                    // There is a reason only where there are no addresses.
+                    Why::Instance(_) if !(v4.is_empty() && v6.is_empty()) => (PlainKind::There, ""),
+                    Why::Instance(_) | Why::AmbiguousCaller | Why::Kept(..) => (PlainKind::More, ""),
+                };
+                Self { kind, v4, v6, why, ..plain }
+            }
+            Node::Srv(_) | Node::Localhost | Node::LocalhostPointer(_) => Self { kind: PlainKind::More, ..plain },
+        }
+    }
+
+    #[inline(always)]
+    fn types(&self) -> Option<Types> {
+        self.types
+    }
+}
+
 /// For which types a name is ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Types {
@@ -88,6 +183,7 @@ pub enum Hosts<'s> {
 
 impl<'s> Hosts<'s> {
     /// The IPv4 addresses.
+    #[inline(always)]
     #[must_use]
     pub fn v4(&self) -> &'s [Ipv4Addr] {
         match self {
@@ -99,6 +195,7 @@ impl<'s> Hosts<'s> {
     }
 
     /// The IPv6 addresses.
+    #[inline(always)]
     #[must_use]
     pub fn v6(&self) -> &'s [Ipv6Addr] {
         match self {
@@ -175,6 +272,7 @@ pub enum Why<'s> {
 
 impl<'s> Why<'s> {
     /// What there is to say of a component's addresses: why there are none, or that they are kept.
+    #[inline(always)]
     pub(super) const fn of(app: &'s App, component: &'s Component) -> Self {
         match component.believed {
             Believed::Checks => Self::Text(&component.closed),
@@ -222,9 +320,11 @@ pub enum Missing {
     SpecialUse,
 }
 
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Missing {
+    /// The reason, in words for whoever asked.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
             Self::NoService => "no service of this name on the caller's app",
             Self::NoLan => "the caller is on no app's LAN",
             Self::NoApp => "no such app",
@@ -234,6 +334,12 @@ impl fmt::Display for Missing {
             Self::NoAddress => "no instance is registered at this address",
             Self::Removed => "the app that held this name was removed",
             Self::SpecialUse => "a special-use name, which is never asked for elsewhere",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
     }
 }

@@ -22,7 +22,7 @@ pub use addresses::{AddressSet, BUCKETS, bucket_of};
 pub use app::{
     App, Audience, Bare, Believed, Component, Gate, Instance, InstanceState, Owner, OwnerKind, Port, Target,
 };
-pub use found::{Fit, Found, Host, Hosts, Missing, Node, Owned, Pointer, SrvSet, Types, Why, Zone};
+pub use found::{Fit, Found, Host, Hosts, Missing, Node, Owned, Plain, PlainKind, Pointer, SrvSet, Types, Why, Zone};
 pub use paged::Paged;
 pub use records::SOA_TIMERS;
 pub use space::{Apex, ApexKind, NameServer, Space, SpaceIndex, reverse_name, reverse_zones};
@@ -136,15 +136,22 @@ impl Snapshot {
             };
             return Some(View { space, lan });
         }
-        if let Some(view) = self.ranges.view_of(key) {
+        if let Some(view) = self.ranges.view_of(address) {
             return Some(view);
         }
+        Some(View { space: self.only_space(address)?, lan: Lan::None })
+    }
+
+    /// The only space there is, for a caller on this machine.
+    #[cold]
+    #[inline(never)]
+    fn only_space(&self, address: IpAddr) -> Option<SpaceIndex> {
         if !address.to_canonical().is_loopback() {
             return None;
         }
         let mut spaces = self.spaces.iter().zip(0..).filter(|(space, _)| space.is_some());
         match (spaces.next(), spaces.next()) {
-            (Some((_, space)), None) => Some(View { space, lan: Lan::None }),
+            (Some((_, space)), None) => Some(space),
             _ => None,
         }
     }
@@ -166,11 +173,12 @@ impl Snapshot {
 }
 
 /// The hash of an instance address in [`Snapshot::holders`].
+#[inline(always)]
 #[must_use]
 pub const fn holder_hash(address: u128) -> u64 {
     let [a, b, c, d, e, f, g, h, rest @ ..] = address.to_le_bytes();
     let (low, high) = (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes(rest));
-    fold(fold(low ^ 0x9e37_79b9_7f4a_7c15, 0x94d0_49bb_1331_11eb) ^ high, 0xbf58_476d_1ce4_e5b9)
+    fold(low ^ 0x9e37_79b9_7f4a_7c15, high ^ 0x94d0_49bb_1331_11eb)
 }
 
 /// The hash of a name in [`Snapshot::names`]; `wire` is the whole name, lower-cased.

@@ -22,11 +22,12 @@ const SHARD_MIN: usize = 8;
 /// A table of small values found by hash.
 #[derive(Debug, Clone)]
 pub struct Table<V> {
-    pages: Arc<[Page<V>]>,
+    /// Arrays and no slices: a place in them is a few bits of a hash, and need not be held against a length.
+    pages: Arc<[Page<V>; FAN]>,
     length: usize,
 }
 
-type Page<V> = Arc<[Arc<Shard<V>>]>;
+type Page<V> = Arc<[Arc<Shard<V>>; FAN]>;
 
 #[derive(Debug, Clone)]
 struct Shard<V> {
@@ -46,8 +47,8 @@ impl<V: Copy + PartialEq> Table<V> {
     #[must_use]
     pub fn new() -> Self {
         let shard = Arc::new(Shard { slots: Box::default(), taken: 0 });
-        let page: Arc<[_]> = (0..FAN).map(|_| Arc::clone(&shard)).collect();
-        Self { pages: (0..FAN).map(|_| Arc::clone(&page)).collect(), length: 0 }
+        let page: Page<V> = Arc::new(std::array::from_fn(|_| Arc::clone(&shard)));
+        Self { pages: Arc::new(std::array::from_fn(|_| Arc::clone(&page))), length: 0 }
     }
 
     /// Makes an empty table with room for so many entries.
@@ -58,8 +59,8 @@ impl<V: Copy + PartialEq> Table<V> {
         let slots = (share + share / 8 + 1) * 4 / 3;
         let slots = if count == 0 { 0 } else { slots.next_power_of_two().max(SHARD_MIN) };
         let shard = || Arc::new(Shard { slots: vec![None; slots].into(), taken: 0 });
-        let page = || (0..FAN).map(|_| shard()).collect::<Page<V>>();
-        Self { pages: (0..FAN).map(|_| page()).collect(), length: 0 }
+        let page = || Page::<V>::new(std::array::from_fn(|_| shard()));
+        Self { pages: Arc::new(std::array::from_fn(|_| page())), length: 0 }
     }
 
     /// How many entries there are.
@@ -77,17 +78,15 @@ impl<V: Copy + PartialEq> Table<V> {
     /// Yields the value under `hash` that is the one: several may look alike, and the caller compares keys.
     #[inline(always)]
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(V) -> bool) -> Option<V> {
+        self.candidates(hash).find(|value| is_it(*value))
+    }
+
+    /// The values under `hash`: the one, if it is there, and perhaps others that look like it.
+    #[inline(always)]
+    pub(super) fn candidates(&self, hash: u64) -> Candidates<'_, V> {
         let place = Place::of(hash);
-        let slots = &*self.shard(place)?.slots;
-        let mask = slots.len().wrapping_sub(1);
-        let mut index = place.start;
-        loop {
-            let slot = (*slots.get(index & mask)?)?;
-            if slot.tag == place.tag && is_it(slot.value) {
-                return Some(slot.value);
-            }
-            index += 1;
-        }
+        let slots = self.shard(place).map_or(&[][..], |shard| &shard.slots);
+        Candidates { slots, index: place.start, tag: place.tag }
     }
 
     /// Every value, in no order.
@@ -123,6 +122,7 @@ impl<V: Copy + PartialEq> Table<V> {
         true
     }
 
+    #[inline(always)]
     fn shard(&self, place: Place) -> Option<&Shard<V>> {
         self.pages.get(place.page)?.get(place.shard).map(AsRef::as_ref)
     }
@@ -130,6 +130,29 @@ impl<V: Copy + PartialEq> Table<V> {
     fn shard_mut(&mut self, place: Place) -> Option<&mut Shard<V>> {
         let page = Arc::make_mut(&mut self.pages).get_mut(place.page)?;
         Arc::make_mut(page).get_mut(place.shard).map(Arc::make_mut)
+    }
+}
+
+/// See [`Table::candidates`]. An iterator, so that what is done about each stands in the loop of whoever asks: a closure would be called.
+pub(super) struct Candidates<'t, V> {
+    slots: &'t [Option<Slot<V>>],
+    index: usize,
+    tag: u32,
+}
+
+impl<V: Copy> Iterator for Candidates<'_, V> {
+    type Item = V;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<V> {
+        let mask = self.slots.len().wrapping_sub(1);
+        loop {
+            let slot = self.slots.get(self.index & mask)?.as_ref()?;
+            self.index = self.index.wrapping_add(1);
+            if slot.tag == self.tag {
+                return Some(slot.value);
+            }
+        }
     }
 }
 
@@ -195,6 +218,7 @@ struct Place {
 }
 
 impl Place {
+    #[inline(always)]
     fn of(hash: u64) -> Self {
         let [a, b, c, d, e, f, _, _] = hash.to_le_bytes();
         let tag = u32::from_le_bytes([a, b, c, d]);
@@ -202,6 +226,7 @@ impl Place {
     }
 }
 
+#[inline(always)]
 fn start_of(tag: u32) -> usize {
     usize::try_from(tag).unwrap_or(usize::MAX >> 1)
 }

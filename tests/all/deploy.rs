@@ -97,7 +97,7 @@ fn every_metric_of_the_rules_and_the_dashboard_is_one_of_the_server_and_a_broken
     let server = Server::start(|port| {
         let mut command = Command::new(SPACEDNS);
         command.arg("serve").arg(home.path());
-        command.args(["--listen", &format!("127.0.0.1:{port}"), "--admin", "127.0.0.1:0"]);
+        command.args(["--listen", &format!("127.0.0.1:{port}"), "--admin", "127.0.0.1:0", "--upstream", "127.0.0.1:1"]);
         command
     });
     let scrape = || get(server.admin(), "/metrics").body;

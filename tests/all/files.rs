@@ -94,7 +94,7 @@ fn spacedns(mut command: Command, directory: &Path, port: u16, arguments: &[&str
 }
 
 /// Serves a directory in a mount namespace of its own, in which `mount`, a shell script, is run first.
-fn serve_mounted(mount: &str, directory: &Path, arguments: &[&str]) -> Server {
+pub(crate) fn serve_mounted(mount: &str, directory: &Path, arguments: &[&str]) -> Server {
     Server::start(|port| {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-ec", &format!("{mount}\nexec \"$0\" \"$@\"")]);
@@ -104,7 +104,7 @@ fn serve_mounted(mount: &str, directory: &Path, arguments: &[&str]) -> Server {
 }
 
 /// Runs a shell script among the mounts of a server.
-fn inside(server: &Server, script: &str) {
+pub(crate) fn inside(server: &Server, script: &str) {
     let done = poll(PATIENCE, || {
         // A mount that is busy for a moment is not busy for long.
         let target = format!("--target={}", server.id());
@@ -120,7 +120,7 @@ fn seen_by(server: &Server, path: &Path) -> PathBuf {
 }
 
 /// Whether mounts can be made here; says so where they cannot.
-fn can_mount(test: &str) -> bool {
+pub(crate) fn can_mount(test: &str) -> bool {
     can(test, "mount", Command::new("unshare").args(["--mount", "--propagation", "private", "true"]))
 }
 

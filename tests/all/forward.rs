@@ -241,6 +241,34 @@ fn a_dead_upstream_is_passed_over_after_five_failures() {
 }
 
 #[test]
+fn an_upstream_that_goes_and_comes_back_is_told_of_once_each() {
+    let is_there = Arc::new(AtomicBool::new(false));
+    let upstream = Upstream::start({
+        let is_there = Arc::clone(&is_there);
+        move |asked| if is_there.load(Ordering::SeqCst) { vec![asked.answer([192, 0, 2, 1], 600)] } else { Vec::new() }
+    });
+    let well = Upstream::start(|asked| vec![asked.answer([192, 0, 2, 1], 600)]);
+    let (server, _directory) = server(&[upstream.address.to_string(), well.address.to_string()], &[]);
+    let mut number = 0;
+    let mut until_logged = |words: &str| {
+        let logged = poll(PATIENCE, || {
+            number += 1;
+            let response = asked(&server, &format!("n{number}.example"), 1);
+            assert_eq!((response.answer.len(), errors(&response)), (1, vec![]), "the other answers, and that is all");
+            server.log().contains(words).then_some(())
+        });
+        assert!(logged.is_some(), "{words}:\n{}", server.log());
+    };
+    let who = format!("upstream 1 ({}, for .)", upstream.address);
+    until_logged(&format!("{who} has not responded 5 times in a row"));
+    is_there.store(true, Ordering::SeqCst);
+    until_logged(&format!("{who} responds again"));
+    let log = server.end();
+    assert_eq!((log.matches("has not responded").count(), log.matches("responds again").count()), (1, 1), "{log}");
+    assert!(log.contains(&format!("upstream 2 is {}, asked about foreign names below .", well.address)), "{log}");
+}
+
+#[test]
 fn an_upstream_that_knows_no_edns_is_asked_without() {
     let upstream = Upstream::start(|asked| {
         let has_edns = asked.octets[11] == 1;

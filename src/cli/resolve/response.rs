@@ -3,23 +3,24 @@
 //! It reads what the engine writes, so it is short: names may be compressed (RFC 1035 §4.1.4), data is of our own types, and the
 //! rest is printed as RFC 3597 §5 has it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::log::Escaped;
 use crate::name::{NAME_MAX, Name};
 use crate::record::{Rdata, Rtype, Soa};
 
 /// A response, in words.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Response {
     /// The response code's mnemonic.
     status: String,
     id: u16,
     /// The names of the flags that are set.
-    flags: Vec<&'static str>,
+    flags: Vec<Cow<'static, str>>,
     /// Name, class and type.
     question: Vec<String>,
     answer: Vec<String>,
@@ -32,7 +33,7 @@ pub(super) struct Response {
     size: usize,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Edns {
     version: u8,
     dnssec_ok: bool,
@@ -41,10 +42,10 @@ struct Edns {
     errors: Vec<ExtendedError>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct ExtendedError {
     code: u16,
-    purpose: &'static str,
+    purpose: Cow<'static, str>,
     text: String,
 }
 
@@ -59,7 +60,7 @@ impl Response {
         let mut response = Self {
             status: String::new(),
             id,
-            flags: FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect(),
+            flags: FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| Cow::Borrowed(*name)).collect(),
             question: Vec::new(),
             answer: Vec::new(),
             authority: Vec::new(),
@@ -251,7 +252,7 @@ fn extended_errors(options: &[u8]) -> Vec<ExtendedError> {
         {
             let text = String::from_utf8_lossy(options.get(reader.at..end).unwrap_or_default()).into_owned();
             let purpose = PURPOSES.iter().find(|(known, _)| *known == code).map_or("", |(_, purpose)| purpose);
-            errors.push(ExtendedError { code, purpose, text });
+            errors.push(ExtendedError { code, purpose: purpose.into(), text });
         }
         reader.at = end;
     }
@@ -315,7 +316,7 @@ mod tests {
                 assert_eq!(ours.answer, print(&theirs.answers));
                 assert_eq!(ours.authority, print(&theirs.authorities));
                 assert_eq!(ours.additional, print(&theirs.additionals));
-                assert_eq!(ours.flags.contains(&"aa"), theirs.metadata.authoritative);
+                assert_eq!(ours.flags.contains(&"aa".into()), theirs.metadata.authoritative);
             }
         }
     }

@@ -20,6 +20,7 @@ mod ready;
 mod resolve;
 mod status;
 mod top;
+mod upstreams;
 mod wait;
 
 use std::convert::Infallible;

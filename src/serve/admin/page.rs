@@ -4,9 +4,13 @@
 //! from another host, and the policy it is sent with lets nothing else run: style and script are pages of their own rather than inline,
 //! so that the policy needs neither nonce nor hash.
 //!
-//! - `page/parts.rs`: the sections, each from what the owner task says.
+//! - `page/asked.rs`: what the page was asked for.
+//! - `page/parts.rs`: the page from its head to its foot; `page/files.rs` and `page/apps.rs` have its two long sections.
 //! - `page/page.css`, `page/page.js`.
 
+mod apps;
+mod asked;
+mod files;
 mod parts;
 
 use hyper::StatusCode;
@@ -14,34 +18,33 @@ use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
 
 use super::html::Html;
 use super::pages::{Parameters, Refusal, Reply, reply};
-use super::{Shared, apps, resolve, status};
+use super::{Shared, resolve, status, upstreams};
 use crate::control::{AppSelection, FileState, Selection};
-use parts::{Asked, Why};
+use asked::Asked;
+use parts::{Told, Why};
 
 pub(super) async fn page(parameters: &Parameters<'_>, shared: &Shared) -> Result<Reply, Refusal> {
-    parameters.only(&["search", "after", "files", "files-after", "name", "type", "from"])?;
-    let value = |name: &str| parameters.value(name).unwrap_or_default().to_owned();
-    let asked = Asked {
-        search: value("search"),
-        after: value("after"),
-        files: parameters.value("files").unwrap_or("faulty").to_owned(),
-        files_after: value("files-after"),
-        name: value("name"),
-        qtype: parameters.value("type").unwrap_or("A").to_owned(),
-        from: value("from"),
-    };
+    let asked = Asked::of(parameters)?;
     let sources = &shared.sources;
     let selection = AppSelection { search: asked.search.clone(), after: asked.after.clone(), most: APPS };
     // What is missing is said in its place: a part that cannot be had takes none of the others away.
     let status = status::ask(selected(&asked)?, sources).await;
-    let overview = apps::overview(selection, sources).await;
+    let overview = super::apps::overview(selection, sources).await;
     let why = match resolve::question(parameters) {
         Ok(None) => Why::Unasked,
         Ok(Some(question)) => resolve::explain(question, sources).await.into(),
         Err(refusal) => Err(refusal).into(),
     };
     let mut html = Html::default();
-    parts::write(&mut html, &asked, &status, &overview, &why, shared.rates.all());
+    let told = Told {
+        status,
+        overview,
+        why,
+        rates: shared.rates.all(),
+        upstreams: upstreams::all(sources),
+        held: sources.metrics.files_held(),
+    };
+    parts::write(&mut html, &asked, &told);
     let mut reply = reply(StatusCode::OK, "text/html; charset=utf-8", html.finish().into());
     reply.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     reply.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

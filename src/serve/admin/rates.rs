@@ -52,7 +52,7 @@ pub(super) struct Rates {
     samples: RefCell<VecDeque<(Instant, Sample)>>,
 }
 
-type Sample = [u64; KINDS.len()];
+type Sample = [u64; RATES];
 
 impl Rates {
     /// Takes in what is counted now.
@@ -65,7 +65,7 @@ impl Rates {
     }
 
     /// Every rate, between the oldest sample and the newest.
-    pub(super) fn all(&self) -> [Rate; KINDS.len()] {
+    pub(super) fn all(&self) -> [Rate; RATES] {
         let samples = self.samples.borrow();
         let mut rates = KINDS.map(|(key, label, _)| Rate { key, label, per_second: 0.0 });
         if let (Some((begun, first)), Some((ended, last))) = (samples.front(), samples.back()) {
@@ -84,8 +84,11 @@ impl Rates {
 
 type Count = fn(&Totals) -> u64;
 
+/// How many rates there are.
+pub(super) const RATES: usize = 11;
+
 /// What there is a rate of.
-const KINDS: [(&str, &str, Count); 11] = [
+const KINDS: [(&str, &str, Count); RATES] = [
     ("queries", "Queries", Totals::all_queries),
     ("udp", "… over UDP", |totals| carried(totals, "udp")),
     ("tcp", "… over TCP", |totals| carried(totals, "tcp")),

@@ -1,4 +1,4 @@
-//! `/status`: generation, serial, readiness, the last changes, and how each file stands, as JSON.
+//! `/status`: generation, serial, readiness, the last changes, how each file stands, and how upstreams are doing, as JSON.
 //!
 //! `?file=PATH` tells of one file; `?state=WORD` of those in one state; `?after=PATH` goes on after a path, which is what `next`
 //! says when there are more than `?most=N`.
@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
+use serde::Serialize;
 use tokio::time::timeout;
 
-use super::Sources;
 use super::pages::{Parameters, Refusal, Reply, json};
+use super::upstreams::UpstreamStatus;
+use super::{Sources, upstreams};
 use crate::control::{FileState, Selection, Status, Unanswered};
 
 pub(super) async fn page(parameters: &Parameters<'_>, sources: &Sources) -> Result<Reply, Refusal> {
@@ -22,7 +24,16 @@ pub(super) async fn page(parameters: &Parameters<'_>, sources: &Sources) -> Resu
             most: parameters.value("most").map_or(Ok(MOST), number)?,
         },
     };
-    Ok(json(StatusCode::OK, &ask(selection, sources).await?))
+    let status = ask(selection, sources).await?;
+    Ok(json(StatusCode::OK, &Document { status, upstreams: upstreams::all(sources) }))
+}
+
+/// What the owner task says, and what it does not know.
+#[derive(Serialize)]
+struct Document {
+    #[serde(flatten)]
+    status: Status,
+    upstreams: Vec<UpstreamStatus>,
 }
 
 /// Has the owner task tell.
