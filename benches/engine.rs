@@ -39,7 +39,7 @@ struct Case {
     source: fn(u32) -> IpAddr,
 }
 
-const CASES: [Case; 14] = [
+const CASES: [Case; 15] = [
     Case { outcome: "hostname A", name: |n| format!("app{n}.herokuapp.com"), qtype: 1, source: anywhere },
     Case { outcome: PLAIN, name: |n| format!("app{n}.herokuapp.com"), qtype: 1, source: anywhere },
     Case { outcome: "hostname AAAA (NODATA)", name: |n| format!("app{n}.herokuapp.com"), qtype: 28, source: anywhere },
@@ -61,6 +61,7 @@ const CASES: [Case; 14] = [
         qtype: 1,
         source: anywhere,
     },
+    Case { outcome: "127 labels (NXDOMAIN)", name: deepest, qtype: 1, source: anywhere },
     Case { outcome: "no bare name (NXDOMAIN)", name: |n| format!("no{n}"), qtype: 1, source: anywhere },
     Case { outcome: "foreign", name: |n| format!("www{n}.example.org"), qtype: 1, source: anywhere },
     Case {
@@ -205,6 +206,12 @@ fn reverse(n: u32) -> String {
     format!("{d}.{c}.{b}.{a}.in-addr.arpa")
 }
 
+/// As many labels as a name can have, below the shortest apex.
+fn deepest(n: u32) -> String {
+    let digits: String = (0..125).map(|place| format!("{}.", (n >> (place % 16)) & 1)).collect();
+    format!("{digits}a.b")
+}
+
 fn label(text: &str) -> Label {
     Label::from_octets(text.as_bytes()).expect("a label")
 }
@@ -222,7 +229,7 @@ fn snapshot(apps: u32) -> Snapshot {
         ttl: Ttl::from_seconds(5),
         negative_ttl: Ttl::from_seconds(2),
         router: AddressSet::default(),
-        apexes: [apex("app.localspace", 2)].into(),
+        apexes: [apex("app.localspace", 2), apex("a.b", 2)].into(),
         reverse: reverse_zones(network).into(),
         discovery: [name("app.localspace")].into(),
         ns: [NameServer { name: name("localhost"), v4: Box::default(), v6: Box::default() }].into(),

@@ -104,8 +104,8 @@ impl Server {
     pub(crate) fn settle(&self) {
         thread::sleep(SECOND_SCAN);
         let begun = Instant::now();
-        let mut before = Duration::MAX;
-        while before != self.cpu() && begun.elapsed() < START_MAX {
+        let mut before = Duration::ZERO;
+        while self.cpu().saturating_sub(before) > RESTING && begun.elapsed() < START_MAX {
             before = self.cpu();
             thread::sleep(QUIET);
         }
@@ -208,10 +208,11 @@ fn path() -> String {
 /// Octets.
 pub(crate) const MIB: f64 = 1_048_576.0;
 /// How long a server may take to read its names.
-const START_MAX: Duration = Duration::from_secs(180);
+const START_MAX: Duration = Duration::from_secs(600);
 /// A while after the start, in which the second scan begins.
 const SECOND_SCAN: Duration = Duration::from_millis(5_500);
-/// Nothing is done for so long where there is nothing to do.
+/// Who spends no more CPU time than this in so long has nothing to do.
+const RESTING: Duration = Duration::from_millis(3);
 const QUIET: Duration = Duration::from_millis(300);
 /// Between two looks at whether it is ready.
 const LOOK: Duration = Duration::from_millis(1);

@@ -220,7 +220,7 @@ fn a_half_written_yaml_file_is_never_taken_for_a_whole_one() {
         bench.write_and_mark("shop.yaml", &whole[..cut], Mark::Closed);
         // The writer pauses, for longer than the quiet that a file written in place needs.
         assert_eq!(bench.after(900), NOTHING, "cut at {cut}");
-        assert!(bench.is_good("shop.yaml", &whole));
+        assert!(bench.is_good("shop.yaml", whole));
         let now = format!("{whole}# more\n");
         bench.write_and_mark("shop.yaml", &now, Mark::Closed);
         assert_eq!(bench.after(50), ["shop.yaml shop"], "cut at {cut}");
