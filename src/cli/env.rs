@@ -39,7 +39,7 @@ pub(crate) fn run(args: &HiArgs, env: &Env) -> Result<ExitCode, Box<dyn Error>> 
         Err(faults) => return Ok(faults.tell()),
     };
     let file = meant.file(&env.under);
-    let survey = super::survey(args, "env APP COMPONENT NUMBER -C")?;
+    let survey = super::survey(args, "env APP COMPONENT NUMBER -C DIR")?;
     let registry = &survey.registry;
     if let Some(space) = registry.space_at(&file)
         && registry.app_named(space, &meant.app).is_none()
