@@ -29,7 +29,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use self::files::{Files, Keep};
@@ -100,6 +101,33 @@ pub struct Settings {
     pub removal_hold: Duration,
 }
 
+/// The owner task, as whoever started it sees it.
+#[derive(Debug)]
+pub struct Task {
+    thread: JoinHandle<()>,
+    /// Whether what was saved is taken in.
+    is_resumed: Arc<AtomicBool>,
+}
+
+impl Task {
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits until it has ended, as it was told to. One that still takes in what was saved, which can take seconds, hears nothing
+    /// before it has, and has changed nothing that is saved: it is not waited for, and ends with the process.
+    ///
+    /// # Errors
+    ///
+    /// It panicked.
+    pub fn end(self) -> thread::Result<()> {
+        let is_over = self.is_resumed.load(Ordering::SeqCst) || self.thread.is_finished();
+        if is_over { self.thread.join() } else { Ok(()) }
+    }
+}
+
 /// Starts the owner task. It ends when `control` says so. With `readiness`, instances are held to their readiness checks, which
 /// whoever reads the list carries out.
 ///
@@ -116,13 +144,17 @@ pub fn start(
     (clock, explain): (Clock, Explain),
     readiness: Option<(AllUnhealthy, Checklist)>,
     state: Option<State>,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<Task> {
     let mut owner = Owner::new(settings, publisher, (control, inbox), gauges, (clock, explain), state);
     if let Some((policy, checklist)) = readiness {
         owner.check_health(policy, checklist);
     }
-    std::thread::Builder::new().name("owner".to_owned()).spawn(move || {
+    let is_resumed = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_resumed);
+    let thread = thread::Builder::new().name("owner".to_owned()).spawn(move || {
         owner.resume();
+        told.store(true, Ordering::SeqCst);
         while owner.round().is_continue() {}
-    })
+    })?;
+    Ok(Task { thread, is_resumed })
 }

@@ -584,7 +584,7 @@ impl fmt::Display for Cause<'_> {
 const HISTORY_MAX: usize = 32;
 
 /// How often everything is looked at by stat while that is cheap.
-const SCAN_EVERY: Duration = Duration::from_secs(5);
+pub(super) const SCAN_EVERY: Duration = Duration::from_secs(5);
 
 /// The scans of a directory that gives events take this part of the time at most.
 const SCAN_SHARE: u32 = 200;

@@ -235,11 +235,23 @@ pub(crate) fn parse(root: &Path, relative: &str, way: Way, octets: &[u8]) -> Rea
         faults: vec![whole("cannot be read: the reader gave up", "report it, with the file, as a fault of spacedns")],
         ..Reading::default()
     });
-    if way != Way::Itself && is_outside(root, &absolute(root, relative)) {
+    let end = if way == Way::Itself { End::Inside } else { end_of(root, &absolute(root, relative)) };
+    let words = match end {
+        End::Inside => None,
+        End::Outside => Some([
+            "the link leads out of the spec directory, to a file that is at fault here",
+            "mend that file; put it into the directory to be told what is wrong",
+        ]),
+        End::Unknown => Some([
+            "something is worth a look here, and is not told while nobody can see whether this is a link out of the spec directory",
+            "bring the directory back",
+        ]),
+    };
+    if let Some([found, remedy]) = words {
         for fault in reading.faults.iter_mut().chain(&mut reading.warnings) {
             fault.field.clear();
-            "the link leads out of the spec directory, to a file that is at fault here".clone_into(&mut fault.fault);
-            "mend that file; put it into the directory to be told what is wrong".clone_into(&mut fault.remedy);
+            found.clone_into(&mut fault.fault);
+            remedy.clone_into(&mut fault.remedy);
         }
         reading.faults.truncate(1);
         reading.warnings.truncate(1);
@@ -247,10 +259,19 @@ pub(crate) fn parse(root: &Path, relative: &str, way: Way, octets: &[u8]) -> Rea
     reading
 }
 
-fn is_outside(root: &Path, path: &Path) -> bool {
+/// Where a path ends, after links.
+enum End {
+    Inside,
+    Outside,
+    /// It is not there, or the directory is not.
+    Unknown,
+}
+
+fn end_of(root: &Path, path: &Path) -> End {
     match (fs::canonicalize(root), fs::canonicalize(path)) {
-        (Ok(root), Ok(path)) => !path.starts_with(root),
-        _ => true,
+        (Ok(root), Ok(path)) if path.starts_with(&root) => End::Inside,
+        (Ok(_), Ok(_)) => End::Outside,
+        _ => End::Unknown,
     }
 }
 
@@ -279,4 +300,25 @@ fn too_large(size: u64) -> Fault {
 /// No kind of file may be larger; which kind it is shows only when it is read.
 fn size_max() -> u64 {
     u64::try_from(REGISTRATION_MAX).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_link_may_lead_to_is_not_quoted_where_nobody_can_see_where_it_leads() {
+        let top = tempfile::tempdir().unwrap();
+        let (root, outside) = (top.path().join("zones"), top.path().join("outside.yaml"));
+        let text = b"name: shop\nsecret: 1\n";
+        fs::create_dir(&root).unwrap();
+        fs::write(&outside, text).unwrap();
+        std::os::unix::fs::symlink(&outside, root.join("shop.yaml")).unwrap();
+        let words = |way| parse(&root, "shop.yaml", way, text).warnings[0].to_string();
+        assert!(words(Way::Itself).contains("secret"));
+        assert!(words(Way::Link).contains("the link leads out of the spec directory"), "{}", words(Way::Link));
+        fs::rename(&root, top.path().join("away")).unwrap();
+        let unseen = words(Way::Link);
+        assert!(unseen.contains("while nobody can see") && !unseen.contains("secret"), "{unseen}");
+    }
 }
