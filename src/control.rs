@@ -13,7 +13,8 @@ mod status;
 pub mod checks;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -107,9 +108,9 @@ impl Control {
         replied.await.map_err(|_| Unanswered)
     }
 
-    /// Says that something happened to `path`.
-    pub(crate) fn mark(&self, path: &Path, mark: Mark) {
-        self.send(|pending| pending.mark(path, mark));
+    /// Says what happened to paths, in that order.
+    pub(crate) fn mark(&self, marks: impl IntoIterator<Item = (PathBuf, Mark)>) {
+        self.send(|pending| marks.into_iter().for_each(|(path, mark)| pending.mark(path, mark)));
     }
 
     /// Says what the checks of a target found.
@@ -166,7 +167,7 @@ pub(crate) struct Pending {
     /// The strongest order.
     pub(crate) order: Order,
     /// What last happened to each path; empty when there were more than [`MARKS_MAX`], and then a rescan is due.
-    pub(crate) marks: BTreeMap<PathBuf, Mark>,
+    pub(crate) marks: BTreeMap<OsString, Mark>,
     /// What was last found of each target of a check; as many as there are targets.
     pub(crate) findings: BTreeMap<TargetId, Finding>,
     /// What is asked; at most [`REQUESTS_MAX`].
@@ -186,11 +187,13 @@ impl Pending {
         self.requests.len() < REQUESTS_MAX && (!request.is_long() || long < LONG_REQUESTS_MAX)
     }
 
-    fn mark(&mut self, path: &Path, mark: Mark) {
-        if let Some(last) = self.marks.get_mut(path) {
+    fn mark(&mut self, path: PathBuf, mark: Mark) {
+        // As octets: to compare paths part by part takes longer than to read the event.
+        let path = path.into_os_string();
+        if let Some(last) = self.marks.get_mut(&path) {
             *last = last.then(mark);
         } else if self.marks.len() < MARKS_MAX {
-            self.marks.insert(path.to_owned(), mark);
+            self.marks.insert(path, mark);
         } else {
             self.marks.clear();
             self.order = self.order.max(Order::Rescan);
@@ -320,21 +323,18 @@ mod tests {
     #[test]
     fn what_happens_to_one_path_is_one_message() {
         let (control, inbox) = channel();
-        let path = Path::new("a.json");
-        control.mark(path, Mark::Written);
-        control.mark(path, Mark::Closed);
-        control.mark(path, Mark::Touched);
+        let path = PathBuf::from("a.json");
+        control.mark([(path.clone(), Mark::Written), (path.clone(), Mark::Closed)]);
+        control.mark([(path.clone(), Mark::Touched)]);
         let pending = inbox.take(Duration::ZERO);
-        assert_eq!(pending.marks.into_iter().collect::<Vec<_>>(), [(path.to_owned(), Mark::Closed)]);
+        assert_eq!(pending.marks.into_iter().collect::<Vec<_>>(), [(path.into_os_string(), Mark::Closed)]);
         assert!(inbox.take(Duration::ZERO).is_empty(), "it was taken");
     }
 
     #[test]
     fn more_paths_than_there_is_room_for_become_a_rescan() {
         let (control, inbox) = channel();
-        for number in 0..=MARKS_MAX {
-            control.mark(Path::new(&format!("{number}.json")), Mark::Placed);
-        }
+        control.mark((0..=MARKS_MAX).map(|number| (PathBuf::from(format!("{number}.json")), Mark::Placed)));
         let pending = inbox.take(Duration::ZERO);
         assert_eq!(pending.order, Order::Rescan);
         assert!(pending.marks.is_empty());

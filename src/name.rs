@@ -58,6 +58,7 @@ enum Place {
 
 /// As many octets as fit beside a length in three words: an app's name may have 32, and few have more than these.
 const LABEL_HERE: usize = 22;
+const LABEL_LONG: usize = LABEL_HERE + 1;
 
 impl Label {
     /// Makes a label of plain octets, which stand for themselves (no escapes).
@@ -72,7 +73,7 @@ impl Label {
                 here.iter_mut().zip(octets).for_each(|(to, from)| *to = from.to_ascii_lowercase());
                 Ok(Self(Place::Here(length.to_le_bytes()[0], here)))
             }
-            ..=LABEL_MAX => Ok(Self(Place::Elsewhere(octets.to_ascii_lowercase().into()))),
+            LABEL_LONG..=LABEL_MAX => Ok(Self(Place::Elsewhere(octets.to_ascii_lowercase().into()))),
             _ => Err(NameError::LabelTooLong),
         }
     }

@@ -14,10 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ring::hmac;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
@@ -35,6 +36,8 @@ pub struct Credentials {
     shown: Arc<Shown>,
     /// What the files were when they were read last, whether or not what they held could be used.
     seen: Seen,
+    /// The key that was read first, to make others of.
+    secret: hmac::Key,
 }
 
 #[derive(Debug, Clone)]
@@ -52,7 +55,13 @@ impl Credentials {
         let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
         let seen = files.look();
         let shown = Shown(ArcSwap::from_pointee(files.read()?));
-        Ok(Self { files, shown: Arc::new(shown), seen })
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, files.read_key()?.secret_der());
+        Ok(Self { files, shown: Arc::new(shown), seen, secret })
+    }
+
+    /// A secret for one purpose, which whoever reads the same key file has as well: the server after this one.
+    pub(super) fn secret(&self, purpose: &str) -> hmac::Tag {
+        hmac::sign(&self.secret, purpose.as_bytes())
     }
 
     /// What clients are shown, now and after every change.
@@ -142,9 +151,8 @@ impl Files {
         if chain.is_empty() {
             return Err(unusable(&self.certificate, of_pem(&PemError::NoItemsFound, "CERTIFICATE")));
         }
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
-            .map_err(|error| unusable(&self.key, of_pem(&error, "PRIVATE KEY")))?;
-        CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| match error {
+        let key = self.read_key()?;
+        CertifiedKey::from_der(chain, key, &default_provider()).map_err(|error| match error {
             TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 let certificate = self.certificate.display();
                 unusable(&self.key, format!("it is not the key of {certificate}; put both files of one pair in place"))
@@ -153,6 +161,15 @@ impl Files {
                 unusable(&self.certificate, format!("{error}; write it again, the certificate of this server first"))
             }
             error => unusable(&self.key, format!("{error}; use an RSA, ECDSA (P-256, P-384) or Ed25519 key")),
+        })
+    }
+}
+
+impl Files {
+    fn read_key(&self) -> Result<PrivateKeyDer<'static>, CertificateError> {
+        PrivateKeyDer::from_pem_slice(&read(&self.key)?).map_err(|error| CertificateError::Unusable {
+            file: self.key.clone(),
+            fault: of_pem(&error, "PRIVATE KEY"),
         })
     }
 }

@@ -30,6 +30,14 @@ impl Phase {
             Self::Leaving => QUIET_LEAVING,
         }
     }
+
+    /// The same of a connection whose datagrams the other server receives as well: short, since half of them are lost to it.
+    pub(super) const fn quiet_shared(self) -> Duration {
+        match self {
+            Self::Serving | Self::Closing => QUIET,
+            Self::Leaving => QUIET_SHARED,
+        }
+    }
 }
 
 /// The phase, for those who look at it between two batches.
@@ -56,3 +64,6 @@ const QUIET: Duration = Duration::from_millis(100);
 /// The same where nobody waits for the end, because another server is at work: a client that connected a moment ago, and is
 /// slow to ask, is answered.
 const QUIET_LEAVING: Duration = Duration::from_secs(2);
+
+/// The same of datagrams: long enough for what was received already.
+const QUIET_SHARED: Duration = Duration::from_millis(10);

@@ -7,6 +7,11 @@
 //!
 //! A client that breaks the rules of RFC 9250 §4.3.3 loses its connection; one that cancels a stream or closes early loses nothing
 //! else. A stream that takes too long is reset, and the others go on: packets may be lost, which TCP would hide from us.
+//! A socket that another server takes over is read by both for a moment, and neither has the connections of the other. So this one closes
+//! its own at once, and what the other gets of them is answered by a stateless reset (RFC 9000 §10.3), which the client believes
+//! because both make it of the same key: it connects again instead of waiting for a timeout. Steering datagrams to their
+//! server by connection ID would take a program in the kernel.
+//!
 //! Connections do not move to another address (RFC 9000 §9): what a caller is shown depends on it.
 
 use std::cell::Cell;
@@ -17,9 +22,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{
-    Connecting, Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, ReadError, ReadExactError, RecvStream,
-    SendStream, ServerConfig, TokioRuntime, TransportConfig, VarInt,
+    Connecting, Connection, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, Incoming,
+    ReadError, ReadExactError, RecvStream, SendStream, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -52,7 +59,35 @@ pub(super) fn endpoint(socket: UdpSocket, encryption: &Encryption, limits: &Limi
         .max_incoming(limits.handshakes)
         .incoming_buffer_size(CONNECTION_WINDOW.into_inner())
         .incoming_buffer_size_total(INCOMING_MAX);
-    Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
+    Endpoint::new(identity(encryption), Some(config), socket, Arc::new(TokioRuntime))
+}
+
+/// What a connection is known by, and what whoever does not know it says to it: the same for every server with this key.
+fn identity(encryption: &Encryption) -> EndpointConfig {
+    let reset = hmac::Key::new(hmac::HMAC_SHA256, encryption.credentials.secret("QUIC resets").as_ref());
+    let mut config = EndpointConfig::new(Arc::new(reset));
+    config.cid_generator(|| Box::new(ConnectionIds(SystemRandom::new())));
+    config
+}
+
+/// Connection IDs without a mark of who made them: those of the server before this one must not be taken for noise.
+#[derive(Debug)]
+struct ConnectionIds(SystemRandom);
+
+impl ConnectionIdGenerator for ConnectionIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut octets = [0; CONNECTION_ID];
+        self.0.fill(&mut octets).expect("the system has random octets: keys were made of them");
+        ConnectionId::new(&octets)
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Accepts connections until the stop, then waits for them to end.
@@ -101,7 +136,7 @@ fn admit(incoming: Incoming, shared: &Rc<Shared>) {
 
 /// Shakes hands, then answers.
 async fn converse(connecting: Connecting, source: SocketAddr, place: Place, shared: Rc<Shared>) {
-    let shaken = shared.shake(&place, connecting).await;
+    let shaken = shared.shake(&place, Phase::quiet_shared, connecting).await;
     match shaken {
         Some(Ok(Ok(connection))) => {
             let settled = shared.let_in(source);
@@ -186,7 +221,7 @@ impl Talk {
             tokio::select! {
                 biased;
                 () = self.place.evicted() => return Ending::Evicted,
-                phase = over(&mut stop), if until.is_none() => until = Some(now() + phase.quiet()),
+                phase = over(&mut stop), if until.is_none() => until = Some(now() + phase.quiet_shared()),
                 () = sleep_until(deadline), if streams.is_empty() => return ending,
                 Some(ended) = streams.join_next() => {
                     self.place.used(now());
@@ -382,6 +417,9 @@ const NO_ERROR: VarInt = VarInt::from_u32(0);
 const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
 const REQUEST_CANCELLED: VarInt = VarInt::from_u32(3);
 const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
+
+/// Octets of a connection ID: nobody guesses one.
+const CONNECTION_ID: usize = 16;
 
 /// Octets of the longest message with its length.
 const MESSAGE_MAX: usize = 2 + 65_535;

@@ -178,11 +178,17 @@ impl Shared {
     }
 
     /// Waits for a handshake, for as long as it may take; `None` when the place goes to another, or the server has stopped.
-    pub(super) async fn shake<F: IntoFuture>(&self, place: &Place, handshake: F) -> Option<Result<F::Output, Elapsed>> {
+    /// After that it has `quiet`.
+    pub(super) async fn shake<F: IntoFuture>(
+        &self,
+        place: &Place,
+        quiet: fn(Phase) -> Duration,
+        handshake: F,
+    ) -> Option<Result<F::Output, Elapsed>> {
         let mut stop = self.stop.clone();
         let stopped = async {
-            let quiet = over(&mut stop).await.quiet();
-            sleep(quiet).await;
+            let phase = over(&mut stop).await;
+            sleep(quiet(phase)).await;
         };
         tokio::select! {
             biased;

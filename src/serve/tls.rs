@@ -17,6 +17,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use super::certificate::Credentials;
 use super::connection::Connection;
+use super::phase::Phase;
 use super::roster::Place;
 use super::streams::Shared;
 use crate::engine::Transport;
@@ -58,7 +59,7 @@ pub(super) async fn converse(
     place: Place,
     shared: Rc<Shared>,
 ) {
-    let shaken = shared.shake(&place, acceptor.accept(stream)).await;
+    let shaken = shared.shake(&place, Phase::quiet, acceptor.accept(stream)).await;
     match shaken {
         Some(Ok(Ok(stream))) => {
             // Its new place first, so that whoever waits for both rosters to be empty misses nobody.

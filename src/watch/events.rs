@@ -3,18 +3,24 @@
 //! One watch a directory, none recursive: what is below is watched as it is scanned, so that one directory which cannot be
 //! read ends nothing. Events are hints. Where they cannot be had (no more instances or watches) or do not tell of
 //! everything (NFS, overlay, 9p, FUSE) the scans alone find what changed, and every scan asks again.
+//!
+//! Changes and touches are asked for apart. A change is heard at once, and a few at a time only where they come by the hundred a
+//! second. A touch renews a lease, which has seconds, and ten thousand leases are touched all the time: to wake up for each would cost
+//! more than all else that is done about it, so after one others gather for a while, and no change waits for that.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
+use std::time::Duration;
 
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, Event, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 use tracing::{info, warn};
 
@@ -37,7 +43,7 @@ pub(crate) struct Watches {
 #[derive(Debug)]
 struct Watch {
     id: DirectoryId,
-    descriptor: i32,
+    descriptors: Descriptors,
     /// The kind of file system, where others may change what is in it unheard.
     deaf: Option<&'static str>,
 }
@@ -93,10 +99,10 @@ impl Watches {
         self.forget(directory);
         let Some(events) = &self.events else { return };
         match events.add(path, directory.is_empty()) {
-            Ok(descriptor) => {
+            Ok(descriptors) => {
                 // One directory has one watch, whatever it is called: what it was called before is not.
-                self.watched.retain(|_, watch| watch.descriptor != descriptor);
-                self.watched.insert(Arc::clone(directory), Watch { id, descriptor, deaf: deafness(path) });
+                self.watched.retain(|_, watch| watch.descriptors != descriptors);
+                self.watched.insert(Arc::clone(directory), Watch { id, descriptors, deaf: deafness(path) });
             }
             Err(Errno::NOENT | Errno::NOTDIR) => {}
             Err(Errno::NOSPC) => self.failure = Some("fs.inotify.max_user_watches is reached".to_owned()),
@@ -139,7 +145,7 @@ impl Watches {
         if let Some(watch) = self.watched.remove(directory)
             && let Some(events) = &self.events
         {
-            events.remove(watch.descriptor);
+            events.remove(watch.descriptors);
         }
     }
 }
@@ -147,44 +153,73 @@ impl Watches {
 /// Where the kernel tells of events, and the thread that hears them.
 #[derive(Debug)]
 struct Events {
-    inotify: Arc<OwnedFd>,
+    inotify: Arc<Instances>,
     /// `None` only while this is dropped.
     directories: Option<Arc<Directories>>,
 }
 
+/// The two instances of inotify that are asked: each of them tells in an order of its own.
+#[derive(Debug)]
+struct Instances {
+    changes: OwnedFd,
+    touches: OwnedFd,
+}
+
+/// The watches of a directory, one of each instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Descriptors {
+    changes: i32,
+    touches: i32,
+}
+
 /// The directory of each watch.
-type Directories = Mutex<HashMap<i32, PathBuf>>;
+type Directories = Mutex<Paths>;
+
+#[derive(Debug, Default)]
+struct Paths {
+    changes: HashMap<i32, Arc<Path>>,
+    touches: HashMap<i32, Arc<Path>>,
+}
 
 impl Events {
     fn start(control: Control) -> io::Result<Self> {
-        let inotify = Arc::new(inotify::init(CreateFlags::CLOEXEC)?);
+        let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
+        let inotify = Arc::new(Instances { changes: inotify::init(flags)?, touches: inotify::init(flags)? });
         let directories = Arc::new(Directories::default());
         let (heard, known) = (Arc::clone(&inotify), Arc::downgrade(&directories));
         thread::Builder::new().name("events".to_owned()).spawn(move || listen(&heard, &known, &control))?;
         Ok(Self { inotify, directories: Some(directories) })
     }
 
-    fn add(&self, path: &Path, is_root: bool) -> rustix::io::Result<i32> {
+    fn add(&self, path: &Path, is_root: bool) -> rustix::io::Result<Descriptors> {
         // Only the root may be a link.
         let follow = if is_root { WatchFlags::empty() } else { WatchFlags::DONT_FOLLOW };
         // Locked before the kernel knows of it: whoever hears an event finds its directory.
         let mut directories = self.directories();
-        let descriptor = inotify::add_watch(&*self.inotify, path, ASKED.union(follow))?;
+        let changes = inotify::add_watch(&self.inotify.changes, path, ASKED.union(follow))?;
+        let touches =
+            inotify::add_watch(&self.inotify.touches, path, ASKED_OF_TOUCHES.union(follow)).inspect_err(|_| {
+                let _ = inotify::remove_watch(&self.inotify.changes, changes);
+            })?;
         if let Some(directories) = &mut directories {
-            directories.insert(descriptor, path.to_owned());
+            let path: Arc<Path> = Arc::from(path);
+            directories.changes.insert(changes, Arc::clone(&path));
+            directories.touches.insert(touches, path);
         }
-        Ok(descriptor)
+        Ok(Descriptors { changes, touches })
     }
 
-    fn remove(&self, descriptor: i32) {
+    fn remove(&self, descriptors: Descriptors) {
         if let Some(mut directories) = self.directories() {
-            directories.remove(&descriptor);
+            directories.changes.remove(&descriptors.changes);
+            directories.touches.remove(&descriptors.touches);
         }
         // It fails where the directory is gone, and with it the watch.
-        let _ = inotify::remove_watch(&*self.inotify, descriptor);
+        let _ = inotify::remove_watch(&self.inotify.changes, descriptors.changes);
+        let _ = inotify::remove_watch(&self.inotify.touches, descriptors.touches);
     }
 
-    fn directories(&self) -> Option<MutexGuard<'_, HashMap<i32, PathBuf>>> {
+    fn directories(&self) -> Option<MutexGuard<'_, Paths>> {
         Some(lock(self.directories.as_ref()?))
     }
 }
@@ -193,34 +228,92 @@ impl Drop for Events {
     /// Ends the thread: the end of a watch is an event, and with nobody to tell it of the thread ends.
     fn drop(&mut self) {
         self.directories = None;
-        if let Ok(descriptor) = inotify::add_watch(&*self.inotify, "/", WatchFlags::DELETE_SELF) {
-            let _ = inotify::remove_watch(&*self.inotify, descriptor);
+        if let Ok(descriptor) = inotify::add_watch(&self.inotify.changes, "/", WatchFlags::DELETE_SELF) {
+            let _ = inotify::remove_watch(&self.inotify.changes, descriptor);
         }
     }
 }
 
 /// Passes on what happens until nobody wants to know.
-fn listen(inotify: &OwnedFd, directories: &Weak<Directories>, control: &Control) {
-    let mut buffer = [MaybeUninit::uninit(); BUFFER];
-    let mut reader = Reader::new(inotify, &mut buffer);
+fn listen(inotify: &Instances, directories: &Weak<Directories>, control: &Control) {
+    let mut buffers = [[MaybeUninit::uninit(); BUFFER], [MaybeUninit::uninit(); BUFFER]];
+    let [buffer, other] = &mut buffers;
+    let mut changes = Reader::new(&inotify.changes, buffer);
+    let mut touches = Reader::new(&inotify.touches, other);
+    let mut pace = Pace::default();
+    let mut was_touched = false;
     loop {
-        let event = match reader.next() {
-            Ok(event) => event,
-            Err(Errno::INTR) => continue,
-            // It does not fail while the descriptor is open. If it did, scans would find what changes.
-            Err(_) => return control.rescan(),
+        // Where some were touched, others gather. Whoever wakes for a change takes them along.
+        let (changed, touched) = (&inotify.changes, &inotify.touches);
+        if was_touched {
+            wait(&[changed], Some(TOUCHES_GATHER))
+        } else {
+            wait(&[changed, touched], None)
         };
         let Some(directories) = directories.upgrade() else { return };
-        if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
-            control.rescan();
-            continue;
+        let mut heard = Heard::default();
+        let read = {
+            let Paths { changes: changing, touches: touching } = &mut *lock(&directories);
+            let read_changes = heard.read(&mut changes, changing, mark_of);
+            let read_touches = heard.read(&mut touches, touching, touch_of);
+            read_changes.and_then(|changes| Ok((changes, read_touches?)))
+        };
+        drop(directories);
+        let Ok((has_changes, has_touches)) = read else {
+            // It does not fail while the descriptors are open. If it did, scans would find what changes.
+            return control.rescan();
+        };
+        was_touched = has_touches;
+        heard.tell(control);
+        if has_changes {
+            pace.keep(changed);
         }
-        let mut directories = lock(&directories);
-        let Some(directory) = directories.get(&event.wd()) else { continue };
+    }
+}
+
+/// What one reading gave.
+#[derive(Debug, Default)]
+struct Heard {
+    marks: Vec<(PathBuf, Mark)>,
+    /// Whether there was more than the kernel holds.
+    has_run_over: bool,
+}
+
+impl Heard {
+    /// Reads as much as there is at once; whether there was anything.
+    fn read<Fd: AsFd>(
+        &mut self,
+        reader: &mut Reader<'_, Fd>,
+        directories: &mut HashMap<i32, Arc<Path>>,
+        mark_of: fn(ReadFlags) -> Option<Mark>,
+    ) -> rustix::io::Result<bool> {
+        let mut has_any = false;
+        loop {
+            let event = match reader.next() {
+                Ok(event) => event,
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(has_any),
+                Err(error) => return Err(error),
+            };
+            has_any = true;
+            self.take_in(&event, directories, mark_of);
+            if reader.is_buffer_empty() {
+                return Ok(has_any);
+            }
+        }
+    }
+
+    fn take_in(
+        &mut self,
+        event: &Event<'_>,
+        directories: &mut HashMap<i32, Arc<Path>>,
+        mark_of: fn(ReadFlags) -> Option<Mark>,
+    ) {
+        self.has_run_over |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+        let Some(directory) = directories.get(&event.wd()) else { return };
         match (mark_of(event.events()), event.file_name()) {
-            (Some(mark), None) => control.mark(directory, mark),
+            (Some(mark), None) => self.marks.push((directory.to_path_buf(), mark)),
             (Some(mark), Some(name)) if !is_of_no_concern(name.to_bytes()) => {
-                control.mark(&directory.join(OsStr::from_bytes(name.to_bytes())), mark);
+                self.marks.push((directory.join(OsStr::from_bytes(name.to_bytes())), mark));
             }
             _ => {}
         }
@@ -228,10 +321,59 @@ fn listen(inotify: &OwnedFd, directories: &Weak<Directories>, control: &Control)
             directories.remove(&event.wd());
         }
     }
+
+    fn tell(self, control: &Control) {
+        if self.has_run_over {
+            control.rescan();
+        }
+        if !self.marks.is_empty() {
+            control.mark(self.marks);
+        }
+    }
+}
+
+/// How changes are waited for between two readings.
+#[derive(Debug, Default)]
+struct Pace {
+    /// How many readings in a row found more within [`REST`].
+    in_a_row: u32,
+}
+
+impl Pace {
+    /// Lets changes gather, if they have come thick for a while.
+    fn keep(&mut self, changes: &OwnedFd) {
+        let is_busy = self.in_a_row >= BUSY;
+        if is_busy {
+            thread::sleep(REST);
+        }
+        self.in_a_row = match (wait(&[changes], Some(if is_busy { Duration::ZERO } else { REST })), is_busy) {
+            (Came::Nothing, _) => 0,
+            (Came::Something, true) => self.in_a_row,
+            (Came::Something, false) => self.in_a_row + 1,
+        };
+    }
+}
+
+/// Whether there is something to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Came {
+    Something,
+    Nothing,
+}
+
+/// Waits until there is something to read, for so long at most.
+fn wait(inotify: &[&OwnedFd], most: Option<Duration>) -> Came {
+    let mut polled: Vec<PollFd<'_>> = inotify.iter().map(|fd| PollFd::new(*fd, PollFlags::IN)).collect();
+    let most = most.and_then(|most| Timespec::try_from(most).ok());
+    match poll(&mut polled, most.as_ref()) {
+        Ok(ready) if ready > 0 => Came::Something,
+        // A signal: whoever reads then finds nothing, and waits again.
+        _ => Came::Nothing,
+    }
 }
 
 /// A list of paths is whole whatever panicked beside it.
-fn lock(directories: &Directories) -> MutexGuard<'_, HashMap<i32, PathBuf>> {
+fn lock(directories: &Directories) -> MutexGuard<'_, Paths> {
     directories.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -254,11 +396,14 @@ fn mark_of(events: ReadFlags) -> Option<Mark> {
         Some(Mark::Written)
     } else if is(ReadFlags::CREATE) {
         Some(Mark::Made)
-    } else if is(ReadFlags::ATTRIB) {
-        Some(Mark::Touched)
     } else {
         None
     }
+}
+
+/// The same of an event of touches: that a directory goes is told among the changes.
+fn touch_of(events: ReadFlags) -> Option<Mark> {
+    events.contains(ReadFlags::ATTRIB).then_some(Mark::Touched)
 }
 
 /// The kind of file system that a directory is on, if that is one where changes are made elsewhere than in this kernel, or
@@ -269,8 +414,7 @@ fn deafness(path: &Path) -> Option<&'static str> {
 }
 
 /// What is asked for. Not to be told of files that are opened and read: our own reads must cause no work.
-const ASKED: WatchFlags = WatchFlags::ATTRIB
-    .union(WatchFlags::CREATE)
+const ASKED: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MODIFY)
     .union(WatchFlags::CLOSE_WRITE)
     .union(WatchFlags::DELETE)
@@ -279,6 +423,9 @@ const ASKED: WatchFlags = WatchFlags::ATTRIB
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR)
     .union(WatchFlags::EXCL_UNLINK);
+
+/// The same of touches.
+const ASKED_OF_TOUCHES: WatchFlags = WatchFlags::ATTRIB.union(WatchFlags::ONLYDIR).union(WatchFlags::EXCL_UNLINK);
 
 /// What says that something is not where it was.
 const GONE: ReadFlags = ReadFlags::DELETE
@@ -300,6 +447,15 @@ const DEAF: [(u32, &str); 10] = [
     (0x5346_414f, "AFS"),
     (0x786f_4256, "vboxsf"),
 ];
+
+/// How many readings in a row must find more soon before they rest: more than careful writing of one file takes.
+const BUSY: u32 = 8;
+
+/// How long a rest is: what a change may come to be heard later by, while many others are.
+const REST: Duration = Duration::from_millis(5);
+
+/// For how long touches gather: a hundredth of the shortest lease.
+const TOUCHES_GATHER: Duration = Duration::from_millis(50);
 
 /// Room for some hundred events at once; one needs 272 octets at most.
 const BUFFER: usize = 32 * 1024;
@@ -345,8 +501,11 @@ mod tests {
     #[test]
     fn nobody_asks_to_be_told_of_reading() {
         for unasked in [WatchFlags::OPEN, WatchFlags::ACCESS, WatchFlags::CLOSE_NOWRITE] {
-            assert!(!ASKED.intersects(unasked));
+            assert!(!ASKED.union(ASKED_OF_TOUCHES).intersects(unasked));
         }
+        assert!(!ASKED.contains(WatchFlags::ATTRIB), "touches are asked for apart");
+        assert_eq!(touch_of(ReadFlags::ATTRIB), Some(Mark::Touched));
+        assert_eq!(touch_of(ReadFlags::UNMOUNT), None);
         assert_eq!(mark_of(ReadFlags::OPEN), None);
         assert_eq!(mark_of(ReadFlags::CLOSE_WRITE), Some(Mark::Closed));
         assert_eq!(mark_of(ReadFlags::CREATE | ReadFlags::ISDIR), Some(Mark::Made));
@@ -361,10 +520,10 @@ mod tests {
         events.add(root.path(), true).unwrap();
         let inotify = Arc::downgrade(&events.inotify);
         std::fs::write(root.path().join("a.json"), "").unwrap();
-        assert!(!inbox.take(std::time::Duration::from_secs(10)).marks.is_empty());
+        assert!(!inbox.take(Duration::from_secs(10)).marks.is_empty());
         drop(events);
         let ended = (0..10_000).any(|_| {
-            thread::sleep(std::time::Duration::from_millis(1));
+            thread::sleep(Duration::from_millis(1));
             inotify.strong_count() == 0
         });
         assert!(ended);

@@ -29,7 +29,9 @@ use tracing::{debug, info, warn};
 use super::doubt::{Coming, Doubt, STANDING, has_stood};
 use super::read::{self, Ahead, Contents, Parsed, Removal, Text, read_ahead, unreadable, whole};
 use super::report::{FileReport, FileState};
-use super::scan::{Body, DirectoryId, Identity, Scan, Seen, Sight, Way, absolute, below, format_of, is_below, look};
+use super::scan::{
+    Body, DirectoryId, Identity, Scan, Seen, Sight, Way, absolute, entries_below, format_of, is_below, look,
+};
 use super::wait::{Told, Wait, Why};
 use crate::control::{Hash, Mark};
 use crate::registry::{FileChange, FileContent, Now};
@@ -164,6 +166,15 @@ impl<'f> Standing<'f> {
             refused: entry.remarks.as_ref().and_then(|remarks| remarks.refused),
         }
     }
+}
+
+/// What differs between a scan and what is known.
+#[derive(Default)]
+struct Compared {
+    /// What may be new.
+    changed: Vec<(Arc<str>, Sight)>,
+    /// What is known and was not found.
+    absent: Vec<Arc<str>>,
 }
 
 /// What became of looking at one file.
@@ -349,7 +360,7 @@ impl Files {
     }
 
     /// Takes in what a scan of everything below `under` found; `told` is what it was made for.
-    pub(crate) fn found(&mut self, scan: Scan, under: &str, told: Told, now: Now) {
+    pub(crate) fn found(&mut self, mut scan: Scan, under: &str, told: Told, now: Now) {
         let id = scan.directories.get(under).copied();
         let replaced = under.is_empty() && self.root_id.is_some() && self.root_id != id;
         if replaced && scan.files.is_empty() && !self.entries.is_empty() {
@@ -364,12 +375,12 @@ impl Files {
         }
         self.note_unread(&scan, under);
         self.missing.retain(|file, _| !scan.unread.keys().any(|directory| is_below(file, directory)));
-        let gone: Vec<Arc<str>> = below(&self.entries, under)
-            .filter(|file| !scan.files.contains_key(*file))
+        let Compared { changed, absent } = self.compare(std::mem::take(&mut scan.files), under);
+        let gone: Vec<Arc<str>> = absent
+            .into_iter()
             .filter(|file| !self.unread.keys().any(|directory| is_below(file, directory)))
-            .filter(|file| !matches!(self.waits.get(*file), Some(Wait { why: Why::Missing(_) | Why::Vanished(_), .. })))
-            .filter(|file| told == Told::ByEvent || !self.missing.contains_key(*file))
-            .cloned()
+            .filter(|file| !matches!(self.waits.get(file), Some(Wait { why: Why::Missing(_) | Why::Vanished(_), .. })))
+            .filter(|file| told == Told::ByEvent || !self.missing.contains_key(file))
             .collect();
         let moved: HashSet<Body> =
             gone.iter().filter_map(|file| Some(self.entries.get(file)?.identity?.body())).collect();
@@ -382,12 +393,29 @@ impl Files {
             };
             self.waits.insert(file, wait);
         }
-        for (file, sight) in scan.files {
+        for (file, sight) in changed {
             self.missing.remove(&file);
             let stood =
                 |identity: Identity| if first { has_stood(identity, now) } else { moved.contains(&identity.body()) };
             self.sight(file, &sight, first, stood, now);
         }
+    }
+
+    /// What of a scan may be new, and the files that it did not find. Both sides are in order, so that they are walked side by side:
+    /// nearly every file is as it was, and to look for each would be most of what an idle server does.
+    fn compare(&self, found: BTreeMap<Arc<str>, Sight>, under: &str) -> Compared {
+        let Compared { mut changed, mut absent } = Compared::default();
+        let mut found = found.into_iter().peekable();
+        for (file, entry) in entries_below(&self.entries, under) {
+            changed.extend(std::iter::from_fn(|| found.next_if(|(path, _)| path < file)));
+            match found.next_if(|(path, _)| path == file) {
+                None => absent.push(Arc::clone(file)),
+                Some((_, Sight::File(seen))) if entry.identity == Some(seen.identity) && self.missing.is_empty() => {}
+                Some(found) => changed.push(found),
+            }
+        }
+        changed.extend(found);
+        Compared { changed, absent }
     }
 
     fn sight(&mut self, file: Arc<str>, sight: &Sight, first: bool, stood: impl Fn(Identity) -> bool, now: Now) {

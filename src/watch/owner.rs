@@ -1,6 +1,7 @@
 //! The rounds of the owner task: take the hints, look at what is due, rebuild, publish.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::ops::ControlFlow;
@@ -54,8 +55,6 @@ pub(crate) struct Owner {
     gathering: Gathering,
     hold: Hold,
     gauges: Arc<FileGauges>,
-    /// Whether the last round brought renewals and nothing else.
-    only_renewed: bool,
     /// When it last looked at what has come in.
     looked: Duration,
     /// When instances count as newcomers, which wait for their first success; `None` before the first scan.
@@ -98,7 +97,6 @@ impl Owner {
             files: Files::new(&root, keep),
             root,
             inbox,
-            only_renewed: false,
             looked: clock().monotonic,
             newcomers_from: None,
             heard: None,
@@ -151,10 +149,6 @@ impl Owner {
 
     /// Waits for something to do, and does it.
     pub(crate) fn round(&mut self) -> ControlFlow<()> {
-        if std::mem::take(&mut self.only_renewed) {
-            // Where renewals come by the thousand, a few at a time cost less than each alone.
-            std::thread::sleep(RENEWALS_GATHER);
-        }
         let now = (self.clock)();
         let reaching = self.receipts.next(now.monotonic);
         let deadlines = [self.files.next(), self.registry.deadline(), self.ready_by, self.hold.next(), reaching];
@@ -219,13 +213,14 @@ impl Owner {
     }
 
     /// Takes in what happened to paths.
-    fn hear(&mut self, marks: BTreeMap<PathBuf, Mark>, now: Now) {
+    fn hear(&mut self, marks: BTreeMap<OsString, Mark>, now: Now) {
         if self.files.is_frozen() && !marks.is_empty() {
             // Perhaps the content that is waited for.
             self.ask_for_scan();
         }
         let mut directories = BTreeSet::<Arc<str>>::new();
         for (path, mark) in marks {
+            let path = Path::new(&path);
             let Some(relative) = path.strip_prefix(&self.root).ok().and_then(Path::to_str) else { continue };
             let relative: Arc<str> = Arc::from(relative);
             let (parent, name) = relative.rsplit_once('/').unwrap_or(("", &relative));
@@ -244,9 +239,9 @@ impl Owner {
                     self.watches.forget(&relative);
                 }
                 directories.insert(relative);
-            } else if format_of(name).is_some() && !(matches!(mark, Mark::Made | Mark::Placed) && is_directory(&path)) {
+            } else if format_of(name).is_some() && !(matches!(mark, Mark::Made | Mark::Placed) && is_directory(path)) {
                 self.files.mark(&relative, mark, now.monotonic);
-            } else if is_directory(&path) {
+            } else if is_directory(path) {
                 directories.insert(relative);
             }
         }
@@ -395,7 +390,6 @@ impl Owner {
             due.changes = std::mem::take(&mut self.first);
         }
         renewed.append(&mut due.renewed);
-        self.only_renewed = due.changes.is_empty() && !renewed.is_empty();
         let mut changed = Vec::new();
         let mut contents = self.take_in(due.changes, None, &mut changed, now);
         if !renewed.is_empty() {
@@ -592,9 +586,6 @@ const SCAN_SHARE: u32 = 200;
 
 /// Scans that somebody asks for take this part of the time at most, however often they ask.
 const SCAN_SHARE_ASKED: u32 = 10;
-
-/// How long renewals gather after some were taken in.
-const RENEWALS_GATHER: Duration = Duration::from_millis(5);
 
 /// For how long nobody may look before it counts as a pause. A lease is five times as long at least.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -365,7 +365,7 @@ mod tests {
     fn turn_until_finished(owner: &mut Owner, control: &Control, waiting: &Waiting) {
         while !waiting.is_finished() {
             // Says nothing, and ends the round's waiting for the next scan.
-            control.mark(Path::new("/elsewhere"), Mark::Touched);
+            control.mark([("/elsewhere".into(), Mark::Touched)]);
             assert!(owner.round().is_continue());
         }
     }

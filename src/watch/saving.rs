@@ -162,13 +162,15 @@ fn version(files: &Files, registry: &Registry, file: &str) -> Option<Version> {
     Some(Version { octets, mark: mark.into(), claims })
 }
 
+/// The last good version of a file, by its path.
+type Named = (Arc<str>, Version);
+
 /// Parses what was saved, in as many threads as there are cores; nothing of what has faults.
-fn parse(root: &Path, versions: Vec<(Arc<str>, Version)>) -> Vec<((Arc<str>, Version), Option<Parsed>)> {
+fn parse(root: &Path, versions: Vec<Named>) -> Vec<(Named, Option<Parsed>)> {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
     let share = versions.len().div_ceil(threads).max(1);
-    let parse = |versions: &[(Arc<str>, Version)]| {
-        versions.iter().map(|(file, version)| parse_one(root, file, version)).collect::<Vec<_>>()
-    };
+    let parse =
+        |versions: &[Named]| versions.iter().map(|(file, version)| parse_one(root, file, version)).collect::<Vec<_>>();
     let parsed: Vec<Option<Parsed>> = thread::scope(|scope| {
         let started: Vec<_> = versions
             .chunks(share)

@@ -214,7 +214,7 @@ fn list(
     let swap = path.join(SWAP);
     for _ in 0..LISTS_MAX {
         let mount = fs::read_link(&swap).ok();
-        list_entries(root, directory, &path, scan, ahead)?;
+        list_entries(directory, &path, scan, ahead)?;
         if fs::read_link(&swap).ok() == mount {
             break;
         }
@@ -223,13 +223,7 @@ fn list(
     Ok(())
 }
 
-fn list_entries(
-    root: &Path,
-    directory: &Arc<str>,
-    path: &Path,
-    scan: &mut Scan,
-    ahead: &mut BTreeSet<Arc<str>>,
-) -> io::Result<()> {
+fn list_entries(directory: &Arc<str>, path: &Path, scan: &mut Scan, ahead: &mut BTreeSet<Arc<str>>) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -252,7 +246,8 @@ fn list_entries(
         if kind.is_dir() {
             ahead.insert(relative);
         } else if format_of(name).is_some() {
-            let sight = look(root, &relative);
+            // By the descriptor of the directory: to resolve every path from the root takes longer than all else.
+            let sight = sight_of(entry.metadata(), || entry.path());
             scan.files.insert(relative, sight);
         }
     }
@@ -262,11 +257,19 @@ fn list_entries(
 /// Looks at one path by stat. A directory is [`Sight::Gone`]: there is no file there.
 pub(crate) fn look(root: &Path, relative: &str) -> Sight {
     let path = absolute(root, relative);
-    let (metadata, way) = match fs::symlink_metadata(&path) {
-        Ok(metadata) if metadata.is_symlink() => match fs::metadata(&path) {
-            Ok(target) => (target, way_of(&path)),
-            Err(error) => return failed(error),
-        },
+    sight_of(fs::symlink_metadata(&path), || path)
+}
+
+/// What is at a path, of which `metadata` was found without following a link.
+fn sight_of(metadata: io::Result<Metadata>, path: impl FnOnce() -> PathBuf) -> Sight {
+    let (metadata, way) = match metadata {
+        Ok(metadata) if metadata.is_symlink() => {
+            let path = path();
+            match fs::metadata(&path) {
+                Ok(target) => (target, way_of(&path)),
+                Err(error) => return failed(error),
+            }
+        }
         Ok(metadata) => (metadata, Way::Itself),
         Err(error) => return failed(error),
     };
@@ -338,9 +341,17 @@ pub(crate) fn joined(directory: &str, name: &str) -> Arc<str> {
 
 /// The paths in `map` that lie below `directory`; all of them for the root.
 pub(crate) fn below<'m, V>(map: &'m BTreeMap<Arc<str>, V>, directory: &str) -> impl Iterator<Item = &'m Arc<str>> {
+    entries_below(map, directory).map(|(path, _)| path)
+}
+
+/// The same, and what they lead to.
+pub(crate) fn entries_below<'m, V>(
+    map: &'m BTreeMap<Arc<str>, V>,
+    directory: &str,
+) -> impl Iterator<Item = (&'m Arc<str>, &'m V)> {
     let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
     let from = map.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
-    from.map(|(path, _)| path).take_while(move |path| path.starts_with(&prefix))
+    from.take_while(move |(path, _)| path.starts_with(&prefix))
 }
 
 /// Whether `relative` lies somewhere below `directory`.

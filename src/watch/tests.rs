@@ -220,7 +220,7 @@ fn a_half_written_yaml_file_is_never_taken_for_a_whole_one() {
         bench.write_and_mark("shop.yaml", &whole[..cut], Mark::Closed);
         // The writer pauses, for longer than the quiet that a file written in place needs.
         assert_eq!(bench.after(900), NOTHING, "cut at {cut}");
-        assert!(bench.is_good("shop.yaml", &whole));
+        assert!(bench.is_good("shop.yaml", whole));
         let now = format!("{whole}# more\n");
         bench.write_and_mark("shop.yaml", &now, Mark::Closed);
         assert_eq!(bench.after(50), ["shop.yaml shop"], "cut at {cut}");
@@ -897,7 +897,7 @@ fn our_own_reads_cause_no_work() {
     // An event that must come, behind those that must not.
     fs::remove_file(live.path("shop.yaml")).unwrap();
     let marks = live.owner.inbox.take(Duration::from_secs(10)).marks;
-    assert_eq!(marks.into_iter().collect::<Vec<_>>(), [(live.path("shop.yaml"), Mark::Removed)]);
+    assert_eq!(marks.into_iter().collect::<Vec<_>>(), [(live.path("shop.yaml").into_os_string(), Mark::Removed)]);
 }
 
 #[test]

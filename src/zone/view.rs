@@ -10,7 +10,7 @@ use super::{AppIndex, SpaceIndex};
 /// Where a registered instance address belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 // A table holds two for each app: without room behind the address a slot is 32 octets and not 48.
-#[repr(packed(4))]
+#[repr(Rust, packed(4))]
 pub struct Holder {
     /// The address, as [`key_of`] gives it.
     pub address: u128,

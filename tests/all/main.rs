@@ -45,5 +45,6 @@ mod scenarios;
 mod sockets;
 mod tls;
 mod types;
+mod upgrade;
 mod upstream;
 mod world;

@@ -36,6 +36,7 @@ pub(crate) struct Encrypted {
     pub(crate) server: Server,
     pub(crate) address: SocketAddr,
     pub(crate) directory: tempfile::TempDir,
+    arguments: Vec<String>,
 }
 
 impl Encrypted {
@@ -46,24 +47,30 @@ impl Encrypted {
 
     /// Starts one with these limits, from a shell that has run `first`.
     pub(crate) fn start_after(first: &str, limits: &[&str]) -> Self {
+        let limits: Vec<String> = limits.iter().map(|limit| format!("--limit={limit}")).collect();
+        Self::start_with(first, |_| limits)
+    }
+
+    /// Starts one that hands its sockets over to the next.
+    pub(crate) fn before_another() -> Self {
+        Self::start_with(":", |home| vec![format!("--handover={}", home.join("next").display())])
+    }
+
+    /// Starts the next, which takes the place of this one, and waits until this one has ended.
+    pub(crate) fn replace(&mut self) {
+        let command = command(self.directory.path(), self.server.address.port(), ":", &self.arguments);
+        self.server.replace(command);
+    }
+
+    fn start_with(first: &str, arguments: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         drop_file(directory.path(), "zones/space.yaml", SPACE);
         drop_file(directory.path(), "zones/shop.yaml", APP);
         write_pair(directory.path());
-        let server = Server::start(|port| {
-            let encrypted = format!("127.0.0.2:{port}");
-            let mut command = Command::new("sh");
-            command.arg("-c").arg(format!("{first} && exec \"$0\" \"$@\"")).arg(SPACEDNS);
-            command.arg("serve").arg(directory.path().join("zones"));
-            command.args(["--listen", &format!("127.0.0.1:{port}"), "--workers", "1"]);
-            command.args(["--tls-listen", &encrypted, "--quic-listen", &encrypted]);
-            command.arg("--tls-certificate").arg(directory.path().join("certificate.pem"));
-            command.arg("--tls-key").arg(directory.path().join("key.pem"));
-            command.args(limits.iter().map(|limit| format!("--limit={limit}")));
-            command
-        });
+        let arguments = arguments(directory.path());
+        let server = Server::start(|port| command(directory.path(), port, first, &arguments));
         let address = (Ipv4Addr::new(127, 0, 0, 2), server.address.port()).into();
-        Self { server, address, directory }
+        Self { server, address, directory, arguments }
     }
 
     fn roots(&self) -> RootCertStore {
@@ -72,7 +79,7 @@ impl Encrypted {
         roots
     }
 
-    fn settings(&self, versions: &[&'static SupportedProtocolVersion], protocol: &[u8]) -> ClientConfig {
+    pub(crate) fn settings(&self, versions: &[&'static SupportedProtocolVersion], protocol: &[u8]) -> ClientConfig {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let mut settings = builder
             .with_protocol_versions(versions)
@@ -89,31 +96,58 @@ impl Encrypted {
     }
 
     fn connect_by(&self, settings: ClientConfig) -> std::io::Result<Tls> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let name = ServerName::try_from(NAME).unwrap();
-        let mut session = ClientConnection::new(Arc::new(settings), name).unwrap();
-        while session.is_handshaking() {
-            session.complete_io(&mut stream)?;
-        }
-        Ok(StreamOwned::new(session, stream))
+        connect(self.address, settings)
     }
 
     /// An endpoint for [`Encrypted::connect_quic`]; within a runtime.
     pub(crate) fn endpoint(&self) -> Endpoint {
-        let mut endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let settings = QuicClientConfig::try_from(self.settings(&[&TLS13], b"doq")).unwrap();
-        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(settings)));
-        endpoint
+        quic_endpoint(self.settings(&[&TLS13], b"doq"))
     }
 
     /// Connects over QUIC.
     pub(crate) async fn connect_quic(&self, endpoint: &Endpoint) -> quinn::Connection {
-        endpoint.connect(self.address, NAME).unwrap().await.unwrap()
+        try_quic(self.address, endpoint).await.unwrap()
     }
 }
 
+/// Connects over TLS.
+pub(crate) fn connect(address: SocketAddr, settings: ClientConfig) -> std::io::Result<Tls> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let name = ServerName::try_from(NAME).unwrap();
+    let mut session = ClientConnection::new(Arc::new(settings), name).unwrap();
+    while session.is_handshaking() {
+        session.complete_io(&mut stream)?;
+    }
+    Ok(StreamOwned::new(session, stream))
+}
+
+/// An endpoint for [`try_quic`]; within a runtime.
+pub(crate) fn quic_endpoint(settings: ClientConfig) -> Endpoint {
+    let mut endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let settings = QuicClientConfig::try_from(settings).unwrap();
+    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(settings)));
+    endpoint
+}
+
+/// Connects over QUIC, or says why that is not to be.
+pub(crate) async fn try_quic(address: SocketAddr, endpoint: &Endpoint) -> Result<quinn::Connection, ConnectionError> {
+    endpoint.connect(address, NAME).unwrap().await
+}
+
 pub(crate) type Tls = StreamOwned<ClientConnection, TcpStream>;
+
+/// A server on `port`, from a shell that has run `first`.
+fn command(home: &Path, port: u16, first: &str, arguments: &[String]) -> Command {
+    let encrypted = format!("127.0.0.2:{port}");
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("{first} && exec \"$0\" \"$@\"")).arg(SPACEDNS).arg("serve").arg(home.join("zones"));
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "--workers", "1"]);
+    command.args(["--tls-listen", &encrypted, "--quic-listen", &encrypted]);
+    command.arg("--tls-certificate").arg(home.join("certificate.pem"));
+    command.arg("--tls-key").arg(home.join("key.pem")).args(arguments);
+    command
+}
 
 /// Writes a new certificate and its key.
 fn write_pair(directory: &Path) {

@@ -4,7 +4,8 @@
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 use crate::message::{Query, Response};
@@ -160,6 +161,51 @@ fn reading_wakes_nobody() {
     assert!(poll(PATIENCE, || (wakes() > before).then_some(())).is_some(), "this shows that wakes are seen");
 }
 
+#[test]
+fn leases_that_are_renewed_all_the_time_wake_nobody_for_each() {
+    let directory = tempfile::tempdir().unwrap();
+    drop_file(directory.path(), "space.yaml", SPACE);
+    drop_file(directory.path(), SHOP, &shop(0));
+    let path = |number: u32| directory.path().join(format!("instances/{number}.json"));
+    for number in 1..=200 {
+        let content = registration("many", number, &format!("10.9.0.{number}"), r#", "lease": "1h""#);
+        drop_file(directory.path(), &format!("instances/{number}.json"), &content);
+    }
+    let server = serve(directory.path(), &[]);
+    let mut canary = Canary::start(&server, &NAMES, addresses(0));
+    // The owner task wakes when it is told, and besides waits for disks: what it is told is what this thread hears.
+    let wakes = || wakes_of(&server, "events");
+    let (before, begun) = (wakes(), Instant::now());
+    let touch = |number| {
+        // As touch(1) does it: the kernel tells of one time alone as if the contents were written.
+        let times = fs::FileTimes::new().set_accessed(SystemTime::now()).set_modified(SystemTime::now());
+        fs::File::open(path(number)).unwrap().set_times(times).unwrap();
+    };
+    for turn in 0..2000 {
+        touch(1 + turn % 200);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let (woken, took) = (wakes() - before, begun.elapsed());
+    assert!(woken > 0, "this shows that wakes are seen");
+    // Twenty times a second.
+    let most = took.as_millis() / 50 + 200;
+    assert!(u128::from(woken) < most, "{woken} wakes in {took:?}");
+    assert_eq!(generations(&server), 0, "{}", server.log());
+    // While they go on, a change is served.
+    canary.expect(addresses(1));
+    drop_file(directory.path(), SHOP, &shop(1));
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let numbers = (1..=200).cycle();
+            numbers.take_while(|_| !ended.load(Ordering::Relaxed)).for_each(touch);
+        });
+        canary.reach();
+        ended.store(true, Ordering::Relaxed);
+    });
+    canary.end();
+}
+
 /// How often a thread of the server went to sleep and was woken.
 fn wakes_of(server: &Server, thread: &str) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
@@ -209,7 +255,7 @@ fn what_cannot_be_read_is_not_gone() {
     let mut canary = Canary::start(&server, &NAMES, addresses(0));
     // EACCES of the file, and of the directory that another is in.
     allow(&path, 0);
-    fs::File::options().write(true).open(&path).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
     allow(&directory.path().join("below"), 0);
     logged(&server, "cannot be read: Permission denied");
     logged(&server, "its files stay as they were");
