@@ -1,7 +1,7 @@
 //! A server under test: a process of its own, with its log, its CPU time and its memory.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -186,14 +186,17 @@ pub(crate) fn spacedns(directory: &Path, address: SocketAddrV4, more: &[&str]) -
     command
 }
 
-/// An address of loopback that is free.
+/// An address of loopback that is free, for TCP and for UDP: a server needs both, and the echo has UDP alone.
 pub(crate) fn free_address() -> SocketAddrV4 {
-    // Of TCP, which others on the machine are likelier to hold; a server needs both.
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    match listener.expect("loopback has a free port") {
-        SocketAddr::V4(address) => address,
-        SocketAddr::V6(_) => unreachable!("an address of IPv4 was asked for"),
+    for _ in 0..PORT_ATTEMPTS {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        if let Ok(SocketAddr::V4(address)) = listener.local_addr()
+            && UdpSocket::bind(address).is_ok()
+        {
+            return address;
+        }
     }
+    panic!("loopback has no port that is free for TCP and UDP");
 }
 
 pub(crate) fn is_installed(program: &str) -> bool {
@@ -205,6 +208,8 @@ fn path() -> String {
     format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
+/// More than there are servers here.
+const PORT_ATTEMPTS: u32 = 1_000;
 /// Octets.
 pub(crate) const MIB: f64 = 1_048_576.0;
 /// How long a server may take to read its names.
