@@ -97,7 +97,9 @@ impl Server {
             }
             thread::sleep(LOOK);
         }
-        Ok(self.begun.elapsed())
+        let ready = self.begun.elapsed();
+        // Else it was another who answered at this address.
+        if matches!(self.child.try_wait(), Ok(None)) { Ok(ready) } else { Err("the server has ended".to_owned()) }
     }
 
     /// Waits until a server of ours is at rest: it scans its directory a second time 5 s after the first, and then seldom.
