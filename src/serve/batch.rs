@@ -173,7 +173,8 @@ impl Batch {
         let length = usize::try_from(header.msg_len).ok()?.min(QUERY_MAX);
         // SAFETY: the array lies in the slot; the borrow of `self` keeps everyone who could write to it away, the kernel too, which
         // writes only in `receive`.
-        unsafe { (&(*slot).query).get(..length) }
+        let query = unsafe { &(*slot).query };
+        query.get(..length)
     }
 
     /// The `index`th datagram of the batch that was received, and the room for its response.
