@@ -20,6 +20,7 @@ mod receipts;
 mod report;
 mod saving;
 mod scan;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -82,7 +83,7 @@ impl Survey {
 /// The directory cannot be listed.
 pub fn survey(root: &Path, tombstone: Duration, now: Now) -> io::Result<Survey> {
     let mut files = Files::new(root, Keep::Yaml);
-    files.found(scan(root, "", &mut |_, _, _| {})?, "", Told::ByScan, now);
+    files.found(scan(root, "", &|_| None, &mut |_, _, _| {})?, "", Told::ByScan, now);
     files.hurry();
     let mut registry = Registry::new(tombstone);
     let touched = registry.apply(files.due(now).changes, now);

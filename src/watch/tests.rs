@@ -58,7 +58,7 @@ impl Bench {
     }
 
     fn scan(&mut self) {
-        match scan(self.dir.path(), "", &mut |_, _, _| {}) {
+        match scan(self.dir.path(), "", &|file| self.files.known(file), &mut |_, _, _| {}) {
             Ok(scan) => self.files.found(scan, "", Told::ByScan, self.now),
             Err(error) => self.files.lost(&error),
         }
@@ -651,7 +651,7 @@ fn a_directory_that_is_renamed_loses_no_registration_on_the_way() {
 fn nothing_below_a_directory_that_cannot_be_listed_is_gone() {
     let mut bench = Bench::with(&[("shop/web.json", &registration(1)), ("other/web.json", &registration(2))]);
     // The superuser can list everything, so the error is made by hand.
-    let mut found = scan(bench.dir.path(), "", &mut |_, _, _| {}).unwrap();
+    let mut found = scan(bench.dir.path(), "", &|_| None, &mut |_, _, _| {}).unwrap();
     found.files.remove("shop/web.json");
     found.files.remove("other/web.json");
     found.directories.remove("shop");
