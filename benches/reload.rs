@@ -130,7 +130,7 @@ fn measure(apps: &Apps, settings: &Settings, reach: &mut Reach) -> Vec<Measured>
     let mut turns = Turns { apps: apps.clone(), next: 0 };
     let loads = [
         ("idle".to_owned(), None, (0.3, 2.0)),
-        (format!("{} q/s", settings.rate), Some(Pace::Background(settings.rate)), (0.3, 2.0)),
+        (format!("{} thousand q/s", settings.rate / 1_000), Some(Pace::Background(settings.rate)), (0.3, 2.0)),
         ("saturated".to_owned(), Some(Pace::Saturating), (f64::MAX, 8.0)),
     ];
     let measured = loads.into_iter().map(|(load, pace, (p50, p99))| {

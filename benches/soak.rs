@@ -101,7 +101,7 @@ fn main() {
         title: "Memory while files change, a hundred a second",
         x: Axis { label: "changes", scale: Scale::Linear },
         y: Axis { label: "MiB (PSS)", scale: Scale::Linear },
-        lines: vec![Line { name: format!("{} apps", settings.apps), points: samples }],
+        lines: vec![Line { name: format!("{} thousand apps", settings.apps / 1_000), points: samples }],
     };
     plot.write(&settings.plots.join("memory.svg"));
     if !settings.smoke {

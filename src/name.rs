@@ -477,8 +477,20 @@ pub fn same(a: &[u8], b: &[u8]) -> bool {
         (Some(a_end), Some(b_end)) => {
             a_end == b_end && a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0).all(|(a, b)| a == b)
         }
-        _ => short(a) == short(b),
+        _ => same_short(a, b),
     }
+}
+
+/// The same for labels, most of which have fewer than eight octets.
+#[inline(always)]
+#[must_use]
+pub fn same_label(a: &[u8], b: &[u8]) -> bool {
+    if a.len() < 8 { a.len() == b.len() && short(a) == short(b) } else { same(a, b) }
+}
+
+#[inline(never)]
+fn same_short(a: &[u8], b: &[u8]) -> bool {
+    short(a) == short(b)
 }
 
 /// Hashes octets.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Apps {
     pub(crate) directory: PathBuf,
     pub(crate) count: u32,
-    /// Instances of `web` that each has: 1 to [`INSTANCES_MAX`].
+    /// Instances of `web` that each has.
     pub(crate) instances: u32,
     pub(crate) kind: Kind,
 }
@@ -65,7 +65,9 @@ impl Apps {
 
     /// The addresses of one version and the next are apart, and so are those of any two instances.
     pub(crate) fn address(&self, app: u32, number: u32, version: u32) -> Ipv4Addr {
-        Ipv4Addr::from(0x0a00_0100 + app * self.instances + number - 1 + (version % 2) * 0x0040_0000)
+        let instance = app * self.instances + number - 1;
+        assert!(instance < OTHER_VERSION, "there are not as many addresses");
+        Ipv4Addr::from(0x0a00_0100 + instance + (version % 2) * OTHER_VERSION)
     }
 
     /// Owners with an RRset: of each app its hostname and its component, and of each instance its own name and its reverse one.
@@ -74,8 +76,8 @@ impl Apps {
     }
 }
 
-/// The most instances an app has here: two versions of the addresses of a million apps fit into 10.0.0.0/8.
-pub(crate) const INSTANCES_MAX: u32 = 4;
+/// Where the addresses of the other versions begin: two million instances of each fit into 10.0.0.0/8.
+const OTHER_VERSION: u32 = 0x0040_0000;
 
 /// Files a directory.
 const FOLDER: u32 = 100;

@@ -54,7 +54,7 @@ impl Plot<'_> {
         let up = |value: f64| HEIGHT - BOTTOM - y.part(value) * (HEIGHT - TOP - BOTTOM);
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0}\">\n\
-             <style>text{{font:13px sans-serif;fill:#808080}}line{{stroke:#80808055}}polyline{{fill:none;stroke-width:2}}</style>\n\
+             <style>text{{font:13px sans-serif;fill:#808080}}line{{stroke:#80808066}}.minor{{stroke:#80808022}}polyline{{fill:none;stroke-width:2}}</style>\n\
              <text x=\"{LEFT}\" y=\"20\" style=\"font-weight:bold\">{0}</text>\n\
              <text x=\"{LEFT}\" y=\"42\">{1}</text>\n\
              <text x=\"{2}\" y=\"{3}\" text-anchor=\"end\">{4}</text>\n",
@@ -69,6 +69,10 @@ impl Plot<'_> {
             let _ = writeln!(svg, "<line x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>");
             let (left, at) = (LEFT - 8.0, at + 4.0);
             let _ = writeln!(svg, "<text x=\"{left}\" y=\"{at:.1}\" text-anchor=\"end\">{}</text>", told(tick));
+        }
+        for tick in x.minor_ticks() {
+            let (at, below) = (across(tick), HEIGHT - BOTTOM);
+            let _ = writeln!(svg, "<line class=\"minor\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{below}\"/>");
         }
         for tick in x.ticks() {
             let (at, below) = (across(tick), HEIGHT - BOTTOM);
@@ -125,6 +129,17 @@ impl Range {
                 std::iter::successors(Some(self.least), |power| Some(power + 1.0).filter(|power| *power <= self.most))
                     .map(|power| 10_f64.powf(power))
                     .collect()
+            }
+        }
+    }
+
+    /// Fainter lines between those: twice to nine times a power of ten, so that a logarithmic axis can be read.
+    fn minor_ticks(&self) -> Vec<f64> {
+        match self.scale {
+            Scale::Linear => Vec::new(),
+            Scale::Logarithmic => {
+                let powers = self.ticks().into_iter().filter(|power| power.log10() < self.most - 0.5);
+                powers.flat_map(|power| (2..10).map(move |times| power * f64::from(times))).collect()
             }
         }
     }

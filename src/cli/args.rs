@@ -58,7 +58,8 @@ pub(crate) enum Command {
     Deregister(Registered),
     /// Take an instance out of the answers; with --wait, return when no cache holds it any more
     Drain(Registered),
-    /// Run a command as an instance: register it, keep its lease, remove it when the command ends
+    /// Run a command as an instance: register it, keep its lease, remove it when the command ends. With --port it takes no traffic
+    /// before the command listens there; the exit code is the command's
     Run(Box<Run>),
     /// Wait until exactly these files are served; exit 1 when one is rejected, 3 when it takes too long
     Wait(Wait),

@@ -23,7 +23,7 @@ use crate::watch::{FileReport, FileState, Survey};
 ///
 /// The directory cannot be read, or the result cannot be written.
 pub(crate) fn run(args: &HiArgs, check: &Check) -> Result<ExitCode, Box<dyn Error>> {
-    let survey = super::survey(args, "check")?;
+    let survey = super::survey(args, "check DIR")?;
     let findings = Findings::of(&survey);
     let mut out = BufWriter::new(io::stdout().lock());
     if check.json {

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &HiArgs, diff: &Diff) -> ExitCode {
 fn compare(args: &HiArgs, diff: &Diff) -> Result<ExitCode, Box<dyn Error>> {
     let views = |dir: &PathBuf| {
         let args = HiArgs { dir: dir.clone(), ..args.clone() };
-        let survey = super::survey(&args, "diff OLD NEW, with another")?;
+        let survey = super::survey(&args, "diff OLD NEW")?;
         tell_faults(&args, &survey);
         Ok::<_, Box<dyn Error>>(views(Snapshot { serial: 0, ..survey.snapshot() }))
     };

@@ -39,8 +39,20 @@ pub(crate) fn run(args: &HiArgs, env: &Env) -> Result<ExitCode, Box<dyn Error>> 
         Err(faults) => return Ok(faults.tell()),
     };
     let file = meant.file(&env.under);
-    let survey = super::survey(args, "env APP COMPONENT NUMBER -C")?;
-    let Some(variables) = variables(&survey.registry, &file, &meant, None) else {
+    let survey = super::survey(args, "env APP COMPONENT NUMBER -C DIR")?;
+    let registry = &survey.registry;
+    if let Some(space) = registry.space_at(&file)
+        && registry.app_named(space, &meant.app).is_none()
+    {
+        let (dir, app) = (args.dir.display(), &meant.app);
+        let why = format!(
+            "{dir}: there is no app {app} here; declare or register it first, or name another directory with -C DIR, or that of \
+             its space with --under"
+        );
+        super::tell_faults(args, &survey);
+        return Ok(complain(&why, FAILURE));
+    }
+    let Some(variables) = variables(registry, &file, &meant, None) else {
         let why = format!("{file} would be in no space; name the directory of its space with --under");
         return Ok(complain(&why, FAILURE));
     };

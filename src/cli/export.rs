@@ -76,7 +76,7 @@ enum ExportError {
 ///
 /// The directory cannot be read, there is no such zone, it is not clear which space's is meant, or the file cannot be written.
 pub(crate) fn run(args: &HiArgs, export: &Export) -> Result<ExitCode, Box<dyn Error>> {
-    let survey = super::survey(args, "export ZONE")?;
+    let survey = super::survey(args, "export ZONE DIR")?;
     super::tell_faults(args, &survey);
     let text = zone_file(&survey.snapshot(), export)?;
     let mut out = io::stdout().lock();

@@ -67,11 +67,11 @@ pub fn run() -> ExitCode {
     ended.unwrap_or_else(|error| complain(&error.to_string(), FAILURE))
 }
 
-/// Reads the directory once, as it stands; `command` is what to type to name another.
+/// Reads the directory once, as it stands; `command` is what to type after `spacedns` to name another.
 fn survey(args: &HiArgs, command: &str) -> Result<Survey, Box<dyn Error>> {
     watch::survey(&args.dir, args.tombstone, clock::start()()).map_err(|error| {
         let dir = args.dir.display();
-        format!("{dir}: the spec directory cannot be read: {error}; name another: spacedns {command} DIR").into()
+        format!("{dir}: the spec directory cannot be read: {error}; name another: spacedns {command}").into()
     })
 }
 

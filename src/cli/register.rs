@@ -14,7 +14,9 @@ use serde_json::Value;
 
 use super::args::InDirectory;
 use super::config::HiArgs;
-use super::registration::{DetailArgs, InstanceArgs, Manner, Meant, Registration, UnderArgs, put, remove, shown};
+use super::registration::{
+    DetailArgs, InstanceArgs, Manner, Meant, Registration, UnderArgs, address, put, remove, shown,
+};
 use super::server::{self, Server, ServerArgs, WAIT, Waited, patience};
 use super::{FAILURE, TIMED_OUT, complain};
 use crate::control::{Contents, Hash};
@@ -25,7 +27,7 @@ pub(crate) struct Register {
     #[command(flatten)]
     instance: InstanceArgs,
     /// Where it is reached; may be repeated
-    #[arg(long = "address", value_name = "ADDRESS", required = true)]
+    #[arg(long = "address", value_name = "ADDRESS", required = true, value_parser = address)]
     addresses: Vec<IpAddr>,
     #[command(flatten)]
     details: DetailArgs,

@@ -31,8 +31,18 @@ pub(crate) struct InstanceArgs {
     #[arg(value_name = "COMPONENT")]
     pub(crate) component: String,
     /// Which of them, from 1
-    #[arg(value_name = "NUMBER")]
+    #[arg(value_name = "NUMBER", value_parser = number)]
     pub(crate) number: u32,
+}
+
+/// Reads the number of an instance; whether there can be one of that number is for who reads registrations.
+pub(crate) fn number(text: &str) -> Result<u32, &'static str> {
+    text.parse().map_err(|_| "expected the number of an instance, as in 1")
+}
+
+/// Reads an address.
+pub(crate) fn address(text: &str) -> Result<IpAddr, &'static str> {
+    text.parse().map_err(|_| "expected an IP address without a port, as in 10.0.130.56")
 }
 
 /// Where below the spec directory.

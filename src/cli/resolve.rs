@@ -66,7 +66,7 @@ pub(crate) fn run(args: &HiArgs, resolve: &Resolve) -> Result<ExitCode, Box<dyn 
     if let Some(server) = &resolve.server {
         return run_elsewhere(server, resolve);
     }
-    let survey = super::survey(args, "resolve")?;
+    let survey = super::survey(args, "resolve NAME TYPE DIR")?;
     super::tell_faults(args, &survey);
     let explanation = explain(&survey.registry, &survey.snapshot(), resolve.from, &resolve.name, resolve.qtype);
     let mut out = BufWriter::new(io::stdout().lock());

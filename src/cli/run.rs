@@ -52,10 +52,10 @@ pub(crate) struct Run {
     #[arg(value_name = "COMPONENT")]
     component: String,
     /// Be this one of them [default: the lowest number that is free]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = super::registration::number)]
     number: Option<u32>,
     /// Where it is reached; may be repeated [default: the private address of this machine]
-    #[arg(long = "address", value_name = "ADDRESS", conflicts_with = "interface")]
+    #[arg(long = "address", value_name = "ADDRESS", conflicts_with = "interface", value_parser = super::registration::address)]
     addresses: Vec<IpAddr>,
     /// Be reached at the private address of this interface
     #[arg(long, value_name = "INTERFACE")]
@@ -155,7 +155,7 @@ impl Begun {
         let meant = self.claim.meant();
         let address = meant.instance.addresses.first().copied();
         // Without a directory that can be read, the command runs without them.
-        let survey = survey(args, "run -C").ok();
+        let survey = survey(args, "run -C DIR").ok();
         let known = survey.and_then(|survey| variables(&survey.registry, self.claim.file(), meant, address));
         let mut variables = known.unwrap_or_default();
         variables.extend(self.listens.map(|listens| ("PORT", listens.port().to_string())));

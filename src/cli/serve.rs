@@ -7,7 +7,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -184,7 +183,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     }
     control.stop();
     info!("counted: {totals}{gauges}");
-    if owner.join().is_err() {
+    if owner.end().is_err() {
         error!("the owner task had ended before; changes were no longer served");
         return Ok(ExitCode::FAILURE);
     }
@@ -258,7 +257,7 @@ fn estate(path: &Path, user: Option<User>, sockets: &serve::Sockets, listeners: 
 }
 
 /// Waits until there is something to answer with.
-fn wait_until_ready(subscriber: &Subscriber, owner: &JoinHandle<()>) -> Result<(), &'static str> {
+fn wait_until_ready(subscriber: &Subscriber, owner: &watch::Task) -> Result<(), &'static str> {
     while !subscriber.wait_until_caught_up(LOOK) {
         if owner.is_finished() {
             return Err("the owner task has ended before it had read the directory");

@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use super::config::{Admin, HiArgs, Period};
 use super::serve::CONTROL_SOCKET;
-use crate::control::{Contents, FileStatus, Receipt, Status};
+use crate::control::{Contents, FileStatus, Receipt, Status, UnreadyInstance};
 
 /// Which server.
 #[derive(Debug, Clone, Args)]
@@ -255,6 +255,20 @@ async fn why_not(server: &Server, file: &str, contents: Contents) -> String {
     match (status.files.first(), contents) {
         (None, _) => format!("the server sees no such file in {directory}; is that the directory that you mean?"),
         (Some(_), Contents::Gone) => format!("the server still sees it in {directory}"),
+        (Some(FileStatus { sha256, unready, .. }), Contents::Octets(wanted))
+            if *sha256 == Some(wanted) && !unready.is_empty() =>
+        {
+            let instance = |one: &UnreadyInstance| match &one.reason {
+                Some(reason) => format!("{} ({reason})", one.instance),
+                None => format!("{} (not checked yet)", one.instance),
+            };
+            let instances: Vec<String> = unready.iter().take(NAMED_MAX).map(instance).collect();
+            let more = if unready.len() > NAMED_MAX { " and others" } else { "" };
+            format!(
+                "it is registered, and takes no traffic before it passes its checks: {}{more}",
+                instances.join(", ")
+            )
+        }
         (Some(FileStatus { state, .. }), _) => {
             format!("the server has another version of it in {directory}, which is {}", state.word())
         }
@@ -273,6 +287,9 @@ pub(crate) fn patience(text: &str) -> Result<Duration, &'static str> {
 pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
+
+/// How many instances are named in one line.
+const NAMED_MAX: usize = 5;
 
 /// How long a connection may take to come about.
 const CONNECT_TIME: Duration = Duration::from_secs(5);

@@ -59,6 +59,20 @@ impl Compiler {
     /// publisher's: they are copied from `previous`.
     #[must_use]
     pub fn compile(&mut self, registry: &Registry, touched: &Touched, previous: &Snapshot) -> Option<Snapshot> {
+        self.compile_blocks(registry, touched, previous, Vec::new())
+    }
+
+    /// As [`compile`](Self::compile), with the [`Block`]s of the apps that were touched, in their order: who has many of them made in
+    /// several threads. Those that are missing are made here.
+    #[must_use]
+    pub fn compile_blocks(
+        &mut self,
+        registry: &Registry,
+        touched: &Touched,
+        previous: &Snapshot,
+        blocks: Vec<Block>,
+    ) -> Option<Snapshot> {
+        let mut blocks = blocks.into_iter();
         let mut next = previous.clone();
         let mut changed = false;
         if touched.spaces {
@@ -67,7 +81,8 @@ impl Compiler {
         let mut addresses = touched.addresses.clone();
         let mut names = touched.names.clone();
         for id in &touched.apps {
-            changed |= compile_app(registry, *id, previous, &mut next, &mut addresses, &mut names);
+            let new = blocks.next().unwrap_or_else(|| block(registry, *id));
+            changed |= compile_app((*id, new), previous, &mut next, &mut addresses, &mut names);
         }
         changed |= self.compile_names(registry, &names, previous, &mut next);
         for address in addresses {
@@ -82,6 +97,16 @@ impl Compiler {
         }
         changed.then_some(next)
     }
+}
+
+/// One app as it is served; `None` where there is none.
+pub type Block = Option<Arc<App>>;
+
+/// Makes the block of one app; it depends on no other's.
+#[must_use]
+pub fn block(registry: &Registry, id: AppId) -> Block {
+    let state = registry.app(id)?;
+    Some(Arc::new(app::compile(&state, registry.space(state.space)?)))
 }
 
 fn compile_spaces(registry: &Registry, next: &mut Snapshot) -> bool {
@@ -139,21 +164,19 @@ fn compile_space(state: &SpaceState) -> Space {
 
 /// Compiles one app and notes which addresses and names to look at: those that it had, and those that it has.
 fn compile_app(
-    registry: &Registry,
-    id: AppId,
+    (id, new): (AppId, Block),
     previous: &Snapshot,
     next: &mut Snapshot,
     addresses: &mut BTreeSet<IpAddr>,
     names: &mut BTreeSet<(u16, Name)>,
 ) -> bool {
     let old = previous.apps.at(id);
-    let new = registry.app(id).and_then(|state| Some(app::compile(&state, registry.space(state.space)?)));
-    if old == new.as_ref() {
+    if old == new.as_deref() {
         return false;
     }
     // An entry of a name is a place among the app's owners: where these stay, so does it.
-    let renamed = old.map(|app| (app.space, &app.owners)) != new.as_ref().map(|app| (app.space, &app.owners));
-    for app in old.into_iter().chain(new.as_ref()) {
+    let renamed = old.map(|app| (app.space, &app.owners)) != new.as_deref().map(|app| (app.space, &app.owners));
+    for app in old.into_iter().chain(new.as_deref()) {
         if renamed {
             names.extend(app.owners.iter().map(|owner| (app.space, owner.name.clone())));
         }
@@ -162,7 +185,7 @@ fn compile_app(
         }
     }
     let key = |app: &App| (app.space, app.label.clone());
-    if old.map(key) != new.as_ref().map(key) {
+    if old.map(key) != new.as_deref().map(key) {
         if let Some(old) = old {
             next.app_names.remove(app_hash(old.space, old.label.octets()), id);
         }
@@ -170,7 +193,7 @@ fn compile_app(
             next.app_names.insert(app_hash(new.space, new.label.octets()), id);
         }
     }
-    next.apps.set(id, new.map(Arc::new));
+    next.apps.set(id, new);
     true
 }
 

@@ -169,6 +169,9 @@ pub struct FileStatus {
     pub faults: Vec<FaultStatus>,
     /// What is accepted but worth a look.
     pub warnings: Vec<FaultStatus>,
+    /// The instances that it registers as up and that are not in the answers, because of their checks; told where one file is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unready: Vec<UnreadyInstance>,
 }
 
 /// A fault or a warning.

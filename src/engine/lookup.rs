@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Ask, Caller, Settings, Text, Who};
+use super::{Ask, Caller, Reason, Settings, Text, Who};
 use crate::name::NameBuffer;
 use crate::record::Rtype;
-use crate::wire::{Class, Fault, Flags, Form, Query};
+use crate::wire::{Class, Fault, Flags, Form, Query, Rcode};
 use crate::zone::{
     Fit, Found, Host, Hosts, Missing, Node, Owned, Plain, PlainKind, Pointer, Readiness, Snapshot, Space, SrvSet,
     Types, View, Why, Zone,
@@ -35,15 +35,52 @@ pub(super) enum Outcome<'s> {
 #[derive(Clone, Copy)]
 pub(super) enum PlainOutcome<'s> {
     /// IPv4 addresses, at least one.
-    V4(&'s [Ipv4Addr]),
+    V4(&'s Space, &'s [Ipv4Addr]),
     /// IPv6 addresses, at least one.
-    V6(&'s [Ipv6Addr]),
-    /// A name of ours without such records, for this reason; it is empty where there is none to give.
-    NoData(&'s str),
-    /// A name of ours that does not exist.
-    NxDomain(Missing),
+    V6(&'s Space, &'s [Ipv6Addr]),
+    /// Nothing.
+    Nothing(Authority<'s>, Nothing<'s>),
     /// The name is not ours.
     Foreign,
+}
+
+/// Why there is nothing at a name of ours.
+#[derive(Clone, Copy)]
+pub(super) enum Nothing<'s> {
+    /// It has no such records, for this reason; it is empty where there is none to give.
+    NoData(&'s str),
+    /// It does not exist.
+    NxDomain(Missing),
+}
+
+impl<'s> Nothing<'s> {
+    /// What there is to count of it.
+    #[inline(always)]
+    pub(super) const fn reason(self) -> Reason {
+        match self {
+            Self::NoData(text) if text.is_empty() => Reason::Type,
+            Self::NoData(_) => Reason::Gate,
+            Self::NxDomain(missing) => Reason::of(missing),
+        }
+    }
+
+    /// The reason in words.
+    #[inline(always)]
+    pub(super) const fn text(self) -> &'s str {
+        match self {
+            Self::NoData(text) => text,
+            Self::NxDomain(missing) => missing.text(),
+        }
+    }
+
+    /// How the header says it.
+    #[inline(always)]
+    pub(super) const fn rcode(self) -> Rcode {
+        match self {
+            Self::NoData(_) => Rcode::NOERROR,
+            Self::NxDomain(_) => Rcode::NXDOMAIN,
+        }
+    }
 }
 
 /// Whose word an answer is: the zone that the name is in.
@@ -118,13 +155,9 @@ pub(super) fn decide<'s>(snapshot: &'s Snapshot, ask: &Ask<'s>, caller: &Caller,
     find(snapshot, ask, view, query)
 }
 
-/// What a plain question for addresses gets, as [`decide`] would have it, and whose word that is; `None` where it takes more to say.
+/// What a plain question for addresses gets, as [`decide`] would have it; `None` where it takes more to say.
 #[inline(always)]
-pub(super) fn decide_plain<'s>(
-    snapshot: &'s Snapshot,
-    ask: &Ask<'_>,
-    query: &Query,
-) -> Option<(Authority<'s>, PlainOutcome<'s>)> {
+pub(super) fn decide_plain<'s>(snapshot: &'s Snapshot, ask: &Ask<'_>, query: &Query) -> Option<PlainOutcome<'s>> {
     let is_plain =
         query.form == Form::Plain && query.qclass == Class::IN && matches!(query.qtype, Rtype::A | Rtype::AAAA);
     if !is_plain || snapshot.readiness == Readiness::Starting || !ask.settings.opened.is_empty() {
@@ -132,17 +165,20 @@ pub(super) fn decide_plain<'s>(
     }
     let view = snapshot.view(ask.source)?;
     let space = snapshot.space(view.space)?;
-    let Plain { kind, apex, v4, v6, why, .. } = snapshot.find_plain(view, space, &query.qname);
-    let outcome = match (kind, query.qtype) {
-        (PlainKind::There, Rtype::A) if !v4.is_empty() => PlainOutcome::V4(v4),
-        (PlainKind::There, Rtype::AAAA) if !v6.is_empty() => PlainOutcome::V6(v6),
-        // Where there are addresses it is only the type that is missing, and that has no reason.
-        (PlainKind::There, _) => PlainOutcome::NoData(if v4.is_empty() && v6.is_empty() { why } else { "" }),
-        (PlainKind::Missing(missing), _) => PlainOutcome::NxDomain(missing),
-        (PlainKind::Foreign, _) if query.header.flags.has(Flags::RD) => PlainOutcome::Foreign,
-        (PlainKind::Foreign | PlainKind::More, _) => return None,
-    };
-    Some((Authority { space, serial: snapshot.serial, apex }, outcome))
+    let Plain { kind, missing, apex, v4, v6, why, .. } = snapshot.find_plain(view, space, &query.qname);
+    let authority = Authority { space, serial: snapshot.serial, apex };
+    match kind {
+        PlainKind::There if query.qtype == Rtype::A && !v4.is_empty() => Some(PlainOutcome::V4(space, v4)),
+        PlainKind::There if query.qtype == Rtype::AAAA && !v6.is_empty() => Some(PlainOutcome::V6(space, v6)),
+        PlainKind::There => {
+            // Where there are addresses it is only the type that is missing, and that has no reason.
+            let why = if v4.is_empty() && v6.is_empty() { why } else { "" };
+            Some(PlainOutcome::Nothing(authority, Nothing::NoData(why)))
+        }
+        PlainKind::Missing => Some(PlainOutcome::Nothing(authority, Nothing::NxDomain(missing))),
+        PlainKind::Foreign if query.header.flags.has(Flags::RD) => Some(PlainOutcome::Foreign),
+        PlainKind::Foreign | PlainKind::More => None,
+    }
 }
 
 /// RFC 4892 §3, and what BIND made customary before it.

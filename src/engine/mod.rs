@@ -16,8 +16,9 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::record::Rtype;
 use crate::wire::{Edns, Extras, Fault, Keepalive, OptResponse, Query, Rcode, Subnet, Unreadable, Writer};
 use crate::zone::Snapshot;
 pub use crate::zone::Withheld;
@@ -182,7 +183,7 @@ pub fn respond(snapshot: &Snapshot, ask: &Ask<'_>, message: &[u8], response: &mu
 }
 
 /// The same for a message that has been read; leaves in `note`, which is to be the default, what there is to count.
-#[inline]
+#[inline(never)]
 #[must_use]
 pub fn respond_to(
     snapshot: &Snapshot,
@@ -192,13 +193,56 @@ pub fn respond_to(
     response: &mut [u8],
     note: &mut Note,
 ) -> Verdict {
-    match &reading.state {
-        State::Read => match answer_plain(snapshot, ask, message, &reading.query, response, note) {
-            Some(verdict) => verdict,
-            None => answer_noting(snapshot, ask, message, &reading.query, response, note),
-        },
-        State::Unreadable(unreadable) => reject(ask, &reading.query, *unreadable, response),
-        State::Unread => Verdict::Drop,
+    if !matches!(reading.state, State::Read) {
+        return respond_to_unread(ask, reading, response);
+    }
+    let query = &reading.query;
+    // What almost every query is goes a short way. It is the way that `answer_noting` goes, with nothing on it that such a query does not
+    // need; everything else goes that way, which would end in the same octets.
+    match lookup::decide_plain(snapshot, ask, query) {
+        Some(PlainOutcome::V4(space, addresses)) => {
+            *note = Note { qtype: Some(query.qtype.0), got: Got::Answer };
+            let of = (Rtype::A, addresses, space.ttl);
+            if let Some(length) =
+                sections::write_addresses::<_, _, 16>(of, Ipv4Addr::octets, ask, (message, query), response)
+            {
+                return Verdict::Send(length);
+            }
+        }
+        Some(PlainOutcome::V6(space, addresses)) => {
+            *note = Note { qtype: Some(query.qtype.0), got: Got::Answer };
+            let of = (Rtype::AAAA, addresses, space.ttl);
+            if let Some(length) =
+                sections::write_addresses::<_, _, 28>(of, Ipv6Addr::octets, ask, (message, query), response)
+            {
+                return Verdict::Send(length);
+            }
+        }
+        Some(PlainOutcome::Nothing(authority, nothing)) => {
+            *note = Note { qtype: Some(query.qtype.0), got: Got::Nothing(nothing.reason()) };
+            if let Some(length) = sections::write_nothing(&authority, nothing, ask, (message, query), response) {
+                return match ask.recursion {
+                    Recursion::Available => withhold(length, &authority, query),
+                    Recursion::Unavailable => Verdict::Send(length),
+                };
+            }
+        }
+        Some(PlainOutcome::Foreign) => {
+            *note = Note { qtype: Some(query.qtype.0), got: Got::Foreign };
+            return Verdict::Forward;
+        }
+        None => {}
+    }
+    answer_noting(snapshot, ask, message, query, response, note)
+}
+
+/// Answers octets that are not a query with a question, if at all.
+#[cold]
+#[inline(never)]
+fn respond_to_unread(ask: &Ask<'_>, reading: &Reading, response: &mut [u8]) -> Verdict {
+    match reading.state {
+        State::Unreadable(unreadable) => reject(ask, &reading.query, unreadable, response),
+        State::Unread | State::Read => Verdict::Drop,
     }
 }
 
@@ -206,32 +250,6 @@ pub fn respond_to(
 #[must_use]
 pub fn answer(snapshot: &Snapshot, ask: &Ask<'_>, message: &[u8], query: &Query, response: &mut [u8]) -> Verdict {
     answer_noting(snapshot, ask, message, query, response, &mut Note::default())
-}
-
-/// Answers what almost every query is: a plain question for addresses, to which the response is some of them or the word that there are
-/// none. It is the way that [`answer_noting`] goes, with nothing on it that such a query does not need; everything else goes that way,
-/// which would end in the same octets.
-#[inline(never)]
-fn answer_plain(
-    snapshot: &Snapshot,
-    ask: &Ask<'_>,
-    message: &[u8],
-    query: &Query,
-    response: &mut [u8],
-    note: &mut Note,
-) -> Option<Verdict> {
-    let (authority, outcome) = lookup::decide_plain(snapshot, ask, query)?;
-    *note = Note::of_plain(query, &outcome);
-    if matches!(outcome, PlainOutcome::Foreign) {
-        return Some(Verdict::Forward);
-    }
-    let length = sections::write_plain(&authority, outcome, ask, message, query, response)?;
-    match outcome {
-        PlainOutcome::NoData(_) | PlainOutcome::NxDomain(_) if ask.recursion == Recursion::Available => {
-            Some(withhold(length, &authority, query))
-        }
-        _ => Some(Verdict::Send(length)),
-    }
 }
 
 #[cold]

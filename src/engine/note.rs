@@ -1,6 +1,6 @@
 //! What there is to count of a query, noted while it is answered: a type and one of a few outcomes, no name and no address.
 
-use super::lookup::{Outcome, PlainOutcome, Refusal};
+use super::lookup::{Outcome, Refusal};
 use crate::wire::Query;
 use crate::zone::{Missing, Why};
 
@@ -64,24 +64,11 @@ impl Note {
         };
         Self { qtype: Some(query.qtype.0), got }
     }
-
-    /// The same for an outcome of [`decide_plain`](super::lookup::decide_plain).
-    #[inline(always)]
-    pub(super) fn of_plain(query: &Query, outcome: &PlainOutcome<'_>) -> Self {
-        let got = match outcome {
-            PlainOutcome::V4(_) | PlainOutcome::V6(_) => Got::Answer,
-            PlainOutcome::NoData("") => Got::Nothing(Reason::Type),
-            PlainOutcome::NoData(_) => Got::Nothing(Reason::Gate),
-            PlainOutcome::NxDomain(missing) => Got::Nothing(Reason::of(*missing)),
-            PlainOutcome::Foreign => Got::Foreign,
-        };
-        Self { qtype: Some(query.qtype.0), got }
-    }
 }
 
 impl Reason {
     #[inline(always)]
-    const fn of(missing: Missing) -> Self {
+    pub(super) const fn of(missing: Missing) -> Self {
         match missing {
             Missing::NoLan => Self::View,
             Missing::Removed => Self::Removed,

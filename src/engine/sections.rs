@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
 
-use super::lookup::{Answer, Authority, Outcome, PlainOutcome, Refusal};
+use super::lookup::{Answer, Authority, Nothing, Outcome, Refusal};
 use super::{Ask, Caller, Recursion, Text, Transport, Verdict, Who};
 use crate::name::Name;
 use crate::record::{Rtype, Ttl};
@@ -54,47 +54,34 @@ pub(super) fn write(
     Verdict::Send(writer.finish(query.header.flags.response().with(flags), rcode, opt.as_ref()))
 }
 
-/// Writes the response to a plain question in one piece, if it fits: everything else goes the long way, which would write the same.
+/// Writes addresses to a plain question in one piece, if all of them fit: everything else goes the long way, which would write the same.
 #[inline(always)]
-pub(super) fn write_plain(
-    authority: &Authority<'_>,
-    outcome: PlainOutcome<'_>,
+pub(super) fn write_addresses<T, const N: usize, const RECORD: usize>(
+    (rtype, addresses, ttl): (Rtype, &[T], Ttl),
+    octets: impl Fn(&T) -> [u8; N],
     ask: &Ask<'_>,
-    message: &[u8],
-    query: &Query,
+    asked: (&[u8], &Query),
     response: &mut [u8],
 ) -> Option<usize> {
-    let limit = limit(ask, query);
+    let query = asked.1;
     let flags = query.header.flags.response().with(recursion(ask)).with(Flags::AA);
-    let (turn, ttl) = (usize::from(query.header.id.wrapping_add(ask.turn)), authority.space.ttl);
-    match outcome {
-        PlainOutcome::V4(all) => Writer::whole(
-            response,
-            limit,
-            (message, query),
-            flags,
-            (Rtype::A, ttl),
-            turned(all, turn),
-            Ipv4Addr::octets,
-        ),
-        PlainOutcome::V6(all) => Writer::whole(
-            response,
-            limit,
-            (message, query),
-            flags,
-            (Rtype::AAAA, ttl),
-            turned(all, turn),
-            Ipv6Addr::octets,
-        ),
-        PlainOutcome::NoData(why) => {
-            Writer::whole_negative(response, limit, (message, query), flags, &soa(authority, query), why)
-        }
-        PlainOutcome::NxDomain(missing) => {
-            let flags = flags.with_rcode(Rcode::NXDOMAIN);
-            Writer::whole_negative(response, limit, (message, query), flags, &soa(authority, query), missing.text())
-        }
-        PlainOutcome::Foreign => None,
-    }
+    let turn = usize::from(query.header.id.wrapping_add(ask.turn));
+    let (limit, halves) = (limit(ask, query), turned(addresses, turn));
+    Writer::whole::<T, N, RECORD>(response, limit, asked, flags, (rtype, ttl), halves, octets)
+}
+
+/// The same for the word that there is nothing. Not inlined, so that nothing of it is in the way of answers that have something to say.
+#[inline(never)]
+pub(super) fn write_nothing(
+    authority: &Authority<'_>,
+    nothing: Nothing<'_>,
+    ask: &Ask<'_>,
+    asked: (&[u8], &Query),
+    response: &mut [u8],
+) -> Option<usize> {
+    let query = asked.1;
+    let flags = query.header.flags.response().with(recursion(ask)).with(Flags::AA).with_rcode(nothing.rcode());
+    Writer::whole_negative(response, limit(ask, query), asked, flags, &soa(authority, query), nothing.text())
 }
 
 /// The SOA of a negative answer.

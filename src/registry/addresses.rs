@@ -34,24 +34,24 @@ pub(super) struct Claim {
 /// The addresses of one registration; of one, without an allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Claimed {
-    One(IpAddr),
+    One(Ipv4Addr),
     List(Box<[IpAddr]>),
 }
 
 impl Claimed {
     pub(super) fn new(addresses: &[IpAddr]) -> Self {
         match addresses {
-            [address] => Self::One(*address),
+            [IpAddr::V4(address)] => Self::One(*address),
             list => Self::List(list.into()),
         }
     }
 
-    fn iter(&self) -> std::slice::Iter<'_, IpAddr> {
-        match self {
-            Self::One(address) => std::slice::from_ref(address),
-            Self::List(list) => list,
-        }
-        .iter()
+    fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let (one, list): (_, &[IpAddr]) = match self {
+            Self::One(address) => (Some(IpAddr::V4(*address)), &[]),
+            Self::List(list) => (None, list),
+        };
+        one.into_iter().chain(list.iter().copied())
     }
 }
 
@@ -111,14 +111,14 @@ impl Addresses {
         for (index, own) in (0..).zip(&old) {
             let (same, in_place) = stays((index, own), &new);
             for address in own.1.addresses.iter().filter(|_| !in_place) {
-                self.leave(*address, (app, index));
+                self.leave(address, (app, index));
             }
             changed.extend(own.1.addresses.iter().filter(|_| !same));
         }
         for (index, own) in (0..).zip(&new) {
             let (same, in_place) = stays((index, own), &old);
             for address in own.1.addresses.iter().filter(|_| !in_place) {
-                self.join(*address, (app, index));
+                self.join(address, (app, index));
             }
             changed.extend(own.1.addresses.iter().filter(|_| !same));
         }
@@ -194,7 +194,7 @@ impl Addresses {
                 if reached.contains_key(&identity) {
                     continue;
                 }
-                pending.extend(claim.addresses.iter().filter(|address| seen.insert(**address)));
+                pending.extend(claim.addresses.iter().filter(|address| seen.insert(*address)));
                 reached.insert(identity, claim.clone());
             }
         }
@@ -204,20 +204,20 @@ impl Addresses {
         let mut settled = Vec::new();
         for (identity, claim) in order {
             let lost = claim.addresses.iter().find_map(|address| {
-                let others = held.get(address)?;
+                let others = held.get(&address)?;
                 let stronger = others.iter().find(|(other, sharing)| {
                     other.0 != identity.0 && (*sharing == Sharing::Sole || claim.sharing == Sharing::Sole)
                 })?;
-                Some((*address, stronger.0.clone()))
+                Some((address, stronger.0.clone()))
             });
             if lost.is_none() {
                 for address in claim.addresses.iter() {
-                    held.entry(*address).or_default().push((identity, claim.sharing));
+                    held.entry(address).or_default().push((identity, claim.sharing));
                 }
             }
             let moved = self.displaced.get(identity) != lost.as_ref();
             if moved || lost.is_some() {
-                let moved = if moved { claim.addresses.iter().copied().collect() } else { Vec::new() };
+                let moved = if moved { claim.addresses.iter().collect() } else { Vec::new() };
                 settled.push(Settled { identity: identity.clone(), moved });
             }
             match lost {
@@ -247,7 +247,7 @@ impl Addresses {
     /// Whether an address has one claimant, who has it and shares none of its others.
     fn is_uncontested(&self, address: IpAddr) -> bool {
         let [claimant] = self.claimants(address) else { return false };
-        let alone = |(_, claim): &Own| claim.addresses.iter().all(|address| self.claimants(*address).len() == 1);
+        let alone = |(_, claim): &Own| claim.addresses.iter().all(|address| self.claimants(address).len() == 1);
         // Nearly always nobody is displaced, and then nobody need be asked for.
         let is_displaced = || self.identity(*claimant).is_some_and(|identity| self.displaced.contains_key(&identity));
         self.own(*claimant).is_some_and(alone) && (self.displaced.is_empty() || !is_displaced())

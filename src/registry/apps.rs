@@ -5,17 +5,18 @@
 //! at fault. What is resolved here is what an app *wants*; which contested names and addresses it has is for the claims.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::addresses::{Claim, Claimed, Sharing};
 use super::claims::Moved;
 use super::deadlines::Deadline;
 use super::few::Few;
-use super::gather::{Gathered, wanted_lans};
+use super::gather::{Gathered, Registered, wanted_lans};
 use super::health::Health;
 use super::names::{names_of, owner_called, report_misplaced_names};
 use super::state::{AppState, ComponentState, InstanceState, OwnerState, Standing};
-use super::{AppEntry, AppId, Concern, Findings, NUMBERS_MAX, Registry, Source, SpaceState};
+use super::{AppEntry, AppId, Concern, FileFault, Findings, NUMBERS_MAX, Registry, Source, SpaceState};
 use crate::name::Label;
 use crate::spec::{Audience, ComponentKind, ComponentSpec};
 
@@ -52,7 +53,8 @@ impl Registry {
         let created_routed = if gathered.is_created { routed } else { entry.created_routed.filter(|_| is_declared) };
         let wanted = if routed == Some(true) { names_of(entry, &gathered, space) } else { Vec::new() };
         let state = self.assemble(id, entry, &mut gathered, space);
-        let findings = std::mem::take(&mut gathered.findings);
+        let mut findings = std::mem::take(&mut gathered.findings);
+        findings.warnings.extend(doubles(&gathered));
         let claims = address_claims(gathered, &state);
         self.checks.settle(id, &state);
         let (space, old) = (entry.space, entry.wanted.clone());
@@ -211,6 +213,28 @@ impl Registry {
             components,
         }
     }
+}
+
+/// The warnings of instances that have an address of another instance of the app: one of the two is most likely not there.
+fn doubles(gathered: &Gathered<'_>) -> Vec<FileFault> {
+    let is_sole = |registered: &Registered<'_>| registered.standing().is_there() && !registered.spec.shared_address;
+    let sole = gathered.instances.iter().filter(|(_, registered)| is_sole(registered));
+    let mut all: Vec<(IpAddr, (&Label, u32), &Source)> = sole
+        .flat_map(|(name, registered)| {
+            registered.spec.addresses.iter().map(|address| (*address, *name, &registered.source))
+        })
+        .collect();
+    all.sort_by_key(|(address, name, _)| (*address, *name));
+    let pairs = all.iter().zip(all.iter().skip(1)).filter(|((one, ..), (other, ..))| one == other);
+    let warning =
+        |((address, (label, number), first), (_, (other, second), source)): (&(_, _, &Source), &(_, _, &Source))| {
+            source.fault(
+                "address",
+                format!("{other}.{second} has {address}, and so has {label}.{number} ({first})"),
+                "remove the one that is not there, or say `shared_address: true` in both".to_owned(),
+            )
+        };
+    pairs.map(warning).collect()
 }
 
 /// What an app's registrations in force claim.

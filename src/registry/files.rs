@@ -167,6 +167,8 @@ impl Registry {
             self.contribute(file, &content.documents, Direction::Join, touched);
         }
         self.files = files;
+        // At a start it was filled in order, and then half its places are free; made of what is in order it has none.
+        self.apps = std::mem::take(&mut self.apps).into_iter().collect();
     }
 
     /// Grants the leases of files anew that were written or touched and say what they said before.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::state::{AppState, ComponentState, InstanceState, Standing};
 use super::{AppId, Registry, Touched};
 use crate::name::Label;
-use crate::spec::HealthCheck;
+use crate::spec::{Head, HealthCheck};
 
 /// Why a check failed, in a few words: `GET /health 503`.
 pub type Reason = Arc<str>;
@@ -195,6 +195,23 @@ impl Registry {
         apps.sort_unstable();
         let count = apps.iter().map(|(_, count)| count).sum();
         (apps.into_iter().map(|(id, _)| id).collect(), count)
+    }
+
+    /// Of the apps that a file speaks of, a topology aside, those that have instances which do not pass their checks.
+    #[must_use]
+    pub fn unready_of(&self, file: &str) -> Vec<AppId> {
+        let Some((entry, space)) = self.files.get(file).zip(self.space_at(file)) else { return Vec::new() };
+        if self.checks.facts.is_empty() {
+            return Vec::new();
+        }
+        let named = entry.documents.heads().filter_map(|head| match head {
+            Head::App(app) => self.app_named(space, &app.value),
+            Head::Other(_) => None,
+        });
+        let is_unready = |id: &AppId| {
+            self.checks.facts.get(id).is_some_and(|facts| facts.iter().any(|fact| !fact.health.is_ready()))
+        };
+        named.filter(is_unready).collect()
     }
 
     /// The checks of an app that are to be carried out now.

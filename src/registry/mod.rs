@@ -372,6 +372,13 @@ impl Registry {
         self.fault_changes
     }
 
+    /// The warnings between one file and others, or within it, by place.
+    #[must_use]
+    pub fn warnings_of(&self, file: &str) -> Vec<FileFault> {
+        let warnings = self.faults.values().flat_map(|findings| &findings.warnings);
+        sorted(warnings.filter(|found| *found.file == *file))
+    }
+
     /// Every warning that needs more than one file to see, by file and place.
     #[must_use]
     pub fn warnings(&self) -> Vec<FileFault> {

@@ -110,6 +110,30 @@ fn the_app_spec_being_served_stays_and_the_first_path_wins_at_a_cold_start() {
 }
 
 #[test]
+fn two_instances_of_an_app_with_one_address_are_a_warning_that_names_both() {
+    let warnings = |dropped: &Dropped| {
+        dropped.registry.warnings().iter().map(|found| format!("{}:{}", found.file, found.fault)).collect::<Vec<_>>()
+    };
+    let mut dropped = Dropped::new();
+    dropped.write(&[
+        ("a.yaml", &instance("shop", "web", 1, "10.0.0.1")),
+        ("b.yaml", &instance("shop", "worker", 1, "10.0.0.1")),
+        ("c.yaml", &instance("shop", "worker", 2, "10.0.0.2")),
+    ]);
+    assert_eq!(dropped.faults(), [""; 0], "both are served");
+    let [warning] = &warnings(&dropped)[..] else { panic!("{:?}", warnings(&dropped)) };
+    let words = "b.yaml:1:1: address: worker.1 has 10.0.0.1, and so has web.1 (a.yaml:1:1); remove the one ";
+    assert!(warning.starts_with(words), "{warning}");
+    assert_eq!((dropped.registry.warnings_of("b.yaml").len(), dropped.registry.warnings_of("a.yaml").len()), (1, 0));
+    // Where one is not there any more, or they say that they share, all is well.
+    dropped.write(&[("a.yaml", &(instance("shop", "web", 1, "10.0.0.1") + "state: down\n"))]);
+    assert_eq!(warnings(&dropped), [""; 0]);
+    let shared = |component: &str| instance("shop", component, 1, "10.0.0.1") + "shared_address: true\n";
+    dropped.write(&[("a.yaml", &shared("web")), ("b.yaml", &shared("worker"))]);
+    assert_eq!(warnings(&dropped), [""; 0]);
+}
+
+#[test]
 fn a_name_stays_with_its_holder_and_goes_to_the_next_who_wants_it() {
     let mut dropped = Dropped::new();
     dropped.write(&[("b.yaml", "app: blog\nhostnames: [x.herokuapp.com]\n")]);

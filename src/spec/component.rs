@@ -115,7 +115,8 @@ fn read<'n>(
         if !keys.has("http_port") && (!has_internal_ports || is_empty_list(&mut keys, "internal_ports")) {
             http_port = Some(HTTP_PORT_DEFAULT);
         }
-        health_check = keys.read("health_check", report, read_health_check);
+        let protocol = protocol(&mut keys);
+        health_check = keys.read("health_check", report, |node, report| read_health_check(node, protocol, report));
     }
     keys.finish(what, ignored, report);
     if let Some((name, written)) = name {
@@ -198,10 +199,37 @@ fn is_empty_list(keys: &mut Keys<'_>, key: &'static str) -> bool {
     keys.find(key).is_none_or(|entry| matches!(&entry.value.content, Content::List(items) if items.is_empty()))
 }
 
+/// What a service speaks on its HTTP port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    /// HTTP/2 without TLS and without being asked (RFC 9113 §3.3).
+    Http2,
+}
+
+/// Any other word than the vendor's is passed over, as most of a spec is.
+fn protocol(keys: &mut Keys<'_>) -> Protocol {
+    let is_http2 = keys.find("protocol").is_some_and(|entry| match &entry.value.content {
+        Content::Scalar(scalar) => scalar.text.eq_ignore_ascii_case("HTTP2"),
+        _ => false,
+    });
+    if is_http2 { Protocol::Http2 } else { Protocol::Http1 }
+}
+
 /// Reads `health_check`; a number beyond the vendor's bounds is brought back to them with a warning.
-fn read_health_check<'n>(node: &'n Node<'n>, report: &mut Report<'n>) -> Option<HealthCheck> {
+fn read_health_check<'n>(node: &'n Node<'n>, protocol: Protocol, report: &mut Report<'n>) -> Option<HealthCheck> {
     let mut keys = Keys::of(node, "`health_check`", report)?;
-    let http_path = keys.read_one_of(&["http_path", "path"], report, |node, report| checked(node, report, http_path));
+    let mut http_path =
+        keys.read_one_of(&["http_path", "path"], report, |node, report| checked(node, report, http_path));
+    if let (Protocol::Http2, Some(path)) = (protocol, &http_path) {
+        // A GET in HTTP/1.1 is no request to it, and would fail an instance that is well.
+        report.warn(
+            path.place,
+            "checks speak HTTP/1.1 and the service HTTP/2: it is checked by connecting alone".to_owned(),
+            "give `port` one that speaks HTTP/1.1 and leave `protocol` out, or leave it so".to_owned(),
+        );
+        http_path = None;
+    }
     let port = keys.read("port", report, port);
     let mut number = |key, default, least, most| {
         let read = keys.read(key, report, |node, report| {
@@ -262,7 +290,6 @@ const SERVICE_KEYS: &[&str] = &[
     "instance_size_slug",
     "liveness_health_check",
     "log_destinations",
-    "protocol",
     "routes",
     "run_command",
     "source_dir",
@@ -444,6 +471,24 @@ mod tests {
                 "{port}"
             );
         }
+    }
+
+    #[test]
+    fn a_service_that_speaks_http2_is_checked_by_connecting() {
+        let text = |protocol: &str| {
+            format!(
+                "name: shop\nservices:\n  name: web\n  protocol: {protocol}\n  health_check: {{http_path: /healthz, port: 81}}\n"
+            )
+        };
+        for (protocol, path) in
+            [("HTTP2", None), ("http2", None), ("HTTP", Some("/healthz")), ("[x]", Some("/healthz"))]
+        {
+            let check = app(&text(protocol)).components[0].health_check.clone().unwrap();
+            assert_eq!((check.http_path.as_deref(), check.port), (path, Some(81)), "{protocol}");
+            assert_eq!(read_text(&text(protocol)).warnings.len(), usize::from(path.is_none()), "{protocol}");
+        }
+        let warning = read_text(&text("HTTP2")).warnings[0].to_string();
+        assert!(warning.starts_with("5:29: services.health_check"), "{warning}");
     }
 
     #[test]

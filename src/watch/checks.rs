@@ -7,7 +7,8 @@ use tracing::{info, warn};
 
 use crate::control::checks::{Begins, Checklist, Finding, Target, TargetId};
 use crate::control::{self, Unready, UnreadyInstance};
-use crate::registry::{AppId, Check, Health, Judgement, Registry, Touched, Verdict};
+use crate::name::Label;
+use crate::registry::{AppId, AppState, Check, Health, InstanceState, Judgement, Registry, Standing, Touched, Verdict};
 
 /// What is being checked.
 pub(super) struct Checks {
@@ -106,28 +107,57 @@ pub(super) fn unready(registry: &Registry) -> Unready {
     let mut instances = Vec::new();
     for state in apps.into_iter().filter_map(|app| registry.app(app)) {
         let space = registry.space(state.space).map(|space| space.spec.name.value.to_string()).unwrap_or_default();
-        for (label, component) in &state.components {
-            for (number, instance) in &component.instances {
-                let health = match &instance.health {
-                    Health::Waiting(_) => control::Health::Waiting,
-                    Health::Failing(_) => control::Health::Failing,
-                    Health::Kept(_) => control::Health::Kept,
-                    Health::Presumed | Health::Passing => continue,
-                };
-                instances.push(UnreadyInstance {
-                    space: space.clone(),
-                    app: state.label.to_string(),
-                    instance: format!("{label}.{number}"),
-                    health,
-                    reason: instance.health.reason().map(str::to_owned),
-                });
-                if instances.len() == LISTED_MAX {
-                    return Unready { count: count as u64, instances };
-                }
+        for (name, instance) in named(&state) {
+            instances.extend(said(&space, &state, name, instance));
+            if instances.len() == LISTED_MAX {
+                return Unready { count: count as u64, instances };
             }
         }
     }
     Unready { count: count as u64, instances }
+}
+
+/// The instances that a file registers as up and that are not in the answers, because of their checks.
+pub(super) fn unready_in(registry: &Registry, file: &str) -> Vec<UnreadyInstance> {
+    let mut instances = Vec::new();
+    for state in registry.unready_of(file).into_iter().filter_map(|app| registry.app(app)) {
+        let space = registry.space(state.space).map(|space| space.spec.name.value.to_string()).unwrap_or_default();
+        let held = named(&state).filter(|(_, instance)| {
+            let is_of_file = instance.source.as_ref().is_some_and(|source| *source.file == *file);
+            is_of_file && instance.standing == Standing::Up && !instance.health.is_ready()
+        });
+        instances.extend(held.filter_map(|(name, instance)| said(&space, &state, name, instance)));
+    }
+    instances
+}
+
+fn named(state: &AppState) -> impl Iterator<Item = ((&Label, u32), &InstanceState)> {
+    let components = state.components.iter();
+    components.flat_map(|(label, component)| {
+        component.instances.iter().map(move |(number, instance)| ((label, *number), instance))
+    })
+}
+
+/// What there is to say of an instance; nothing where it passes.
+fn said(
+    space: &str,
+    state: &AppState,
+    (label, number): (&Label, u32),
+    instance: &InstanceState,
+) -> Option<UnreadyInstance> {
+    let health = match &instance.health {
+        Health::Waiting(_) => control::Health::Waiting,
+        Health::Failing(_) => control::Health::Failing,
+        Health::Kept(_) => control::Health::Kept,
+        Health::Presumed | Health::Passing => return None,
+    };
+    Some(UnreadyInstance {
+        space: space.to_owned(),
+        app: state.label.to_string(),
+        instance: format!("{label}.{number}"),
+        health,
+        reason: instance.health.reason().map(str::to_owned),
+    })
 }
 
 fn is_same(one: &Check, other: &Check) -> bool {

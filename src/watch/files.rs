@@ -27,7 +27,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::doubt::{Coming, Doubt, STANDING, has_stood};
-use super::read::{self, Ahead, Contents, Parsed, Removal, Text, read_ahead, unreadable, whole};
+use super::read::{self, Ahead, Asked, Contents, Parsed, Removal, Text, read_ahead, unreadable, whole};
 use super::report::{FileReport, FileState};
 use super::scan::{
     Body, DirectoryId, Identity, Scan, Seen, Sight, Way, absolute, entries_below, format_of, is_below, look,
@@ -44,7 +44,7 @@ pub(crate) struct Files {
     keep: Keep,
     /// The directory whose contents are used; `None` before the first scan.
     root_id: Option<DirectoryId>,
-    /// Boxed: a tree that was filled in order has half its places free.
+    /// Boxed: a tree has places free.
     entries: BTreeMap<Arc<str>, Box<Entry>>,
     /// Directories that cannot be read.
     unread: BTreeMap<Arc<str>, Fault>,
@@ -168,15 +168,6 @@ impl<'f> Standing<'f> {
     }
 }
 
-/// What differs between a scan and what is known.
-#[derive(Default)]
-struct Compared {
-    /// What may be new.
-    changed: Vec<(Arc<str>, Sight)>,
-    /// What is known and was not found.
-    absent: Vec<Arc<str>>,
-}
-
 /// What became of looking at one file.
 enum Outcome {
     /// It means something else now.
@@ -229,6 +220,12 @@ impl Files {
     /// The paths of all files.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Arc<str>> {
         self.entries.keys()
+    }
+
+    /// What is known of a file to whom looks for changes.
+    pub(crate) fn known(&self, file: &str) -> Option<(Arc<str>, Option<Identity>)> {
+        let (file, entry) = self.entries.get_key_value(file)?;
+        Some((Arc::clone(file), entry.identity))
     }
 
     /// Which directory the files are in.
@@ -356,14 +353,14 @@ impl Files {
             Mark::Written => (since + QUIET_MAX, Why::Written(None)),
             Mark::Made | Mark::Closed => ((now + QUIET).min(since + QUIET_MAX), Why::Written(None)),
         };
-        self.waits.insert(Arc::clone(file), Wait { since, due, why });
+        self.waits.insert(Arc::clone(file), Wait { since, due, why, seen: None });
     }
 
     /// Takes in what a scan of everything below `under` found; `told` is what it was made for.
-    pub(crate) fn found(&mut self, mut scan: Scan, under: &str, told: Told, now: Now) {
+    pub(crate) fn found(&mut self, scan: Scan, under: &str, told: Told, now: Now) {
         let id = scan.directories.get(under).copied();
         let replaced = under.is_empty() && self.root_id.is_some() && self.root_id != id;
-        if replaced && scan.files.is_empty() && !self.entries.is_empty() {
+        if replaced && scan.is_empty() && !self.entries.is_empty() {
             return self.freeze("it was replaced by an empty one".to_owned());
         }
         let first = self.root_id.is_none();
@@ -375,8 +372,9 @@ impl Files {
         }
         self.note_unread(&scan, under);
         self.missing.retain(|file, _| !scan.unread.keys().any(|directory| is_below(file, directory)));
-        let Compared { changed, absent } = self.compare(std::mem::take(&mut scan.files), under);
-        let gone: Vec<Arc<str>> = absent
+        self.missing.retain(|file, _| !scan.unchanged.contains(file));
+        let gone: Vec<Arc<str>> = self
+            .absent(&scan, under)
             .into_iter()
             .filter(|file| !self.unread.keys().any(|directory| is_below(file, directory)))
             .filter(|file| !matches!(self.waits.get(file), Some(Wait { why: Why::Missing(_) | Why::Vanished(_), .. })))
@@ -393,7 +391,7 @@ impl Files {
             };
             self.waits.insert(file, wait);
         }
-        for (file, sight) in changed {
+        for (file, sight) in scan.files {
             self.missing.remove(&file);
             let stood =
                 |identity: Identity| if first { has_stood(identity, now) } else { moved.contains(&identity.body()) };
@@ -401,21 +399,15 @@ impl Files {
         }
     }
 
-    /// What of a scan may be new, and the files that it did not find. Both sides are in order, so that they are walked side by side:
-    /// nearly every file is as it was, and to look for each would be most of what an idle server does.
-    fn compare(&self, found: BTreeMap<Arc<str>, Sight>, under: &str) -> Compared {
-        let Compared { mut changed, mut absent } = Compared::default();
-        let mut found = found.into_iter().peekable();
-        for (file, entry) in entries_below(&self.entries, under) {
-            changed.extend(std::iter::from_fn(|| found.next_if(|(path, _)| path < file)));
-            match found.next_if(|(path, _)| path == file) {
-                None => absent.push(Arc::clone(file)),
-                Some((_, Sight::File(seen))) if entry.identity == Some(seen.identity) && self.missing.is_empty() => {}
-                Some(found) => changed.push(found),
-            }
-        }
-        changed.extend(found);
-        Compared { changed, absent }
+    /// The files that a scan did not find. What it found as it was is in the order of the files, so the two are walked side by side:
+    /// nearly every file is such, and to look for each would be most of what an idle server does.
+    fn absent(&self, scan: &Scan, under: &str) -> Vec<Arc<str>> {
+        let mut unchanged = scan.unchanged.iter().peekable();
+        entries_below(&self.entries, under)
+            .map(|(file, _)| file)
+            .filter(|file| unchanged.next_if_eq(file).is_none() && !scan.files.contains_key(*file))
+            .cloned()
+            .collect()
     }
 
     fn sight(&mut self, file: Arc<str>, sight: &Sight, first: bool, stood: impl Fn(Identity) -> bool, now: Now) {
@@ -425,9 +417,9 @@ impl Files {
         let entry = self.entries.get(&file);
         let wait = match sight {
             Sight::File(seen) if entry.is_some_and(|entry| entry.identity == Some(seen.identity)) => return,
-            Sight::File(Seen { way: Way::Swapped, .. }) => Wait::now(now, Why::Whole),
-            Sight::File(seen) if stood(seen.identity) => Wait::now(now, Why::Whole),
-            Sight::File(_) if first => Wait::now(now, Why::Finished),
+            Sight::File(seen @ Seen { way: Way::Swapped, .. }) => Wait::now(now, Why::Whole).seen(*seen),
+            Sight::File(seen) if stood(seen.identity) => Wait::now(now, Why::Whole).seen(*seen),
+            Sight::File(seen) if first => Wait::now(now, Why::Finished).seen(*seen),
             Sight::File(seen) => Wait::until(now, QUIET, Why::Written(Some(seen.identity))),
             Sight::Gone if entry.is_none() => return,
             Sight::Gone => Wait::now(now, Why::Vanished(Told::ByScan)),
@@ -509,21 +501,23 @@ impl Files {
             .filter(|(_, wait)| wait.due <= now.monotonic)
             .map(|(file, _)| Arc::clone(file))
             .collect();
+        let of = |file| Asked { known: self.good(file), seen: self.waits.get(file).and_then(|wait| wait.seen) };
+        let asked: Vec<Asked> = due.iter().map(|file| of(file)).collect();
         let mut root_stands = None;
         let mut found = Due::default();
-        for chunk in due.chunks(AHEAD_MAX) {
-            let known: Vec<Option<Hash>> = chunk.iter().map(|file| self.good(file)).collect();
-            let ahead = read_ahead(&self.root, chunk, &known).into_iter().chain(std::iter::repeat_with(|| None));
-            for (file, ahead) in chunk.iter().zip(ahead) {
-                match self.look_at(file, ahead, &mut root_stands, now) {
-                    Outcome::Changed(content) => {
-                        found.changes.push(FileChange { file: Arc::clone(file), content: Some(content) });
-                    }
-                    Outcome::Gone => found.changes.push(FileChange { file: Arc::clone(file), content: None }),
-                    Outcome::Renewed => found.renewed.push(Arc::clone(file)),
-                    Outcome::Same => {}
-                }
+        let root = self.root.clone();
+        let is_first = self.entries.is_empty();
+        read_ahead(&root, &due, &asked, |file, ahead| match self.look_at(file, ahead, &mut root_stands, now) {
+            Outcome::Changed(content) => {
+                found.changes.push(FileChange { file: Arc::clone(file), content: Some(content) });
             }
+            Outcome::Gone => found.changes.push(FileChange { file: Arc::clone(file), content: None }),
+            Outcome::Renewed => found.renewed.push(Arc::clone(file)),
+            Outcome::Same => {}
+        });
+        if is_first {
+            // A tree that was filled in order has half its places free; one that is made of what is in order has none.
+            self.entries = std::mem::take(&mut self.entries).into_iter().collect();
         }
         found
     }
@@ -788,9 +782,6 @@ const REMOVAL: Duration = Duration::from_secs(1);
 
 /// How long a registration must be missing: what a tool needs between its delete and its create.
 const REGISTRATION_REMOVAL: Duration = Duration::from_millis(5);
-
-/// How many files are read ahead of their turn: enough to keep threads busy, few enough to hold.
-const AHEAD_MAX: usize = 4096;
 
 /// How many faults of one file are logged.
 const FAULTS_LOGGED: usize = 5;

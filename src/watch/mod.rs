@@ -20,6 +20,7 @@ mod receipts;
 mod report;
 mod saving;
 mod scan;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -28,7 +29,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use self::files::{Files, Keep};
@@ -81,7 +83,7 @@ impl Survey {
 /// The directory cannot be listed.
 pub fn survey(root: &Path, tombstone: Duration, now: Now) -> io::Result<Survey> {
     let mut files = Files::new(root, Keep::Yaml);
-    files.found(scan(root, "", &mut |_, _, _| {})?, "", Told::ByScan, now);
+    files.found(scan(root, "", &|_| None, &mut |_, _, _| {})?, "", Told::ByScan, now);
     files.hurry();
     let mut registry = Registry::new(tombstone);
     let touched = registry.apply(files.due(now).changes, now);
@@ -97,6 +99,33 @@ pub struct Settings {
     pub tombstone: Duration,
     /// How long large losses are held that only a scan found; zero for not at all.
     pub removal_hold: Duration,
+}
+
+/// The owner task, as whoever started it sees it.
+#[derive(Debug)]
+pub struct Task {
+    thread: JoinHandle<()>,
+    /// Whether what was saved is taken in.
+    is_resumed: Arc<AtomicBool>,
+}
+
+impl Task {
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits until it has ended, as it was told to. One that still takes in what was saved, which can take seconds, hears nothing
+    /// before it has, and has changed nothing that is saved: it is not waited for, and ends with the process.
+    ///
+    /// # Errors
+    ///
+    /// It panicked.
+    pub fn end(self) -> thread::Result<()> {
+        let is_over = self.is_resumed.load(Ordering::SeqCst) || self.thread.is_finished();
+        if is_over { self.thread.join() } else { Ok(()) }
+    }
 }
 
 /// Starts the owner task. It ends when `control` says so. With `readiness`, instances are held to their readiness checks, which
@@ -115,13 +144,17 @@ pub fn start(
     (clock, explain): (Clock, Explain),
     readiness: Option<(AllUnhealthy, Checklist)>,
     state: Option<State>,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<Task> {
     let mut owner = Owner::new(settings, publisher, (control, inbox), gauges, (clock, explain), state);
     if let Some((policy, checklist)) = readiness {
         owner.check_health(policy, checklist);
     }
-    std::thread::Builder::new().name("owner".to_owned()).spawn(move || {
+    let is_resumed = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_resumed);
+    let thread = thread::Builder::new().name("owner".to_owned()).spawn(move || {
         owner.resume();
+        told.store(true, Ordering::SeqCst);
         while owner.round().is_continue() {}
-    })
+    })?;
+    Ok(Task { thread, is_resumed })
 }

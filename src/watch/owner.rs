@@ -20,9 +20,10 @@ use super::overview::overview;
 use super::receipts::{self, Known, Receipts};
 use super::saving::{Resumed, Saving};
 use super::scan::{format_of, is_below, is_passed_over, scan};
+use super::shares::in_shares;
 use super::wait::Told;
 use super::{Clock, Explain, Settings};
-use crate::compile::Compiler;
+use crate::compile::{self, Compiler};
 use crate::control::checks::{Checklist, Finding, TargetId};
 use crate::control::{
     self, Change, Control, Explained, Inbox, Mark, Order, Pending, Question, Receipt, Request, Selection, Status,
@@ -355,7 +356,8 @@ impl Owner {
 
     fn scan_below(&mut self, under: &str, told: Told, now: Now) {
         self.watches.begin();
-        match scan(&self.root, under, &mut |directory, path, id| self.watches.add(directory, path, id)) {
+        let known = |file: &str| self.files.known(file);
+        match scan(&self.root, under, &known, &mut |directory, path, id| self.watches.add(directory, path, id)) {
             Ok(found) => {
                 self.watches.end(under, &found.directories);
                 self.files.found(found, under, told, now);
@@ -512,7 +514,10 @@ impl Owner {
             Gathering::Until => Arc::new(Snapshot::starting()),
             Gathering::Over => self.publisher.current(),
         };
-        let compiled = self.compiler.compile(&self.registry, touched, contents.as_ref().unwrap_or(&published));
+        let apps: Vec<_> = touched.apps.iter().copied().collect();
+        let blocks = in_shares(&apps, |app| compile::block(&self.registry, *app));
+        let previous = contents.as_ref().unwrap_or(&published);
+        let compiled = self.compiler.compile_blocks(&self.registry, touched, previous, blocks);
         compiled.or(contents)
     }
 
@@ -579,7 +584,7 @@ impl fmt::Display for Cause<'_> {
 const HISTORY_MAX: usize = 32;
 
 /// How often everything is looked at by stat while that is cheap.
-const SCAN_EVERY: Duration = Duration::from_secs(5);
+pub(super) const SCAN_EVERY: Duration = Duration::from_secs(5);
 
 /// The scans of a directory that gives events take this part of the time at most.
 const SCAN_SHARE: u32 = 200;

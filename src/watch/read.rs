@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use super::scan::{Identity, Seen, Sight, Way, absolute, format_of, look};
@@ -88,8 +89,8 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    fn new(root: &Path, relative: &str, known: Option<Hash>) -> Self {
-        let sight = look(root, relative);
+    fn new(root: &Path, relative: &str, Asked { known, seen }: Asked) -> Self {
+        let sight = seen.map_or_else(|| look(root, relative), Sight::File);
         let Sight::File(seen) = &sight else { return Self { sight, read: None } };
         let contents = read(root, relative, seen);
         let reading = match &contents {
@@ -107,34 +108,64 @@ impl Ahead {
     }
 }
 
-/// Reads files on several threads, in the order given: all of them, or none where they are few, as in most changes. What
-/// has the hash that is `known` of it is not parsed.
-pub(crate) fn read_ahead(root: &Path, files: &[Arc<str>], known: &[Option<Hash>]) -> Vec<Option<Ahead>> {
+/// What is asked of a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    /// The hash of its last good version: what has it still is not parsed.
+    pub(crate) known: Option<Hash>,
+    /// What was seen of it just now.
+    pub(crate) seen: Option<Seen>,
+}
+
+/// Gives each file in turn, read on threads of their own where they are many; where they are few, as in most changes, nothing is
+/// ahead.
+///
+/// The threads stay a few batches ahead of who takes: enough that nobody waits, few enough to hold. Each takes every so many-th batch,
+/// so the order is known beforehand. They stay the same for all: what they allocate lies together.
+pub(crate) fn read_ahead(
+    root: &Path,
+    files: &[Arc<str>],
+    asked: &[Asked],
+    mut take: impl FnMut(&Arc<str>, Option<Ahead>),
+) {
     if files.len() < AHEAD_MIN {
-        return Vec::new();
+        return files.iter().for_each(|file| take(file, None));
     }
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    let share = files.len().div_ceil(threads);
-    let read = |files: &[Arc<str>], known: &[Option<Hash>]| {
-        files.iter().zip(known).map(|(file, known)| Some(Ahead::new(root, file, *known))).collect::<Vec<_>>()
-    };
     thread::scope(|scope| {
-        let started: Vec<_> = files
-            .chunks(share)
-            .zip(known.chunks(share))
-            .map(|(files, known)| (files.len(), thread::Builder::new().spawn_scoped(scope, move || read(files, known))))
-            .collect();
-        let shares = started.into_iter().map(|(count, thread)| {
+        let start = |own: usize| {
+            let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);
+            let read = move || {
+                let batches = files.chunks(BATCH).zip(asked.chunks(BATCH)).skip(own).step_by(threads);
+                for (files, asked) in batches {
+                    let batch: Vec<Ahead> =
+                        files.iter().zip(asked).map(|(file, asked)| Ahead::new(root, file, *asked)).collect();
+                    // Whoever takes may have given up.
+                    if sender.send(batch).is_err() {
+                        return;
+                    }
+                }
+            };
             // Of a share without a thread nothing is ahead: each is read when its turn comes.
-            let read = thread.ok().and_then(|thread| thread.join().ok());
-            read.unwrap_or_else(|| std::iter::repeat_with(|| None).take(count).collect())
-        });
-        shares.flatten().collect()
-    })
+            thread::Builder::new().spawn_scoped(scope, read).ok().map(|_| receiver)
+        };
+        let receivers: Vec<Option<Receiver<Vec<Ahead>>>> = (0..threads).map(start).collect();
+        for (files, receiver) in files.chunks(BATCH).zip(receivers.iter().cycle()) {
+            let batch = receiver.as_ref().and_then(|receiver| receiver.recv().ok()).unwrap_or_default();
+            let batch = batch.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+            files.iter().zip(batch).for_each(|(file, ahead)| take(file, ahead));
+        }
+    });
 }
 
 /// From how many files on a thread is worth its start.
 const AHEAD_MIN: usize = 256;
+
+/// How many files a thread reads before it gives them: one hand-over for some hundred microseconds of work.
+const BATCH: usize = 64;
+
+/// How many batches of each thread may wait to be taken: a megabyte of what is usual.
+const BATCHES_AHEAD: usize = 4;
 
 /// Reading is half in the kernel, where more threads than these wait for each other.
 const THREADS_MAX: usize = 8;
@@ -142,8 +173,8 @@ const THREADS_MAX: usize = 8;
 /// Reads the file at `relative`, which was just seen.
 pub(crate) fn read(root: &Path, relative: &str, seen: &Seen) -> Contents {
     let path = absolute(root, relative);
-    if seen.identity.size > size_max() {
-        return Contents::Fault(too_large(seen.identity.size));
+    if seen.identity.size() > size_max() {
+        return Contents::Fault(too_large(seen.identity.size()));
     }
     match read_open(&path, seen.way) {
         Ok(contents) => contents,
@@ -162,12 +193,12 @@ fn read_open(path: &Path, way: Way) -> io::Result<Contents> {
         return Ok(Contents::Changing);
     }
     let identity = Identity::of(&before);
-    if identity.size > size_max() {
-        return Ok(Contents::Fault(too_large(identity.size)));
+    if identity.size() > size_max() {
+        return Ok(Contents::Fault(too_large(identity.size())));
     }
-    let octets = read_bounded(&mut file, identity.size)?;
+    let octets = read_bounded(&mut file, identity.size())?;
     let after = Identity::of(&file.metadata()?);
-    if after != identity || octets.len() as u64 != identity.size {
+    if after != identity || octets.len() as u64 != identity.size() {
         return Ok(Contents::Changing);
     }
     let hash = Hash::of(&octets);
@@ -204,11 +235,23 @@ pub(crate) fn parse(root: &Path, relative: &str, way: Way, octets: &[u8]) -> Rea
         faults: vec![whole("cannot be read: the reader gave up", "report it, with the file, as a fault of spacedns")],
         ..Reading::default()
     });
-    if way != Way::Itself && is_outside(root, &absolute(root, relative)) {
+    let end = if way == Way::Itself { End::Inside } else { end_of(root, &absolute(root, relative)) };
+    let words = match end {
+        End::Inside => None,
+        End::Outside => Some([
+            "the link leads out of the spec directory, to a file that is at fault here",
+            "mend that file; put it into the directory to be told what is wrong",
+        ]),
+        End::Unknown => Some([
+            "something is worth a look here, and is not told while nobody can see whether this is a link out of the spec directory",
+            "bring the directory back",
+        ]),
+    };
+    if let Some([found, remedy]) = words {
         for fault in reading.faults.iter_mut().chain(&mut reading.warnings) {
             fault.field.clear();
-            "the link leads out of the spec directory, to a file that is at fault here".clone_into(&mut fault.fault);
-            "mend that file; put it into the directory to be told what is wrong".clone_into(&mut fault.remedy);
+            found.clone_into(&mut fault.fault);
+            remedy.clone_into(&mut fault.remedy);
         }
         reading.faults.truncate(1);
         reading.warnings.truncate(1);
@@ -216,10 +259,19 @@ pub(crate) fn parse(root: &Path, relative: &str, way: Way, octets: &[u8]) -> Rea
     reading
 }
 
-fn is_outside(root: &Path, path: &Path) -> bool {
+/// Where a path ends, after links.
+enum End {
+    Inside,
+    Outside,
+    /// It is not there, or the directory is not.
+    Unknown,
+}
+
+fn end_of(root: &Path, path: &Path) -> End {
     match (fs::canonicalize(root), fs::canonicalize(path)) {
-        (Ok(root), Ok(path)) => !path.starts_with(root),
-        _ => true,
+        (Ok(root), Ok(path)) if path.starts_with(&root) => End::Inside,
+        (Ok(_), Ok(_)) => End::Outside,
+        _ => End::Unknown,
     }
 }
 
@@ -248,4 +300,25 @@ fn too_large(size: u64) -> Fault {
 /// No kind of file may be larger; which kind it is shows only when it is read.
 fn size_max() -> u64 {
     u64::try_from(REGISTRATION_MAX).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_link_may_lead_to_is_not_quoted_where_nobody_can_see_where_it_leads() {
+        let top = tempfile::tempdir().unwrap();
+        let (root, outside) = (top.path().join("zones"), top.path().join("outside.yaml"));
+        let text = b"name: shop\nsecret: 1\n";
+        fs::create_dir(&root).unwrap();
+        fs::write(&outside, text).unwrap();
+        std::os::unix::fs::symlink(&outside, root.join("shop.yaml")).unwrap();
+        let words = |way| parse(&root, "shop.yaml", way, text).warnings[0].to_string();
+        assert!(words(Way::Itself).contains("secret"));
+        assert!(words(Way::Link).contains("the link leads out of the spec directory"), "{}", words(Way::Link));
+        fs::rename(&root, top.path().join("away")).unwrap();
+        let unseen = words(Way::Link);
+        assert!(unseen.contains("while nobody can see") && !unseen.contains("secret"), "{unseen}");
+    }
 }

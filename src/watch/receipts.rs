@@ -2,7 +2,8 @@
 //!
 //! A receipt is given when every worker has reached a generation that was made with the file as it is: from then on no
 //! response is older. What is wrong with a file is said as soon as it is known, and so is what only shows beside other files:
-//! a name that another has, a lease that ran out. Who waits gives the hash of what was written, so that a receipt is never
+//! a name that another has, a lease that ran out. An instance that is to take traffic and has not passed its checks yet is not
+//! served: its receipt waits until it is in the answers. Who waits gives the hash of what was written, so that a receipt is never
 //! for somebody else's version.
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::checks;
 use super::files::{Files, Standing};
 use super::owner::Gathering;
 use super::scan::{format_of, is_passed_over};
@@ -142,7 +144,13 @@ impl Known<'_> {
         let mut faults: Vec<FaultStatus> =
             self.registry.faults_of(file).iter().map(|found| finding(&found.fault)).collect();
         faults.extend(self.registry.lapsed(file).map(expired));
-        if faults.is_empty() { Verdict::Stands } else { Verdict::Refused(faults) }
+        if !faults.is_empty() {
+            Verdict::Refused(faults)
+        } else if checks::unready_in(self.registry, file).is_empty() {
+            Verdict::Stands
+        } else {
+            Verdict::Open
+        }
     }
 
     /// What there is to say of the files that were selected, and the path after which there are more.
@@ -150,8 +158,11 @@ impl Known<'_> {
         match selection {
             Selection::Nothing => (Vec::new(), None),
             Selection::File(file) => {
-                let between = Between { faults: self.registry.faults_of(file), warnings: Vec::new() };
-                (self.file_status(file, &between).into_iter().collect(), None)
+                let between =
+                    Between { faults: self.registry.faults_of(file), warnings: self.registry.warnings_of(file) };
+                let status = self.file_status(file, &between);
+                let unready = || checks::unready_in(self.registry, file);
+                (status.map(|status| FileStatus { unready: unready(), ..status }).into_iter().collect(), None)
             }
             Selection::Some { after, state: wanted, most } => {
                 self.some(after, *most, |_, state, _| wanted.is_none_or(|wanted| wanted == state))
@@ -221,6 +232,7 @@ impl Known<'_> {
             rejected_sha256: standing.refused,
             faults,
             warnings: with(standing.warnings, &between.warnings),
+            unready: Vec::new(),
         })
     }
 

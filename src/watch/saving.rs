@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 
 use tracing::{info, warn};
 
 use super::files::{Files, Keep, Kept};
 use super::read::{self, Parsed, Removal};
 use super::scan::{DirectoryId, Identity, Way};
+use super::shares::in_shares;
 use crate::publish::Snapshot;
 use crate::registry::{FileClaims, Now, Registry, Saved, SavedFile, Touched};
 use crate::spec::Document;
@@ -39,10 +39,11 @@ impl Saving {
             self.state.as_mut()?.remember(now)?;
         let mut files = Files::new(root, Keep::All);
         let versions: Vec<(Arc<str>, Version)> = versions.into_iter().collect();
+        let parsed = in_shares(&versions, |(file, version)| parse_one(root, file, version));
         let mut saved = Saved { files: Vec::with_capacity(versions.len()), spaces, apps, tombstones };
-        for ((file, version), reading) in parse(root, versions) {
+        for ((file, version), parsed) in versions.into_iter().zip(parsed) {
             let Version { octets, mark, claims } = version;
-            let Some(parsed) = reading else {
+            let Some(parsed) = parsed else {
                 warn!("{file}: its last good version is none to this version of spacedns; it is read anew");
                 continue;
             };
@@ -162,28 +163,7 @@ fn version(files: &Files, registry: &Registry, file: &str) -> Option<Version> {
     Some(Version { octets, mark: mark.into(), claims })
 }
 
-/// The last good version of a file, by its path.
-type Named = (Arc<str>, Version);
-
-/// Parses what was saved, in as many threads as there are cores; nothing of what has faults.
-fn parse(root: &Path, versions: Vec<Named>) -> Vec<(Named, Option<Parsed>)> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    let share = versions.len().div_ceil(threads).max(1);
-    let parse =
-        |versions: &[Named]| versions.iter().map(|(file, version)| parse_one(root, file, version)).collect::<Vec<_>>();
-    let parsed: Vec<Option<Parsed>> = thread::scope(|scope| {
-        let started: Vec<_> = versions
-            .chunks(share)
-            .map(|share| (share, thread::Builder::new().spawn_scoped(scope, move || parse(share))))
-            .collect();
-        let join = |(share, thread): (_, std::io::Result<thread::ScopedJoinHandle<'_, _>>)| {
-            thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| parse(share))
-        };
-        started.into_iter().flat_map(join).collect()
-    });
-    versions.into_iter().zip(parsed).collect()
-}
-
+/// Parses the last good version of a file; nothing where it has faults.
 fn parse_one(root: &Path, file: &str, version: &Version) -> Option<Parsed> {
     if version.octets.is_empty() {
         let remains = if *version.mark == *BROKEN { Document::BrokenSpace } else { Document::Unread };
@@ -203,6 +183,3 @@ fn parse_one(root: &Path, file: &str, version: &Version) -> Option<Parsed> {
 /// Instead of what a file is known by: no version was ever good, and it is to be a space, or might be.
 const BROKEN: &[u8] = b"broken space";
 const UNREAD: &[u8] = b"unread";
-
-/// As for reading files ahead.
-const THREADS_MAX: usize = 8;

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, FileType, Metadata};
 use std::io;
+use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -21,8 +22,10 @@ use crate::spec::Format;
 /// What a walk found.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
-    /// The files that count, by path relative to the root.
+    /// The files that count, by path relative to the root; not those that are as they were known.
     pub(crate) files: BTreeMap<Arc<str>, Sight>,
+    /// Those: nearly all, and so nothing is kept of them but that they are there.
+    pub(crate) unchanged: BTreeSet<Arc<str>>,
     /// The directories that were listed, by path; the root's is empty.
     pub(crate) directories: BTreeMap<Arc<str>, DirectoryId>,
     /// Those that could not be listed, and why: nothing is known of what is below.
@@ -67,8 +70,8 @@ pub(crate) enum Way {
 pub(crate) struct Identity {
     device: u64,
     inode: u64,
-    /// In octets.
-    pub(crate) size: u64,
+    /// In octets, and one more: so an `Option` of all this is no larger.
+    above_size: NonZeroU64,
     /// When it was written, in nanoseconds since 1970.
     pub(crate) modified: u64,
     /// The same of the file itself.
@@ -83,16 +86,21 @@ impl Identity {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
-            size: metadata.size(),
+            above_size: above(metadata.size()),
             modified: u64::try_from(nanoseconds(metadata.mtime(), metadata.mtime_nsec())).unwrap_or(0),
             changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 
+    /// How large it is, in octets.
+    pub(crate) const fn size(self) -> u64 {
+        self.above_size.get() - 1
+    }
+
     /// The identity as it is saved.
     pub(crate) fn to_octets(self) -> Vec<u8> {
-        let Self { device, inode, size, modified, changed } = self;
-        let numbers = [device, inode, size].map(u64::to_le_bytes).concat();
+        let Self { device, inode, above_size: _, modified, changed } = self;
+        let numbers = [device, inode, self.size()].map(u64::to_le_bytes).concat();
         let (modified, changed) = (u128::from(modified), i128::from(changed));
         [numbers, modified.to_le_bytes().to_vec(), changed.to_le_bytes().to_vec()].concat()
     }
@@ -105,7 +113,7 @@ impl Identity {
         Some(Self {
             device: numbers.next()?,
             inode: numbers.next()?,
-            size: numbers.next()?,
+            above_size: above(numbers.next()?),
             modified: u128::from_le_bytes(*modified).try_into().ok()?,
             changed: i128::from_le_bytes(changed.try_into().ok()?).try_into().ok()?,
         })
@@ -113,8 +121,12 @@ impl Identity {
 
     /// What of it stays under another name.
     pub(crate) const fn body(self) -> Body {
-        Body { device: self.device, inode: self.inode, size: self.size, modified: self.modified }
+        Body { device: self.device, inode: self.inode, size: self.size(), modified: self.modified }
     }
+}
+
+const fn above(size: u64) -> NonZeroU64 {
+    NonZeroU64::MIN.saturating_add(size)
 }
 
 /// What of an [`Identity`] stays when a file gets another name.
@@ -166,21 +178,23 @@ impl DirectoryId {
     }
 }
 
+/// What is known of the file at a path, if there is one: its path, shared, and what it was when it was read.
+pub(crate) type Known<'k> = &'k dyn Fn(&str) -> Option<(Arc<str>, Option<Identity>)>;
+
+/// What is told of each directory before it is listed.
+pub(crate) type Before<'b> = &'b mut dyn FnMut(&Arc<str>, &Path, DirectoryId);
+
 /// Walks `root` from the directory `under` down (empty for all of it), calling `before` on each directory before it is
 /// listed.
 ///
 /// # Errors
 ///
 /// The root cannot be listed. A lower directory that is not there any more is no error: nothing is found below it.
-pub(crate) fn scan(
-    root: &Path,
-    under: &str,
-    before: &mut dyn FnMut(&Arc<str>, &Path, DirectoryId),
-) -> io::Result<Scan> {
+pub(crate) fn scan(root: &Path, under: &str, known: Known<'_>, before: Before<'_>) -> io::Result<Scan> {
     let mut scan = Scan::default();
     let mut ahead = BTreeSet::from([Arc::<str>::from(under)]);
     while let Some(directory) = ahead.pop_first() {
-        match list(root, &directory, &mut scan, &mut ahead, before) {
+        match list(root, &directory, &mut scan, &mut ahead, (known, before)) {
             Ok(()) => {}
             Err(error) if directory.is_empty() => return Err(error),
             Err(error) if is_gone(&error) => {}
@@ -197,7 +211,7 @@ fn list(
     directory: &Arc<str>,
     scan: &mut Scan,
     ahead: &mut BTreeSet<Arc<str>>,
-    before: &mut dyn FnMut(&Arc<str>, &Path, DirectoryId),
+    (known, before): (Known<'_>, Before<'_>),
 ) -> io::Result<()> {
     let path = absolute(root, directory);
     // A link to a directory is followed for the root only; `x -> /` would walk the machine.
@@ -214,7 +228,7 @@ fn list(
     let swap = path.join(SWAP);
     for _ in 0..LISTS_MAX {
         let mount = fs::read_link(&swap).ok();
-        list_entries(directory, &path, scan, ahead)?;
+        list_entries(directory, &path, scan, ahead, known)?;
         if fs::read_link(&swap).ok() == mount {
             break;
         }
@@ -223,7 +237,13 @@ fn list(
     Ok(())
 }
 
-fn list_entries(directory: &Arc<str>, path: &Path, scan: &mut Scan, ahead: &mut BTreeSet<Arc<str>>) -> io::Result<()> {
+fn list_entries(
+    directory: &Arc<str>,
+    path: &Path,
+    scan: &mut Scan,
+    ahead: &mut BTreeSet<Arc<str>>,
+    known: Known<'_>,
+) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -242,16 +262,40 @@ fn list_entries(directory: &Arc<str>, path: &Path, scan: &mut Scan, ahead: &mut 
         if is_passed_over(name) {
             continue;
         }
-        let relative = joined(directory, name);
         if kind.is_dir() {
-            ahead.insert(relative);
+            ahead.insert(joined(directory, name));
         } else if format_of(name).is_some() {
             // By the descriptor of the directory: to resolve every path from the root takes longer than all else.
-            let sight = sight_of(entry.metadata(), || entry.path());
-            scan.files.insert(relative, sight);
+            scan.add(join(directory, name), sight_of(entry.metadata(), || entry.path()), known);
         }
     }
     Ok(())
+}
+
+impl Scan {
+    fn add(&mut self, relative: String, sight: Sight, known: Known<'_>) {
+        let identity = match &sight {
+            Sight::File(seen) => Some(seen.identity),
+            _ => None,
+        };
+        // Where a directory is listed again, what was seen last holds.
+        match known(&relative) {
+            Some((file, known)) if identity.is_some() && known == identity => {
+                self.files.remove(&file);
+                self.unchanged.insert(file);
+            }
+            Some((file, _)) => {
+                self.unchanged.remove(&file);
+                self.files.insert(file, sight);
+            }
+            None => _ = self.files.insert(relative.into(), sight),
+        }
+    }
+
+    /// Whether nothing was found.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.unchanged.is_empty()
+    }
 }
 
 /// Looks at one path by stat. A directory is [`Sight::Gone`]: there is no file there.
@@ -336,7 +380,11 @@ pub(crate) fn absolute(root: &Path, relative: &str) -> PathBuf {
 
 /// The relative path of what is called `name` in `directory`.
 pub(crate) fn joined(directory: &str, name: &str) -> Arc<str> {
-    if directory.is_empty() { Arc::from(name) } else { Arc::from(format!("{directory}/{name}")) }
+    join(directory, name).into()
+}
+
+fn join(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { [directory, "/", name].concat() }
 }
 
 /// The paths in `map` that lie below `directory`; all of them for the root.

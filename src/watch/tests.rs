@@ -58,7 +58,7 @@ impl Bench {
     }
 
     fn scan(&mut self) {
-        match scan(self.dir.path(), "", &mut |_, _, _| {}) {
+        match scan(self.dir.path(), "", &|file| self.files.known(file), &mut |_, _, _| {}) {
             Ok(scan) => self.files.found(scan, "", Told::ByScan, self.now),
             Err(error) => self.files.lost(&error),
         }
@@ -651,7 +651,7 @@ fn a_directory_that_is_renamed_loses_no_registration_on_the_way() {
 fn nothing_below_a_directory_that_cannot_be_listed_is_gone() {
     let mut bench = Bench::with(&[("shop/web.json", &registration(1)), ("other/web.json", &registration(2))]);
     // The superuser can list everything, so the error is made by hand.
-    let mut found = scan(bench.dir.path(), "", &mut |_, _, _| {}).unwrap();
+    let mut found = scan(bench.dir.path(), "", &|_| None, &mut |_, _, _| {}).unwrap();
     found.files.remove("shop/web.json");
     found.files.remove("other/web.json");
     found.directories.remove("shop");
@@ -898,6 +898,50 @@ fn our_own_reads_cause_no_work() {
     fs::remove_file(live.path("shop.yaml")).unwrap();
     let marks = live.owner.inbox.take(Duration::from_secs(10)).marks;
     assert_eq!(marks.into_iter().collect::<Vec<_>>(), [(live.path("shop.yaml").into_os_string(), Mark::Removed)]);
+}
+
+#[test]
+fn nobody_waits_for_an_owner_that_takes_in_what_was_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let (control, inbox) = crate::control::channel();
+    let settings = Settings { root: dir.path().to_owned(), tombstone: Duration::ZERO, removal_hold: Duration::ZERO };
+    let (held, release) = std::sync::mpsc::channel::<()>();
+    let looks = AtomicU64::new(0);
+    // The first look is whoever starts it; the next is the first thing that the task does, and holds it up.
+    let clock = move || {
+        if looks.fetch_add(1, Ordering::SeqCst) > 0 {
+            let _ = release.recv();
+        }
+        Now { monotonic: Duration::ZERO, wall: 0 }
+    };
+    let publisher = Publisher::new(Snapshot::starting());
+    let ends = (control.clone(), inbox);
+    let task = start(settings, publisher, ends, Arc::default(), (Box::new(clock), unexplained()), None, None).unwrap();
+    assert!(!task.is_finished());
+    control.stop();
+    let (told, ended) = std::sync::mpsc::channel();
+    thread::spawn(move || told.send(task.end().is_ok()));
+    assert_eq!(ended.recv_timeout(Duration::from_secs(10)), Ok(true));
+    drop(held);
+}
+
+/// Rows of FILES that name a time, as sums of what is waited for: what a machine needs besides is not ours to promise.
+#[test]
+fn what_is_waited_for_adds_up_to_what_is_promised() {
+    // The newest of a thousand renames is due at once, however many came before it.
+    let mut bench = Bench::with(&[("shop.yaml", SHOP)]);
+    for version in 0..1000 {
+        bench.write_and_mark("shop.yaml", &format!("{SHOP}# {version}\n"), Mark::Placed);
+        bench.now.monotonic += Duration::from_millis(10);
+        assert!(bench.files.next().is_some_and(|due| due <= bench.now.monotonic));
+    }
+    bench.due();
+    assert!(bench.is_good("shop.yaml", &format!("{SHOP}# 999\n")));
+    // What only a scan finds is read within six seconds of its being there: a scan, and a little quiet.
+    bench.write("late.yaml", &SHOP.replace("shop", "late"));
+    bench.scan();
+    let wait = bench.files.next().unwrap() - bench.now.monotonic;
+    assert!(owner::SCAN_EVERY + wait < Duration::from_secs(6), "{wait:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::scan::Identity;
+use super::scan::{Identity, Seen};
 use crate::registry::Now;
 
 /// How it is known that something is gone.
@@ -21,6 +21,8 @@ pub(crate) struct Wait {
     pub(crate) since: Duration,
     pub(crate) due: Duration,
     pub(crate) why: Why,
+    /// What a scan saw of it just now.
+    pub(crate) seen: Option<Seen>,
 }
 
 /// Why a file is to be looked at.
@@ -48,6 +50,11 @@ impl Wait {
 
     /// A look after a while.
     pub(crate) fn until(now: Now, wait: Duration, why: Why) -> Self {
-        Self { since: now.monotonic, due: now.monotonic + wait, why }
+        Self { since: now.monotonic, due: now.monotonic + wait, why, seen: None }
+    }
+
+    /// The same, for what a scan saw just now: it is not looked at again before it is read.
+    pub(crate) fn seen(self, seen: Seen) -> Self {
+        Self { seen: Some(seen), ..self }
     }
 }

@@ -84,11 +84,13 @@ impl Edns {
         /// The owner, the type, the extended rcode and the version, in the first eight octets.
         const LOOKED_AT: u64 = 0xffff_ff00_00ff_ff00;
         const ROOT_OPT: u64 = 0x0000_2900_0000_0000;
-        let [a, b, c, size_high, size_low, d, e, flags, _, length @ ..] = *records.first_chunk::<OPT_HEAD>()?;
-        let head = u64::from_be_bytes([a, b, c, size_high, size_low, d, e, flags]);
+        let (head, tail) = records.first_chunk::<OPT_HEAD>()?.split_first_chunk::<8>()?;
+        let head = u64::from_be_bytes(*head);
+        let [_, length @ ..] = *tail.first_chunk::<3>()?;
         if head & LOOKED_AT != ROOT_OPT || length != [0, 0] {
             return None;
         }
+        let [_, _, _, size_high, size_low, _, _, flags] = head.to_be_bytes();
         Some(Self::new(u16::from_be_bytes([size_high, size_low]), u32::from_be_bytes([0, 0, flags, 0])))
     }
 

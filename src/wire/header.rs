@@ -43,14 +43,15 @@ impl Header {
         /// QR, the opcode, QDCOUNT and ANCOUNT, in the first eight octets.
         const LOOKED_AT: u64 = 0xf800_ffff_ffff;
         const ONE_QUESTION: u64 = 0x0001_0000;
-        let [a, b, c, d, e, f, g, h, rest @ ..] = *message.first_chunk::<HEADER_LENGTH>()?;
-        let head = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-        let (authorities, additionals) = (0, u32::from_be_bytes(rest));
-        if head & LOOKED_AT != ONE_QUESTION || additionals > 1 {
+        let (head, tail) = message.first_chunk::<HEADER_LENGTH>()?.split_first_chunk::<8>()?;
+        let (head, tail) = (u64::from_be_bytes(*head), u32::from_be_bytes(*tail.first_chunk()?));
+        if head & LOOKED_AT != ONE_QUESTION || tail > 1 {
             return None;
         }
+        let [_, _, _, additionals] = tail.to_be_bytes();
+        let ([a, b, c, d, ..], additionals) = (head.to_be_bytes(), u16::from(additionals));
         let (id, flags) = (u16::from_be_bytes([a, b]), Flags(u16::from_be_bytes([c, d])));
-        Some(Self { id, flags, questions: 1, answers: 0, authorities, additionals: u16::from(additionals == 1) })
+        Some(Self { id, flags, questions: 1, answers: 0, authorities: 0, additionals })
     }
 
     /// The octets.

@@ -98,38 +98,44 @@ impl Query {
     /// When there is no question to answer; what was read before is then gone.
     #[inline]
     pub fn read(&mut self, message: &[u8]) -> Result<(), Unreadable> {
-        self.edns = None;
-        self.fault = None;
-        self.form = Form::Plain;
-        self.header = match Header::read_plain(message) {
-            Some(header) => header,
-            None => self.admit(message)?,
-        };
-        if self.read_question(message).is_none() {
+        (self.edns, self.fault, self.form) = (None, None, Form::Plain);
+        let Some(header) = Header::read_plain(message) else { return self.read_any(message) };
+        self.header = header;
+        let Some(records) = self.read_question(message) else {
             return Err(Unreadable::Respond(self.header, Rcode::FORMERR));
-        }
-        let records = message.get(self.question_end..).unwrap_or_default();
-        match (self.form, self.header.additionals, Edns::read_plain(records)) {
-            (Form::Plain, 0, _) => {}
-            (Form::Plain, 1, Some(edns)) => self.edns = Some(edns),
-            _ => {
-                self.form = Form::Any;
-                self.fault = self.read_records(message).err();
+        };
+        if header.additionals != 0 {
+            self.edns = Edns::read_plain(records);
+            if self.edns.is_none() {
+                self.read_behind(message);
             }
         }
         Ok(())
     }
 
-    /// Looks at the header of a message that is not like almost every query.
+    /// Reads a message whose header is not like almost every query's.
     #[cold]
-    fn admit(&mut self, message: &[u8]) -> Result<Header, Unreadable> {
-        self.form = Form::Any;
+    #[inline(never)]
+    fn read_any(&mut self, message: &[u8]) -> Result<(), Unreadable> {
         self.header = match admit(message) {
             Admission::Query(header) => header,
             Admission::Respond(header, rcode) => return Err(Unreadable::Respond(header, rcode)),
             Admission::Drop => return Err(Unreadable::Drop),
         };
-        if self.header.questions == 0 { Err(self.read_without_question(message)) } else { Ok(self.header) }
+        if self.header.questions == 0 {
+            return Err(self.read_without_question(message));
+        }
+        self.read_question(message).ok_or(Unreadable::Respond(self.header, Rcode::FORMERR))?;
+        self.read_behind(message);
+        Ok(())
+    }
+
+    /// Reads what stands behind the question.
+    #[cold]
+    #[inline(never)]
+    fn read_behind(&mut self, message: &[u8]) {
+        self.form = Form::Any;
+        self.fault = self.read_records(message).err();
     }
 
     fn read_without_question(&mut self, message: &[u8]) -> Unreadable {
@@ -140,14 +146,16 @@ impl Query {
         }
     }
 
+    /// Reads the question, and returns what stands behind it.
     #[inline(always)]
-    fn read_question(&mut self, message: &[u8]) -> Option<()> {
+    fn read_question<'m>(&mut self, message: &'m [u8]) -> Option<&'m [u8]> {
         let name_end = self.qname.read(message, HEADER_LENGTH).ok()?;
-        let [a, b, c, d] = *message.get(name_end..)?.first_chunk::<4>()?;
+        let (question, records) = message.get(name_end..)?.split_first_chunk()?;
+        let [a, b, c, d] = u32::from_be_bytes(*question).to_be_bytes();
         self.qtype = Rtype(u16::from_be_bytes([a, b]));
         self.qclass = Class(u16::from_be_bytes([c, d]));
         self.question_end = name_end + 4;
-        Some(())
+        Some(records)
     }
 
     fn read_records(&mut self, message: &[u8]) -> Result<(), Fault> {

@@ -151,8 +151,9 @@ impl<'r> Writer<'r> {
     /// or into `response`, and then [`new`](Self::new) begins anew.
     ///
     /// All lengths are known before the first octet is written, so there is one check of the room and no other.
+    /// `N` octets are an address, and `RECORD` the record that it is in.
     #[inline(always)]
-    pub fn whole<T, const N: usize>(
+    pub fn whole<T, const N: usize, const RECORD: usize>(
         response: &mut [u8],
         limit: usize,
         (message, query): (&[u8], &Query),
@@ -161,30 +162,35 @@ impl<'r> Writer<'r> {
         [first, second]: [&[T]; 2],
         octets: impl Fn(&T) -> [u8; N],
     ) -> Option<usize> {
-        let (answers, additionals) = (u16::try_from(first.len() + second.len()).ok()?, u16::from(query.edns.is_some()));
-        let records = usize::from(answers) * (RECORD_HEAD + N);
-        let length = query.question_end + records + usize::from(additionals) * edns::OPT_HEAD;
+        const { assert!(RECORD == RECORD_HEAD + N, "a record is its head and its address") };
+        let opt = query.edns.as_ref().map(|edns| edns::opt_head(Rcode::NOERROR, edns.dnssec_ok, 0));
+        let answers = u16::try_from(first.len() + second.len()).ok()?;
+        let records = usize::from(answers) * RECORD;
+        let length = query.question_end + (records + opt.map_or(0, |opt| opt.len()));
         let response = response.get_mut(..length).filter(|_| length <= limit)?;
-        let rest = begin(response, message, query, (flags, answers, 0, additionals))?;
-        let (records, opt) = rest.split_at_mut_checked(records)?;
-        let template = record_head(HEADER_LENGTH, rtype, ttl, N);
-        let mut records = records.chunks_exact_mut(RECORD_HEAD + N);
-        for half in [first, second] {
-            for (address, record) in half.iter().zip(records.by_ref()) {
-                let (head, rdata) = record.split_first_chunk_mut::<RECORD_HEAD>()?;
-                *head = template;
-                *rdata.first_chunk_mut()? = octets(address);
+        let rest = begin(response, message, query, flags, counts(answers, 0, u16::from(opt.is_some())))?;
+        let (records, place) = rest.split_at_mut_checked(records)?;
+        let (start, end) = address_head(rtype, ttl, u16::try_from(N).ok()?);
+        let write = |record: &mut [u8; RECORD], address| {
+            if let Some((place, rest)) = record.split_first_chunk_mut()
+                && let Some((end_place, rest)) = rest.split_first_chunk_mut()
+                && let Some(rdata) = rest.first_chunk_mut()
+            {
+                (*place, *end_place, *rdata) = (start, end, octets(address));
             }
-        }
-        if let Some(edns) = &query.edns {
-            *opt.first_chunk_mut()? = edns::opt_head(Rcode::NOERROR, edns.dnssec_ok, 0);
+        };
+        let (before, after) = records.as_chunks_mut().0.split_at_mut_checked(first.len())?;
+        before.iter_mut().zip(first).for_each(|(record, address)| write(record, address));
+        after.iter_mut().zip(second).for_each(|(record, address)| write(record, address));
+        if let Some(opt) = opt {
+            *place.first_chunk_mut()? = opt;
         }
         Some(length)
     }
 
     /// Writes the whole of a negative answer: header, question, the SOA, and an OPT where the query has one, in it the reason unless that is
     /// empty. `flags` hold the rcode. Returns nothing where [`whole`](Self::whole) does, and where a name in the SOA could be compressed.
-    #[inline(never)]
+    #[inline(always)]
     pub fn whole_negative(
         response: &mut [u8],
         limit: usize,
@@ -203,7 +209,7 @@ impl<'r> Writer<'r> {
         let opt_length = if query.edns.is_some() { edns::OPT_HEAD + option_length } else { 0 };
         let length = query.question_end + (owner_length + RECORD_HEAD - 2 + data_length + opt_length);
         let response = response.get_mut(..length).filter(|_| length <= limit)?;
-        let rest = begin(response, message, query, (flags, 0, 1, u16::from(query.edns.is_some())))?;
+        let rest = begin(response, message, query, flags, counts(0, 1, u16::from(query.edns.is_some())))?;
         let [owner_high, owner_low, head @ ..] =
             record_head(HEADER_LENGTH + soa.owner, Rtype::SOA, soa.ttl, data_length);
         let (owner, rest) = rest.split_at_mut_checked(owner_length)?;
@@ -550,17 +556,42 @@ impl<'r> Writer<'r> {
 
 /// Writes the header and the question of a response whose length is that of `response`, and returns the rest of it.
 #[inline(always)]
-fn begin<'r>(
-    response: &'r mut [u8],
-    message: &[u8],
-    query: &Query,
-    (flags, answers, authorities, additionals): (Flags, u16, u16, u16),
-) -> Option<&'r mut [u8]> {
+fn begin<'r>(response: &'r mut [u8], message: &[u8], query: &Query, flags: Flags, counts: u64) -> Option<&'r mut [u8]> {
     let (head, rest) = response.split_at_mut_checked(query.question_end)?;
-    head.copy_from_slice(message.get(..query.question_end)?);
-    *head.first_chunk_mut()? =
-        Header { id: query.header.id, flags, questions: 1, answers, authorities, additionals }.octets();
+    copy_short(head, message.get(..query.question_end)?);
+    // The ID stays as it was copied.
+    let [_, _, flags_high, flags_low, place @ ..] = head.first_chunk_mut::<HEADER_LENGTH>()?;
+    [*flags_high, *flags_low] = flags.0.to_be_bytes();
+    *place = counts.to_be_bytes();
     Some(rest)
+}
+
+/// The counts of a response's header as one number: one question, and so many records.
+#[inline(always)]
+fn counts(answers: u16, authorities: u16, additionals: u16) -> u64 {
+    1 << 48 | u64::from(answers) << 32 | u64::from(authorities) << 16 | u64::from(additionals)
+}
+
+/// Copies a run of octets to one of the same length. Up to 64 of them, which is a header and almost every question, are two copies of a
+/// length that is known here, and that overlap: the function for any length has to find out first, and everything that is in a register must
+/// be put away around its call.
+#[inline(always)]
+fn copy_short(to: &mut [u8], from: &[u8]) {
+    match from.len() {
+        16..=32 => copy_ends::<16>(to, from),
+        33..=64 => copy_ends::<32>(to, from),
+        _ => to.copy_from_slice(from),
+    }
+}
+
+#[inline(always)]
+fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
+    if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk()) {
+        *to = *from;
+    }
+    if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk()) {
+        *to = *from;
+    }
 }
 
 /// The octet of `qname` at which it ends as `wire` does, if it does.
@@ -578,6 +609,14 @@ const fn record_head(owner: usize, rtype: Rtype, ttl: Ttl, length: usize) -> [u8
     let [a, b, c, d] = ttl.seconds().to_be_bytes();
     let [.., length_high, length_low] = length.to_be_bytes();
     [to_high, to_low, type_high, type_low, 0, 1, a, b, c, d, length_high, length_low]
+}
+
+/// The same for an address of the question's name, as two numbers: two stores for each record.
+#[inline(always)]
+const fn address_head(rtype: Rtype, ttl: Ttl, length: u16) -> ([u8; 8], [u8; 4]) {
+    let (pointer, ttl) = (0xc000 | HEADER_LENGTH as u64, ttl.seconds());
+    let start = pointer << 48 | (rtype.0 as u64) << 32 | 1 << 16 | (ttl >> 16) as u64;
+    (start.to_be_bytes(), (ttl << 16 | length as u32).to_be_bytes())
 }
 
 /// A compression pointer (RFC 1035 §4.1.4).

@@ -14,10 +14,10 @@ use super::found::{Fit, Found, Host, Hosts, Missing, Node, Owned, Plain, Pointer
 use super::special::Reserved;
 use super::table::scoped;
 use super::{
-    ApexKind, App, AppIndex, Audience, Bare, Component, Gate, Lan, LooseName, NameEntry, NameServer, OwnerKind,
+    ApexKind, App, AppIndex, Audience, Bare, Component, Gate, Lan, LooseName, NameEntry, NameServer, Owner, OwnerKind,
     Snapshot, Space, SpaceIndex, View, key_of, name_hash,
 };
-use crate::name::{NAME_MAX, Name, NameBuffer, hash, same};
+use crate::name::{NAME_MAX, Name, NameBuffer, hash, same, same_label};
 
 impl Snapshot {
     /// Finds what `name` is to a caller with this view.
@@ -89,22 +89,30 @@ impl Snapshot {
         {
             return T::owned(owned);
         }
+        let end = name.word(name.wire().len().saturating_sub(8));
+        let mut exclusive = None;
         for apex in &space.apexes {
+            // One comparison for those that end differently, as they mostly do.
+            if apex.name.wire().last_chunk().is_some_and(|octets| u64::from_le_bytes(*octets) != end) {
+                continue;
+            }
             let Some(below) = count.checked_sub(apex.labels) else { continue };
             if name.ends_as(below, apex.name.wire()) {
-                return match apex.kind {
-                    ApexKind::Discovery => self.find_discovery(view, space, name, below),
-                    ApexKind::Hostnames => T::owned(self.find_exclusive(view, space, name, below)),
-                };
+                if apex.kind == ApexKind::Discovery {
+                    return self.find_discovery(view, space, name, below);
+                }
+                exclusive = Some(below);
+                break;
             }
         }
         // An end by octets is enough here: below, labels are compared.
-        if name.wire().last_chunk() == Some(b"\x04arpa\x00")
+        if end >> 16 == ARPA
+            && exclusive.is_none()
             && let Some(found) = self.find_reverse(view, space, name)
         {
             return T::owned(found);
         }
-        self.find_overlay(view, space, name)
+        self.find_hostname(view, space, name, exclusive)
     }
 
     /// Bare names: one label.
@@ -183,8 +191,15 @@ impl Snapshot {
     }
 
     /// A zone of app hostnames that is all ours.
-    fn find_exclusive<'s>(&'s self, view: View, space: &'s Space, name: &NameBuffer, below: usize) -> Owned<'s> {
-        let node = if below == 0 { Node::Apex } else { self.find_in_exclusive(view, space, name, below) };
+    fn find_exclusive<'s>(
+        &'s self,
+        view: View,
+        space: &'s Space,
+        name: &NameBuffer,
+        entry: Option<Entry<'s>>,
+        below: usize,
+    ) -> Owned<'s> {
+        let node = if below == 0 { Node::Apex } else { self.find_in_exclusive(view, space, name, entry, below) };
         let node = match node {
             Node::Missing(_) => name_server(space, name, below).unwrap_or(node),
             node => node,
@@ -194,8 +209,15 @@ impl Snapshot {
     }
 
     #[inline(always)]
-    fn find_in_exclusive<'s>(&'s self, view: View, space: &'s Space, name: &NameBuffer, below: usize) -> Node<'s> {
-        match self.entry_of(view, name) {
+    fn find_in_exclusive<'s>(
+        &'s self,
+        view: View,
+        space: &'s Space,
+        name: &NameBuffer,
+        entry: Option<Entry<'s>>,
+        below: usize,
+    ) -> Node<'s> {
+        match entry {
             Some(Entry::Owner(app, kind)) => {
                 host(space, app, kind).map_or(Node::Missing(Missing::NoName), |host| Node::Host(host.inside()))
             }
@@ -211,24 +233,39 @@ impl Snapshot {
         }
     }
 
-    /// Names that overlay a public suffix: the exact name, or a declared wildcard.
+    /// App hostnames and domains: in a zone that is all ours, whose name starts at the label `exclusive`, or names that overlay a public suffix.
     #[inline(always)]
-    fn find_overlay<'s, T: Told<'s>>(&'s self, view: View, space: &'s Space, name: &NameBuffer) -> T {
-        let entry = self.entry_of(view, name);
-        if let Some(Entry::Owner(app, kind)) = entry
-            && let Some(host) = host(space, app, kind)
+    fn find_hostname<'s, T: Told<'s>>(
+        &'s self,
+        view: View,
+        space: &'s Space,
+        name: &NameBuffer,
+        exclusive: Option<usize>,
+    ) -> T {
+        // Almost every name that is ours is held by an app, and is the first that looks like it. Anything else is looked up again.
+        let first = self.names.candidates(scoped(u64::from(view.space), name.hash())).next();
+        if let Some(NameEntry::Owner { app, owner }) = first
+            && let Some((app, owner)) = self.owner_named(app, owner, view.space, name.wire())
+            && let Some(host) = host(space, app, owner.kind)
+            && exclusive != Some(0)
         {
-            let types = if host.zone == Zone::Apex { Types::All } else { Types::Address };
-            return T::owned(Owned { apex: 0, types, node: Node::Host(host) });
+            return T::owned(match exclusive {
+                Some(apex) => Owned { apex, types: Types::All, node: Node::Host(host.inside()) },
+                None => host.overlay(),
+            });
         }
-        match self.find_around_overlay(view, space, name, entry) {
+        let entry = first.and_then(|_| self.entry_of(view, name));
+        if let Some(below) = exclusive {
+            return T::owned(self.find_exclusive(view, space, name, entry, below));
+        }
+        match self.find_overlay(view, space, name, entry) {
             Some(owned) => T::owned(owned),
             None => T::foreign(),
         }
     }
 
-    /// What is left of a name that overlays a public suffix and that no app holds.
-    fn find_around_overlay<'s>(
+    /// Names that overlay a public suffix: the exact name, or a declared wildcard.
+    fn find_overlay<'s>(
         &'s self,
         view: View,
         space: &'s Space,
@@ -237,7 +274,11 @@ impl Snapshot {
     ) -> Option<Owned<'s>> {
         let count = name.label_count();
         match entry {
-            Some(Entry::Owner(..)) => {}
+            Some(Entry::Owner(app, kind)) => {
+                if let Some(host) = host(space, app, kind) {
+                    return Some(host.overlay());
+                }
+            }
             Some(Entry::Tombstone(loose)) => {
                 return Some(Owned { apex: 0, types: loose.types, node: Node::Missing(Missing::Removed) });
             }
@@ -307,7 +348,7 @@ impl Snapshot {
     }
 
     /// The same for a name whose hash was made when it was read.
-    #[inline(always)]
+    #[inline(never)]
     fn entry_of(&self, view: View, name: &NameBuffer) -> Option<Entry<'_>> {
         self.entry_under(scoped(u64::from(view.space), name.hash()), view.space, name.wire())
     }
@@ -327,9 +368,8 @@ impl Snapshot {
     fn entry_named(&self, entry: NameEntry, space: SpaceIndex, wire: &[u8]) -> Option<Entry<'_>> {
         let (entry, name) = match entry {
             NameEntry::Owner { app, owner } => {
-                let app = self.apps.at(app).filter(|app| app.space == space)?;
-                let owner = app.owners.get(usize::from(owner))?;
-                (Entry::Owner(app, owner.kind), &owner.name)
+                let (app, owner) = self.owner_named(app, owner, space, wire)?;
+                return Some(Entry::Owner(app, owner.kind));
             }
             NameEntry::EmptyNonTerminal(loose) => (Entry::EmptyNonTerminal, &self.loose_name(loose, space)?.name),
             NameEntry::Tombstone(loose) => {
@@ -338,6 +378,13 @@ impl Snapshot {
             }
         };
         same(name.wire(), wire).then_some(entry)
+    }
+
+    #[inline(always)]
+    fn owner_named(&self, app: AppIndex, owner: u16, space: SpaceIndex, wire: &[u8]) -> Option<(&App, &Owner)> {
+        let app = self.apps.at(app)?;
+        let owner = app.owners.get(usize::from(owner))?;
+        (app.space == space && same(owner.name.wire(), wire)).then_some((app, owner))
     }
 
     #[cold]
@@ -353,7 +400,7 @@ impl Snapshot {
         for index in self.app_names.candidates(scoped(u64::from(space), hash(label))) {
             if let Some(app) = self.apps.at(index)
                 && app.space == space
-                && same(app.label.octets(), label)
+                && same_label(app.label.octets(), label)
             {
                 return Some((index, app));
             }
@@ -491,7 +538,7 @@ fn component<'s>(app: &'s App, label: &[u8]) -> Option<&'s Component> {
     match &*app.components {
         few if few.len() <= FEW => {
             for component in few {
-                if same(component.label.octets(), label) {
+                if same_label(component.label.octets(), label) {
                     return Some(component);
                 }
             }
@@ -504,16 +551,29 @@ fn component<'s>(app: &'s App, label: &[u8]) -> Option<&'s Component> {
 /// How many components are looked at one by one.
 const FEW: usize = 4;
 
+/// `arpa.`, as the last six octets of a name's last word.
+const ARPA: u64 = u64::from_le_bytes(*b"\x04arpa\0\0\0");
 /// The label `_tcp` with its length, as the word of a name that begins with it.
 const TCP: u64 = u64::from_le_bytes(*b"\x04_tcp\0\0\0");
 const TCP_MASK: u64 = (1 << 40) - 1;
 
-impl Host<'_> {
-    const fn empty(why: Why<'_>) -> Host<'_> {
-        Host { hosts: Hosts::None, why, fit: Fit::Some, zone: Zone::Inside }
+impl<'s> Host<'s> {
+    const fn empty(why: Why<'s>) -> Self {
+        Self { hosts: Hosts::None, why, fit: Fit::Some, zone: Zone::Inside }
+    }
+
+    /// A name that overlays a public suffix.
+    #[inline(always)]
+    const fn overlay(self) -> Owned<'s> {
+        let types = match self.zone {
+            Zone::Apex => Types::All,
+            Zone::Inside => Types::Address,
+        };
+        Owned { apex: 0, types, node: Node::Host(self) }
     }
 
     /// The same in a zone that is all ours: it is no apex of its own there.
+    #[inline(always)]
     const fn inside(mut self) -> Self {
         self.zone = Zone::Inside;
         self

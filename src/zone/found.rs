@@ -36,6 +36,8 @@ pub struct Owned<'s> {
 pub struct Plain<'s> {
     /// What is there.
     pub kind: PlainKind,
+    /// Why nothing is, if so.
+    pub missing: Missing,
     /// As in [`Owned`]; nothing when the name is not ours.
     pub types: Option<Types>,
     /// As in [`Owned`].
@@ -56,7 +58,7 @@ pub enum PlainKind {
     /// It is, and it is there; it may have addresses.
     There,
     /// It does not exist.
-    Missing(Missing),
+    Missing,
     /// There is more to it: ask for all that is [`Found`].
     More,
 }
@@ -91,15 +93,17 @@ impl<'s> Told<'s> for Found<'s> {
 impl<'s> Told<'s> for Plain<'s> {
     #[inline(always)]
     fn foreign() -> Self {
-        Self { kind: PlainKind::Foreign, types: None, apex: 0, v4: &[], v6: &[], why: "" }
+        let (kind, missing) = (PlainKind::Foreign, Missing::NoName);
+        Self { kind, missing, types: None, apex: 0, v4: &[], v6: &[], why: "" }
     }
 
     #[inline(always)]
     fn owned(owned: Owned<'s>) -> Self {
         let Owned { apex, types, node } = owned;
-        let plain = Self { kind: PlainKind::There, types: Some(types), apex, v4: &[], v6: &[], why: "" };
+        let (kind, missing) = (PlainKind::There, Missing::NoName);
+        let plain = Self { kind, missing, types: Some(types), apex, v4: &[], v6: &[], why: "" };
         match node {
-            Node::Missing(missing) => Self { kind: PlainKind::Missing(missing), ..plain },
+            Node::Missing(missing) => Self { kind: PlainKind::Missing, missing, ..plain },
             // No addresses, and no reason for that but that they are what they are.
             Node::EmptyNonTerminal | Node::Apex | Node::Pointer(_) => plain,
             Node::Host(Host { hosts, why, .. }) => {

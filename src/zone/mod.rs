@@ -15,7 +15,7 @@ mod table;
 mod view;
 mod withheld;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 pub use addresses::{AddressSet, BUCKETS, bucket_of};
@@ -127,6 +127,19 @@ impl Snapshot {
     #[inline(always)]
     #[must_use]
     pub fn view(&self, address: IpAddr) -> Option<View> {
+        match address {
+            IpAddr::V4(address) => self.view_of(address.into()),
+            IpAddr::V6(address) => self.view_of_v6(address),
+        }
+    }
+
+    #[inline(never)]
+    fn view_of_v6(&self, address: Ipv6Addr) -> Option<View> {
+        self.view_of(address.into())
+    }
+
+    #[inline(always)]
+    fn view_of(&self, address: IpAddr) -> Option<View> {
         let key = key_of(address);
         if let Some(holder) = self.holder(key) {
             let space = self.apps.at(holder.app)?.space;

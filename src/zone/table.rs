@@ -76,9 +76,15 @@ impl<V: Copy + PartialEq> Table<V> {
     }
 
     /// Yields the value under `hash` that is the one: several may look alike, and the caller compares keys.
+    #[allow(clippy::manual_find, reason = "the iterator's own loop is a function that is called, at 45 instructions")]
     #[inline(always)]
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(V) -> bool) -> Option<V> {
-        self.candidates(hash).find(|value| is_it(*value))
+        for value in self.candidates(hash) {
+            if is_it(value) {
+                return Some(value);
+            }
+        }
+        None
     }
 
     /// The values under `hash`: the one, if it is there, and perhaps others that look like it.

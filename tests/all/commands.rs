@@ -206,6 +206,18 @@ fn env_and_diff_tell_what_is_in_a_directory() {
          HEROKU_DNS_DYNO_NAME=1.web.shop.app.localspace\nHEROKU_PRIVATE_IP=10.0.1.1\n\
          PRIVATE_DOMAIN=web\nPRIVATE_URL=http://web:9000\nPRIVATE_PORT=9000\n"
     );
+    // An app that nobody knows has no environment, however well it is typed.
+    let output = site.run(&["env", "nope", "web", "1"]);
+    assert_eq!((code(&output), output.stdout.len()), (Some(1), 0), "{output:?}");
+    assert!(err(&output).contains("there is no app nope here; declare or register it first, or "), "{}", err(&output));
+    // An instance of a known app that is not registered yet has its names.
+    let output = site.run(&["env", "shop", "web", "7"]);
+    assert_eq!(code(&output), Some(0));
+    assert!(
+        err(&output).contains("shop web.7 is not registered, so HEROKU_PRIVATE_IP is not known"),
+        "{}",
+        err(&output)
+    );
     let other = Site::new();
     let (old, new) = (other.path().to_str().unwrap(), site.path().to_str().unwrap());
     let output = site.run(&["diff", old, new]);

@@ -7,31 +7,37 @@
 //! | writer's disk full | [`writers::a_full_disk_shortens_nothing`] |
 //! | every prefix of specs and registrations | `watch::tests::every_prefix_of_a_new_version_written_in_place_leaves_the_old_one` (the rules, with time as a field), [`writers::answers_are_old_or_new_at_every_prefix`] |
 //! | vim, emacs, nano, gedit, `sed -i`, `cp`, `tee`, `install -m`, rsync, git checkout | [`writers::no_tool_makes_a_gap`] |
-//! | rename over the file a thousand times | [`writers::a_storm_of_renames_ends_in_the_newest`] |
+//! | rename over the file a thousand times | [`writers::a_storm_of_renames_ends_in_the_newest`]; within 1 s: there too, and `watch::tests::what_is_waited_for_adds_up_to_what_is_promised` |
 //! | ConfigMap or Secret | [`writers::a_config_map_changes_all_at_once`] |
-//! | 10,000 files swapped for another 10,000 | [`writers::many_files_are_swapped_for_as_many`], [`writers::ten_thousand_files_are_swapped_for_ten_thousand`] (by hand) |
-//! | inotify exhausted | [`directory::without_inotify_scans_do_and_events_are_asked_for_again`] |
+//! | 10,000 files swapped for another 10,000 | [`writers::many_files_are_swapped_for_as_many`]; within 2 s: [`writers::ten_thousand_files_are_swapped_for_ten_thousand`] (by hand) |
+//! | inotify exhausted | [`directory::without_inotify_scans_do_and_events_are_asked_for_again`]; within 6 s: `watch::tests::what_is_waited_for_adds_up_to_what_is_promised` |
 //! | NFS, overlay, 9p, FUSE | [`directory::an_overlay_is_polled_for_what_it_does_not_tell`] |
 //! | our own reads | [`directory::reading_wakes_nobody`] |
 //! | directory deleted, renamed away and made anew | [`directory::a_directory_that_goes_and_comes_freezes_what_is_served`] |
 //! | directory unmounted, remounted | [`directory::a_file_system_that_goes_and_comes_freezes_what_is_served`] |
-//! | directory missing at start, nothing saved | [`directory::a_directory_that_is_not_there_is_said_and_ends_the_server`] |
-//! | EACCES, EIO; ENOENT alone is a removal | [`directory::what_cannot_be_read_is_not_gone`], [`directory::a_space_that_cannot_be_read_is_not_absent`] |
-//! | clock set by ±1 h or ±10 years | [`time::setting_the_clock_expires_nothing`] |
+//! | directory missing at start, nothing saved | [`directory::a_directory_that_is_not_there_is_said_and_ends_the_server`], `outlives::without_a_directory_and_without_saved_state_the_server_says_so_and_exits` |
+//! | directory missing at start, saved state | `outlives::a_restart_serves_what_was_served_before_a_bad_edit_and_who_held_a_name_holds_it`, `outlives::a_directory_can_be_put_away` |
+//! | EACCES, EIO, ESTALE; ENOENT alone is a removal | [`directory::what_cannot_be_read_is_not_gone`], [`directory::a_space_that_cannot_be_read_is_not_absent`] |
+//! | clock set by ±1 h or ±10 years | [`time::setting_the_clock_expires_nothing`], `watch::tests::a_lease_runs_by_the_monotonic_clock_and_is_whole_after_a_pause` |
 //! | SIGSTOP or a pause of the machine | [`time::after_a_pause_every_lease_is_whole`] |
-//! | a lease | [`time::a_lease_is_renewed_by_touching_without_a_generation_and_runs_out_without`] |
+//! | a lease | [`time::a_lease_is_renewed_by_touching_without_a_generation_and_runs_out_without`], [`directory::leases_that_are_renewed_all_the_time_wake_nobody_for_each`] |
+//! | restart: every lease starts full | `outlives::a_lease_that_ran_out_stays_so_and_the_others_start_full` |
 //! | ten or more registrations gone that no event announced | [`directory::a_loss_that_nobody_announced_is_held`], [`directory::a_loss_that_was_announced_is_not_held`] |
 //! | a spec with an overlay hostname is removed | `scenarios/tombstone.txt`, `tombstone-taken-over.txt` |
-//! | the same address in two apps | `scenarios/conflict-address.txt`, `conflict-address-moved.txt`, `view-address-reused.txt` |
-//! | two apps claim one name | `scenarios/conflict-hostname.txt`, `conflict-domain.txt`, `conflict-incumbent.txt`, `conflict-cold-start.txt`; [`directory::a_file_held_back_at_the_start_loses_no_conflict`] |
+//! | the same address in two apps | `scenarios/conflict-address.txt`, `conflict-address-moved.txt`, `view-address-reused.txt`; across restarts: `saved::what_was_served_and_why_outlives_the_process` |
+//! | two apps claim one name | `scenarios/conflict-hostname.txt`, `conflict-domain.txt`, `conflict-incumbent.txt`, `conflict-cold-start.txt`; [`directory::a_file_held_back_at_the_start_loses_no_conflict`]; across restarts: `outlives::a_restart_serves_what_was_served_before_a_bad_edit_and_who_held_a_name_holds_it` |
 //! | reserved names | [`hostile::reserved_names_are_refused`] |
 //! | BOM, CRLF | [`hostile::a_mark_and_carriage_returns_are_taken`] |
-//! | hostile contents | [`hostile::hostile_contents_are_faults_with_a_place_and_bounded_memory`] |
+//! | hostile contents, within 50 ms | [`hostile::hostile_contents_are_faults_with_a_place_and_bounded_memory`] |
 //! | FIFO, socket, device, links, a directory called `x.yaml` | [`hostile::what_is_no_file_is_never_opened`] |
+//! | state directory full, read-only | `outlives::a_full_and_a_read_only_state_directory_stop_saving_and_nothing_else`, `outlives::serving_goes_on_where_nothing_can_be_saved` |
+//! | any byte of it corrupted | `saved::whatever_octet_is_wrong_what_is_served_was_served_before` |
+//! | `kill -9` at any moment, within 200 ms | `outlives::whenever_a_process_is_killed_the_next_one_answers_as_it_did` |
+//! | two servers on one state directory | `outlives::the_second_server_on_a_state_directory_serves_and_says_that_it_saves_nothing`, `saved::a_directory_that_another_has_is_read_and_not_written` |
 //! | SIGHUP a thousand times | [`hostile::a_thousand_hangups_lose_nothing`] |
 //!
-//! What outlives the process (restarts, `kill -9`, the state directory) is for other tests. What needs a mount, a namespace or
-//! another user says so where it cannot have it, and fails where `SPACEDNS_TEST_REQUIRE_PEERS` is set.
+//! What needs a mount, a namespace or another user says so where it cannot have it, and fails where
+//! `SPACEDNS_TEST_REQUIRE_PEERS` is set.
 
 mod directory;
 mod hostile;

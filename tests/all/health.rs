@@ -74,6 +74,30 @@ fn an_unhealthy_instance_leaves_the_answers_and_a_new_one_waits_for_its_first_su
 }
 
 #[test]
+fn who_registers_is_told_when_the_instance_is_in_the_answers_and_until_then_why_not() {
+    if !enter("who_registers_is_told_when_the_instance_is_in_the_answers_and_until_then_why_not") {
+        return;
+    }
+    let world = World::start(&["--health-checks"]);
+    let _backends = [0, 1].map(|host| Backend::start(HOSTS[host]));
+    let register = |wait: &str| {
+        let mut command = Command::new(SPACEDNS);
+        command.args(["register", "shop", "web", "3", "--address", &HOSTS[2].to_string(), wait]);
+        command.env("SPACEDNS_DIR", world.directory.path()).env("SPACEDNS_SERVER", world.server.admin().to_string());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = register("--wait=2s");
+    assert_eq!(code, Some(3), "{said}");
+    let words = "it is registered, and takes no traffic before it passes its checks: web.3 (";
+    assert!(said.contains(words), "{said}");
+    let _three = Backend::start(HOSTS[2]);
+    let (code, said) = register("--wait=60s");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(world.addresses("shop.herokuapp.com").contains(&HOSTS[2].to_string()), "right after the receipt");
+}
+
+#[test]
 fn where_all_are_to_be_removed_the_reason_is_in_the_answer() {
     if !enter("where_all_are_to_be_removed_the_reason_is_in_the_answer") {
         return;

@@ -7,6 +7,7 @@ mod header;
 mod hostile;
 mod message;
 mod options;
+mod plain;
 mod properties;
 mod withheld;
 mod world;

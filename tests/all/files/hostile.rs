@@ -4,6 +4,9 @@
 use std::fs::File;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+use spacedns::spec::Format;
 
 use super::*;
 
@@ -40,6 +43,18 @@ fn hostile_contents_are_faults_with_a_place_and_bounded_memory() {
         let log = server.log();
         let line = log.lines().find(|line| line.contains(&format!("{file}:"))).unwrap();
         assert!(line.contains(fault), "{file}: {line}");
+        // The shortest of many readings is what it takes, whatever else goes on. What is too large is not read.
+        let format = if file.ends_with("json") { Format::Json } else { Format::Yaml };
+        let read = |_| {
+            let begun = Instant::now();
+            let reading = spacedns::spec::read(content, format, "hostile");
+            assert!(!reading.faults.is_empty(), "{file}");
+            begun.elapsed()
+        };
+        if content.len() < LARGE {
+            let took = (0..20).map(read).min().unwrap();
+            assert!(took < FAULT_WITHIN, "{file}: {took:?}");
+        }
     }
     // A gibibyte that takes no room.
     File::create(directory.path().join("sparse.yaml")).unwrap().set_len(1 << 30).unwrap();
@@ -57,6 +72,12 @@ fn hostile_contents_are_faults_with_a_place_and_bounded_memory() {
     canary.change(addresses(1), || drop_file(directory.path(), SHOP, &shop(1)));
     canary.end();
 }
+
+/// How soon the fault of what is no spec is known; a debug build takes ten times what it should.
+const FAULT_WITHIN: Duration = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 50 });
+
+/// In octets; what has more is passed over by its size.
+const LARGE: usize = 4 << 20;
 
 /// In KiB, of everything above together; a debug build takes several times what it should.
 const GROWTH_MAX: u64 = 100 * 1024;

@@ -196,20 +196,32 @@ fn a_storm_of_renames_ends_in_the_newest() {
     let directory = directory();
     let server = serve(directory.path(), &[]);
     let mut canary = Canary::start(&server, &NAMES, addresses(0));
-    for version in 1..=RENAMES {
-        canary.expect(addresses(version));
-        drop_file(directory.path(), SHOP, &shop(version));
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let written = Instant::now();
-    canary.reach();
-    println!("the newest is answered {:?} after the last of {RENAMES} renames", written.elapsed());
+    let mut version = 0;
+    let mut storm = |renames: u16| {
+        for _ in 0..renames {
+            version += 1;
+            canary.expect(addresses(version));
+            drop_file(directory.path(), SHOP, &shop(version));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let written = Instant::now();
+        canary.reach();
+        println!("the newest is answered {:?} after the last of {renames} renames", written.elapsed());
+        written.elapsed()
+    };
+    // What else goes on at the end of one storm does not go on at the end of every one.
+    let soonest = STORMS.map(&mut storm).into_iter().min();
+    assert!(soonest < Some(NEWEST_WITHIN), "{soonest:?}");
     canary.end();
-    let generations = generations(&server);
-    assert!((1..=usize::from(RENAMES)).contains(&generations), "{generations}");
+    let (generations, renames) = (generations(&server), STORMS.iter().sum::<u16>());
+    assert!((1..=usize::from(renames)).contains(&generations), "{generations}");
 }
 
-const RENAMES: u16 = 1000;
+/// How many renames each storm has.
+const STORMS: [u16; 5] = [1000, 50, 50, 50, 50];
+
+/// How soon after the last of them the newest is answered.
+const NEWEST_WITHIN: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_config_map_changes_all_at_once() {
