@@ -1,50 +1,51 @@
 //! Files that change while something else is measured.
 
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::apps::{Apps, scatter};
 
-/// Renames a changed registration into place so many times a second, until this is dropped.
+/// Changes of files that can be made for a while, and again later: every one is another.
 pub(crate) struct Changes {
-    ended: Arc<AtomicBool>,
-    made: Arc<AtomicU32>,
-    thread: Option<thread::JoinHandle<()>>,
+    apps: Apps,
+    /// How many there were so far.
+    made: AtomicU32,
 }
 
 impl Changes {
-    pub(crate) fn start(apps: Apps, rate: u32) -> Self {
-        let (ended, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
-        let (own_ended, own_made) = (Arc::clone(&ended), Arc::clone(&made));
-        let thread = thread::spawn(move || {
-            let begun = Instant::now();
-            let mut turn = 0;
-            while !own_ended.load(Ordering::Relaxed) {
-                replace(&apps, scatter(turn, apps.count), turn / apps.count + 1);
-                turn += 1;
-                own_made.store(turn, Ordering::Relaxed);
-                let next = begun + Duration::from_secs_f64(f64::from(turn) / f64::from(rate));
-                thread::sleep(next.saturating_duration_since(Instant::now()));
-            }
-        });
-        Self { ended, made, thread: Some(thread) }
+    pub(crate) const fn new(apps: Apps) -> Self {
+        Self { apps, made: AtomicU32::new(0) }
     }
 
-    /// How many there were so far.
-    pub(crate) fn made(&self) -> u32 {
-        self.made.load(Ordering::Relaxed)
+    /// Does `work`, and renames a changed registration into place so many times a second meanwhile. The last app stays as it is: a
+    /// server that is started later is asked for it.
+    pub(crate) fn during<T>(&self, rate: u32, work: impl FnOnce() -> T) -> T {
+        let ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (begun, mut due) = (Instant::now(), 0);
+                while !ended.load(Ordering::Relaxed) {
+                    let (turn, others) = (self.made.fetch_add(1, Ordering::Relaxed), self.apps.count - 1);
+                    replace(&self.apps, scatter(turn, others), turn / others + 1);
+                    due += 1;
+                    let next = begun + Duration::from_secs_f64(f64::from(due) / f64::from(rate));
+                    thread::sleep(next.saturating_duration_since(Instant::now()));
+                }
+            });
+            let _ending = Ending(&ended);
+            work()
+        })
     }
 }
 
-impl Drop for Changes {
+/// Sets it when it is dropped, in a panic too: the scope waits for its thread.
+struct Ending<'e>(&'e AtomicBool);
+
+impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

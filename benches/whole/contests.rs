@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use super::harness::apps::Apps;
 use super::harness::changes::Changes;
 use super::harness::figures::{Reach, Spread};
 use super::harness::load::{Outcome, Pace, Plan, echo_command};
@@ -22,7 +21,7 @@ struct Entrant<'e> {
     /// What stands before the load's command.
     prefix: Vec<String>,
     /// Files that change meanwhile.
-    changing: Option<&'e Apps>,
+    changing: Option<&'e Changes>,
 }
 
 impl<'e> Entrant<'e> {
@@ -37,10 +36,8 @@ impl<'e> Entrant<'e> {
     }
 
     fn measure(&self) -> Outcome {
-        let changes = self.changing.map(|apps| Changes::start(apps.clone(), CHANGES));
-        let outcome = self.plan.ask(&self.peer.server, &self.prefix);
-        drop(changes);
-        outcome
+        let ask = || self.plan.ask(&self.peer.server, &self.prefix);
+        self.changing.map_or_else(ask, |changes| changes.during(CHANGES, ask))
     }
 }
 
@@ -159,8 +156,8 @@ pub(super) fn beside_peers(settings: &Settings, directory: &Path, asked: &Asked,
         add_ratio(&table, ("one name", "all names"), "a hot name, of all names", 1.12, reach);
     }
     if settings.wants(Contest::Changing) {
-        let apps = names::apps(directory, names);
-        let changing = Entrant { changing: Some(&apps), ..new(&asked.hit, "100 changes a second") };
+        let changes = Changes::new(names::apps(directory, names));
+        let changing = Entrant { changing: Some(&changes), ..new(&asked.hit, "100 changes a second") };
         let table = Table::of(&[new(&asked.hit, "no change"), changing], settings.rounds());
         table.print("While files change; the CPU of changing them is in it", &["no change"]);
         table.assert_right(ALL);
