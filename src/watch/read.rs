@@ -11,8 +11,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
-use std::thread::{self, ScopedJoinHandle};
+use std::sync::mpsc;
+use std::thread;
 
 use super::scan::{Identity, Seen, Sight, Way, absolute, format_of, look};
 use crate::control::Hash;
@@ -137,7 +137,7 @@ pub(crate) fn read_ahead(
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
     thread::scope(|scope| {
         let start = |own: usize| {
-            let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);
+            let (sender, receiver) = mpsc::sync_channel::<Vec<Ahead>>(BATCHES_AHEAD);
             let read = move || {
                 let batches = files.chunks(BATCH).zip(asked.chunks(BATCH)).skip(own).step_by(threads);
                 for (files, asked) in batches {
@@ -152,7 +152,7 @@ pub(crate) fn read_ahead(
             // Of a share without a thread nothing is ahead: each is read when its turn comes.
             thread::Builder::new().spawn_scoped(scope, read).ok().map(|thread| (receiver, thread))
         };
-        let started: Vec<Option<(Receiver<Vec<Ahead>>, ScopedJoinHandle<'_, ()>)>> = (0..threads).map(start).collect();
+        let started: Vec<_> = (0..threads).map(start).collect();
         for (files, started) in files.chunks(BATCH).zip(started.iter().cycle()) {
             let batch = started.as_ref().and_then(|(receiver, _)| receiver.recv().ok()).unwrap_or_default();
             let batch = batch.into_iter().map(Some).chain(std::iter::repeat_with(|| None));

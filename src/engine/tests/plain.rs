@@ -123,8 +123,11 @@ fn the_short_way_of_plain_questions_ends_in_the_octets_of_the_long_one() {
     assert!(short_ways > 10_000, "{short_ways} went the short way");
 }
 
-/// What may stand behind a question, and how it is counted.
-fn behinds() -> impl Strategy<Value = (Option<(u16, u32, Vec<u8>)>, Vec<u8>, u8)> {
+/// The size, the TTL and the options of an OPT.
+type Opt = (u16, u32, Vec<u8>);
+
+/// What may stand behind a question: an OPT, octets, and how many records more there are said to be than that.
+fn behinds() -> impl Strategy<Value = (Option<Opt>, Vec<u8>, u8)> {
     let sizes = prop_oneof![Just(0), Just(512), Just(1232), Just(4096), 0..=1500_u16];
     let ttls =
         prop_oneof![4 => Just(0), 2 => Just(0x8000), 1 => Just(0x0001_0000), 1 => Just(0x0100_0000), 1 => any::<u32>()];
