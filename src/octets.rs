@@ -1,7 +1,7 @@
 //! How values are written as octets and read again: a reader takes what is there or fails, and never believes a length.
 //!
-//! What is saved and what is kept of documents go through here. By hand, since it is thirty lines a type for a handful of types that have constructors of their own to pass: a
-//! derived format would read past them, and would tie what is on disk to how a field is called.
+//! What is saved and what is kept of documents go through here. By hand, since it is thirty lines a type for a handful of types that have
+//! constructors of their own to pass: a derived format would read past them, and would tie what is on disk to how a field is called.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -7,8 +7,8 @@ use crate::name::NameBuffer;
 use crate::record::Rtype;
 use crate::wire::{Class, Fault, Flags, Form, Query, Rcode};
 use crate::zone::{
-    Fit, Found, Host, Hosts, Missing, Node, Owned, Plain, PlainKind, Pointer, Readiness, Snapshot, Space, SrvSet,
-    Types, View, Why, Zone,
+    AddressSet, Fit, Found, Host, Hosts, Missing, Node, Owned, Plain, PlainKind, Pointer, Readiness, Snapshot, Space,
+    SrvSet, Types, View, Why, Zone,
 };
 
 /// What a query gets.
@@ -165,14 +165,18 @@ pub(super) fn decide_plain<'s>(snapshot: &'s Snapshot, ask: &Ask<'_>, query: &Qu
     }
     let view = snapshot.view(ask.source)?;
     let space = snapshot.space(view.space)?;
-    let Plain { kind, missing, apex, v4, v6, why, .. } = snapshot.find_plain(view, space, &query.qname);
+    let Plain { kind, missing, apex, addresses, why, .. } = snapshot.find_plain(view, space, &query.qname);
     let authority = Authority { space, serial: snapshot.serial, apex };
     match kind {
-        PlainKind::There if query.qtype == Rtype::A && !v4.is_empty() => Some(PlainOutcome::V4(space, v4)),
-        PlainKind::There if query.qtype == Rtype::AAAA && !v6.is_empty() => Some(PlainOutcome::V6(space, v6)),
         PlainKind::There => {
+            if let (Rtype::A, Some(v4 @ [_, ..])) = (query.qtype, addresses.map(AddressSet::v4)) {
+                return Some(PlainOutcome::V4(space, v4));
+            }
+            if let (Rtype::AAAA, Some(v6 @ [_, ..])) = (query.qtype, addresses.map(AddressSet::v6)) {
+                return Some(PlainOutcome::V6(space, v6));
+            }
             // Where there are addresses it is only the type that is missing, and that has no reason.
-            let why = if v4.is_empty() && v6.is_empty() { why } else { "" };
+            let why = if addresses.is_none_or(AddressSet::is_empty) { why } else { "" };
             Some(PlainOutcome::Nothing(authority, Nothing::NoData(why)))
         }
         PlainKind::Missing => Some(PlainOutcome::Nothing(authority, Nothing::NxDomain(missing))),

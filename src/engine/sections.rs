@@ -324,6 +324,7 @@ const fn set_of<'s>(hosts: &Hosts<'s>) -> Option<&'s AddressSet> {
 /// Over a stream there is nowhere to go for what does not fit into 65,535 octets: a thousand targets with names longer than some
 /// 45 octets, as they must not be compressed (RFC 3597 §4). TC would leave the client without a single one, so it gets as many as
 /// fit: its own part of the circle that the targets make, which moves by one where one comes or goes.
+#[inline(never)]
 fn write_srv(writer: &mut Writer<'_>, space: &Space, set: &SrvSet<'_>, part: Part<'_>) -> Result<(), Full> {
     let SrvSet { app, component, port } = *set;
     let mut names = instance_names(space, app, component)?;

@@ -166,7 +166,7 @@ impl Desk {
         }
         match verdict {
             Verdict::Forward => self.answer_foreign(snapshot, counters, &ask, asked, &mut note, response),
-            verdict => self.say(counters, &asked, verdict, &note, response),
+            verdict => self.say_over(carrier, counters, &asked, verdict, (&note, source_of(note.got)), response),
         }
     }
 
@@ -275,9 +275,21 @@ impl Desk {
         self.say_as(counters, asked, verdict, (note, source_of(note.got)), response)
     }
 
-    #[inline]
     fn say_as(
         &self,
+        counters: &Counters,
+        asked: &Asked<'_>,
+        verdict: Verdict,
+        said: (&Note, Source),
+        response: &[u8],
+    ) -> Said {
+        self.say_over(asked.carrier(), counters, asked, verdict, said, response)
+    }
+
+    #[inline(always)]
+    fn say_over(
+        &self,
+        carrier: Carrier,
         counters: &Counters,
         asked: &Asked<'_>,
         verdict: Verdict,
@@ -296,7 +308,7 @@ impl Desk {
             counters.event(Event::Dropped, 1);
             return Said::Nothing;
         };
-        counters.response(asked.carrier(), source, Class::of(rcode & RCODE));
+        counters.response(carrier, source, Class::of(rcode & RCODE));
         if let Some(negative) = negative_of(note.got) {
             counters.negative(negative);
         }
@@ -328,6 +340,7 @@ impl Desk {
         counters.event(Event::LogDropped, u64::from(dropped));
     }
 
+    #[inline(always)]
     fn ask(&self, asked: &Asked<'_>) -> Ask<'_> {
         let source = asked.source.ip().to_canonical();
         Ask {
@@ -342,7 +355,14 @@ impl Desk {
         }
     }
 
+    #[inline(always)]
     fn trust(&self, source: IpAddr) -> Trust {
+        // Mostly there are none, and then none is looked for.
+        if self.trusted.is_empty() { Trust::Nobody } else { self.trust_of(source) }
+    }
+
+    #[inline(never)]
+    fn trust_of(&self, source: IpAddr) -> Trust {
         if self.trusted.iter().any(|network| network.contains(&source)) { Trust::Forwarder } else { Trust::Nobody }
     }
 }

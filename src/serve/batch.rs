@@ -165,7 +165,20 @@ impl Batch {
         }
     }
 
+    /// What the `index`th datagram of the batch that was received holds.
+    #[inline]
+    pub(super) fn query(&self, index: usize) -> Option<&[u8]> {
+        let header = self.incoming.get(..self.received)?.get(index)?;
+        let slot = slot_of(self.arena, index);
+        let length = usize::try_from(header.msg_len).ok()?.min(QUERY_MAX);
+        // SAFETY: the array lies in the slot; the borrow of `self` keeps everyone who could write to it away, the kernel too, which
+        // writes only in `receive`.
+        let query = unsafe { &(*slot).query };
+        query.get(..length)
+    }
+
     /// The `index`th datagram of the batch that was received, and the room for its response.
+    #[inline]
     pub(super) fn message(&mut self, index: usize) -> Option<Message<'_>> {
         let header = self.incoming.get(..self.received)?.get(index)?;
         let slot = slot_of(self.arena, index);
@@ -299,6 +312,7 @@ impl Source {
     ///
     /// # Safety
     /// Every octet is initialised.
+    #[inline]
     unsafe fn read(&self, length: socklen_t) -> Option<SocketAddr> {
         if length < length_of::<sockaddr_in>() {
             return None;

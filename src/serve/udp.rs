@@ -91,8 +91,8 @@ impl Worker<'_> {
     /// Answers the first `count` places of the batch.
     fn answer(&mut self, snapshot: &Snapshot, count: usize) {
         self.pass(count, |worker, place| {
-            if let (Some(message), Some(reading)) = (worker.batch.message(place), worker.readings.get_mut(place)) {
-                reading.read(message.query);
+            if let (Some(query), Some(reading)) = (worker.batch.query(place), worker.readings.get_mut(place)) {
+                reading.read(query);
             }
         });
         let read = self.readings.iter().take(count);

@@ -247,7 +247,7 @@ fn read_domain(from: &mut Reader<'_>) -> Option<DomainSpec> {
     })
 }
 
-/// Kinds by the octet that stands for them.
+/// Kinds by the number that stands for each.
 const KINDS: [ComponentKind; 7] = [
     ComponentKind::Service,
     ComponentKind::Worker,
@@ -258,10 +258,29 @@ const KINDS: [ComponentKind; 7] = [
     ComponentKind::Process,
 ];
 
+/// Its place in [`KINDS`]: a kind that is not there yet does not compile, and is not lost.
+const fn number_of_kind(kind: ComponentKind) -> usize {
+    match kind {
+        ComponentKind::Service => 0,
+        ComponentKind::Worker => 1,
+        ComponentKind::Job => 2,
+        ComponentKind::StaticSite => 3,
+        ComponentKind::Function => 4,
+        ComponentKind::Database => 5,
+        ComponentKind::Process => 6,
+    }
+}
+
+/// States, likewise.
 const STATES: [State; 4] = [State::Up, State::Starting, State::Draining, State::Down];
 
-fn write_one_of<T: PartialEq>(to: &mut Writer, all: &[T], value: &T) {
-    to.count(all.iter().position(|one| one == value).unwrap_or(all.len()));
+const fn number_of_state(state: State) -> usize {
+    match state {
+        State::Up => 0,
+        State::Starting => 1,
+        State::Draining => 2,
+        State::Down => 3,
+    }
 }
 
 fn read_one_of<T: Copy>(from: &mut Reader<'_>, all: &[T]) -> Option<T> {
@@ -271,7 +290,7 @@ fn read_one_of<T: Copy>(from: &mut Reader<'_>, all: &[T]) -> Option<T> {
 fn write_component(to: &mut Writer, component: &ComponentSpec) {
     let ComponentSpec { name, kind, http_port, internal_ports, quantity, health_check } = component;
     write_at(to, name, Writer::label);
-    write_one_of(to, &KINDS, kind);
+    to.count(number_of_kind(*kind));
     to.option(*http_port, |to, port| to.number(port.into()));
     to.list(internal_ports, |to, port| to.number((*port).into()));
     to.option(*quantity, |to, quantity| to.number(quantity.into()));
@@ -321,7 +340,7 @@ fn write_instance(to: &mut Writer, instance: &InstanceSpec) {
         to.label(label);
         to.number((*port).into());
     });
-    write_one_of(to, &STATES, state);
+    to.count(number_of_state(*state));
     to.option(*lease, write_duration);
     to.flag(*shared_address);
 }
@@ -340,7 +359,13 @@ fn read_instance(from: &mut Reader<'_>) -> Option<InstanceSpec> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt;
+
+    use ipnet::IpNet;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::name::Name;
     use crate::spec::{Format, read};
 
     const ALL: &str = "name: shop\ninternal_routing: true\nweb: api\ndiscovery: app\nlan: [172.28.5.0/24, fd00::/64]\n\
@@ -370,6 +395,133 @@ mod tests {
             matches!(&*heads, [Head::App(one), Head::App(other)] if one.value == other.value && one.place != other.place)
         );
         assert_eq!(kept, Documents::from(reading.documents));
+    }
+
+    fn at<T: fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = At<T>> {
+        (any::<u32>(), any::<u32>(), value)
+            .prop_map(|(line, column, value)| At { place: Place { line, column }, value })
+    }
+
+    fn labels() -> impl Strategy<Value = Label> {
+        prop::collection::vec(any::<u8>(), 1..=63).prop_map(|octets| Label::from_octets(&octets).unwrap())
+    }
+
+    fn names() -> impl Strategy<Value = Name> {
+        prop_oneof![
+            prop::collection::vec(labels(), 0..4).prop_filter_map("too long", |labels| Name::join(
+                &labels,
+                &Name::root()
+            )
+            .ok()),
+            Just(Name::from_wire(&[&b"\x01a".repeat(127)[..], b"\0"].concat()).unwrap()),
+        ]
+    }
+
+    fn list<T: fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Vec<T>> {
+        prop::collection::vec(value, 0..3)
+    }
+
+    fn perhaps<T: fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
+        prop::option::of(value)
+    }
+
+    fn durations() -> impl Strategy<Value = Duration> {
+        prop_oneof![
+            Just(Duration::MAX),
+            (any::<u64>(), 0..1_000_000_000_u32).prop_map(|(secs, nanos)| Duration::new(secs, nanos))
+        ]
+    }
+
+    fn networks() -> impl Strategy<Value = IpNet> {
+        (any::<IpAddr>(), any::<u8>()).prop_map(|(address, length)| {
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            IpNet::new(address, length % (most + 1)).unwrap()
+        })
+    }
+
+    fn settings() -> impl Strategy<Value = Settings> {
+        let domain = (names(), any::<bool>(), any::<bool>(), perhaps(names()))
+            .prop_map(|(domain, wildcard, itself, cname)| DomainSpec { domain, wildcard, itself, cname });
+        let audience = prop::sample::select(vec![Audience::Space, Audience::App]);
+        (
+            perhaps(at(any::<bool>())),
+            perhaps(at(list(at(names())))),
+            perhaps(at(list(at(domain)))),
+            perhaps(at(labels())),
+            perhaps(at(list(at(networks())))),
+            perhaps(at(audience)),
+            perhaps(at(any::<bool>())),
+        )
+            .prop_map(|(internal_routing, hostnames, domains, web, lan, discovery, archive)| Settings {
+                internal_routing,
+                hostnames,
+                domains,
+                web,
+                lan,
+                discovery,
+                archive,
+            })
+    }
+
+    fn components() -> impl Strategy<Value = ComponentSpec> {
+        let numbers = (any::<u32>(), any::<u32>());
+        let check = (perhaps(any::<String>()), perhaps(any::<u16>()), [durations(), durations(), durations()], numbers)
+            .prop_map(|(http_path, port, [initial_delay, period, timeout], (success_threshold, failure_threshold))| {
+                HealthCheck { http_path, port, initial_delay, period, timeout, success_threshold, failure_threshold }
+            });
+        let kind = prop::sample::select(KINDS.to_vec());
+        (at(labels()), kind, perhaps(any::<u16>()), list(any::<u16>()), perhaps(any::<u32>()), perhaps(check)).prop_map(
+            |(name, kind, http_port, internal_ports, quantity, health_check)| ComponentSpec {
+                name,
+                kind,
+                http_port,
+                internal_ports,
+                quantity,
+                health_check,
+            },
+        )
+    }
+
+    fn instances() -> impl Strategy<Value = InstanceSpec> {
+        let state = prop::sample::select(STATES.to_vec());
+        let (ports, flag) = (list((labels(), any::<u16>())), any::<bool>());
+        (labels(), any::<u32>(), list(any::<IpAddr>()), ports, state, perhaps(durations()), flag).prop_map(
+            |(component, number, addresses, ports, state, lease, shared_address)| InstanceSpec {
+                component,
+                number,
+                addresses,
+                ports,
+                state,
+                lease,
+                shared_address,
+            },
+        )
+    }
+
+    fn apps() -> impl Strategy<Value = Document> {
+        let role = prop::sample::select(vec![Role::Spec, Role::Addition]);
+        let settings = prop_oneof![Just(Settings::default()), settings()];
+        (at(labels()), role, list(components()), settings, list(at(instances()))).prop_map(
+            |(app, role, components, settings, instances)| {
+                Document::App(AppSpec { app, role, components, settings, instances })
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+        #[test]
+        fn any_documents_are_what_they_were_before_they_were_packed(documents in prop::collection::vec(apps(), 0..4)) {
+            let kept = Documents::from(documents.clone());
+            prop_assert_eq!(matches!(kept.0, Form::Packed(_)), !documents.is_empty());
+            let heads: Vec<_> = documents
+                .iter()
+                .filter_map(|document| if let Document::App(app) = document { Some(Head::App(app.app.clone())) } else { None })
+                .collect();
+            prop_assert_eq!(kept.heads().collect::<Vec<_>>(), heads);
+            prop_assert_eq!(kept.iter().map(Cow::into_owned).collect::<Vec<_>>(), documents);
+        }
     }
 
     #[test]

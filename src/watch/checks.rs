@@ -7,7 +7,6 @@ use tracing::{info, warn};
 
 use crate::control::checks::{Begins, Checklist, Finding, Target, TargetId};
 use crate::control::{self, Unready, UnreadyInstance};
-use crate::name::Label;
 use crate::registry::{AppId, AppState, Check, Health, InstanceState, Judgement, Registry, Standing, Touched, Verdict};
 
 /// What is being checked.
@@ -131,20 +130,16 @@ pub(super) fn unready_in(registry: &Registry, file: &str) -> Vec<UnreadyInstance
     instances
 }
 
-fn named(state: &AppState) -> impl Iterator<Item = ((&Label, u32), &InstanceState)> {
+/// Every instance of an app, and what it is called in it.
+fn named(state: &AppState) -> impl Iterator<Item = (String, &InstanceState)> {
     let components = state.components.iter();
     components.flat_map(|(label, component)| {
-        component.instances.iter().map(move |(number, instance)| ((label, *number), instance))
+        component.instances.iter().map(move |(number, instance)| (format!("{label}.{number}"), instance))
     })
 }
 
 /// What there is to say of an instance; nothing where it passes.
-fn said(
-    space: &str,
-    state: &AppState,
-    (label, number): (&Label, u32),
-    instance: &InstanceState,
-) -> Option<UnreadyInstance> {
+fn said(space: &str, state: &AppState, name: String, instance: &InstanceState) -> Option<UnreadyInstance> {
     let health = match &instance.health {
         Health::Waiting(_) => control::Health::Waiting,
         Health::Failing(_) => control::Health::Failing,
@@ -154,7 +149,7 @@ fn said(
     Some(UnreadyInstance {
         space: space.to_owned(),
         app: state.label.to_string(),
-        instance: format!("{label}.{number}"),
+        instance: name,
         health,
         reason: instance.health.reason().map(str::to_owned),
     })

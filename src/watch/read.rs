@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc;
 use std::thread;
 
 use super::scan::{Identity, Seen, Sight, Way, absolute, format_of, look};
@@ -84,7 +84,7 @@ fn is_spec(document: &Document) -> bool {
 #[derive(Debug)]
 pub(crate) struct Ahead {
     sight: Sight,
-    /// Parsed, unless its octets were known.
+    /// Parsed, unless its octets were known; nothing of what is no file, or a large one.
     read: Option<(Contents, Option<Parsed>)>,
 }
 
@@ -92,6 +92,9 @@ impl Ahead {
     fn new(root: &Path, relative: &str, Asked { known, seen }: Asked) -> Self {
         let sight = seen.map_or_else(|| look(root, relative), Sight::File);
         let Sight::File(seen) = &sight else { return Self { sight, read: None } };
+        if seen.identity.size() > AHEAD_SIZE_MAX {
+            return Self { sight, read: None };
+        }
         let contents = read(root, relative, seen);
         let reading = match &contents {
             Contents::Octets(text, _) if known != Some(text.hash) => {
@@ -134,7 +137,7 @@ pub(crate) fn read_ahead(
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
     thread::scope(|scope| {
         let start = |own: usize| {
-            let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);
+            let (sender, receiver) = mpsc::sync_channel::<Vec<Ahead>>(BATCHES_AHEAD);
             let read = move || {
                 let batches = files.chunks(BATCH).zip(asked.chunks(BATCH)).skip(own).step_by(threads);
                 for (files, asked) in batches {
@@ -147,14 +150,16 @@ pub(crate) fn read_ahead(
                 }
             };
             // Of a share without a thread nothing is ahead: each is read when its turn comes.
-            thread::Builder::new().spawn_scoped(scope, read).ok().map(|_| receiver)
+            thread::Builder::new().spawn_scoped(scope, read).ok().map(|thread| (receiver, thread))
         };
-        let receivers: Vec<Option<Receiver<Vec<Ahead>>>> = (0..threads).map(start).collect();
-        for (files, receiver) in files.chunks(BATCH).zip(receivers.iter().cycle()) {
-            let batch = receiver.as_ref().and_then(|receiver| receiver.recv().ok()).unwrap_or_default();
+        let started: Vec<_> = (0..threads).map(start).collect();
+        for (files, started) in files.chunks(BATCH).zip(started.iter().cycle()) {
+            let batch = started.as_ref().and_then(|(receiver, _)| receiver.recv().ok()).unwrap_or_default();
             let batch = batch.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
             files.iter().zip(batch).for_each(|(file, ahead)| take(file, ahead));
         }
+        // The share of one that panicked was read in its turn: it costs nothing but that.
+        started.into_iter().flatten().for_each(|(_, thread)| _ = thread.join());
     });
 }
 
@@ -166,6 +171,10 @@ const BATCH: usize = 64;
 
 /// How many batches of each thread may wait to be taken: a megabyte of what is usual.
 const BATCHES_AHEAD: usize = 4;
+
+/// The most octets of a file that is read ahead: of three thousand, which is as many as eight threads hold, a hundred megabytes and not
+/// twelve gigabytes. A larger one takes milliseconds to parse, in its turn.
+const AHEAD_SIZE_MAX: u64 = 32 << 10;
 
 /// Reading is half in the kernel, where more threads than these wait for each other.
 const THREADS_MAX: usize = 8;
@@ -305,6 +314,25 @@ fn size_max() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_files_are_not_read_ahead_of_their_turn() {
+        let root = tempfile::tempdir().unwrap();
+        let files: Vec<Arc<str>> = (0..AHEAD_MIN + 7).map(|number| Arc::from(format!("{number}.yaml"))).collect();
+        for (number, file) in files.iter().enumerate() {
+            let size = if number % 3 == 0 { AHEAD_SIZE_MAX + 1 } else { AHEAD_SIZE_MAX };
+            File::create(root.path().join(&**file)).unwrap().set_len(size).unwrap();
+        }
+        let asked = vec![Asked { known: None, seen: None }; files.len()];
+        let mut taken = Vec::new();
+        read_ahead(root.path(), &files, &asked, |file, ahead| {
+            let (sight, read) = ahead.unwrap().into_parts();
+            assert!(matches!(sight, Sight::File(_)));
+            taken.push((Arc::clone(file), read.is_some()));
+        });
+        let expected = files.iter().enumerate().map(|(number, file)| (Arc::clone(file), number % 3 != 0));
+        assert_eq!(taken, expected.collect::<Vec<_>>());
+    }
 
     #[test]
     fn what_a_link_may_lead_to_is_not_quoted_where_nobody_can_see_where_it_leads() {

@@ -261,3 +261,53 @@ fn skip_name(octets: &[u8]) -> Option<(RecordOwner, &[u8])> {
         owner = RecordOwner::Other;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A query of almost every kind, with some of its octets changed.
+    fn messages() -> impl Strategy<Value = Vec<u8>> {
+        let names = [&b"\x00"[..], b"\x03WeB\x00", b"\x04shop\x03app\x0alocalspace\x00"];
+        let opts = [
+            &b""[..],
+            b"\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00",
+            b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x04\x00\x03\x00\x00",
+        ];
+        let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3);
+        let kinds = (prop::sample::select(names.to_vec()), prop::sample::select(opts.to_vec()), 0..3_u8);
+        (kinds, changes, prop::collection::vec(any::<u8>(), 0..12)).prop_map(|((name, opt, more), changes, behind)| {
+            let additionals = u8::from(!opt.is_empty()) + more / 2;
+            let head = [7, 9, 1, 0, 0, 1, 0, 0, 0, 0, 0, additionals];
+            let mut message = [&head[..], name, &[0, 1, 0, 1], opt, &behind].concat();
+            for (place, octet) in changes {
+                let place = place.index(message.len());
+                message[place] = octet;
+            }
+            message
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(20_000) })]
+
+        #[test]
+        fn what_is_read_in_few_steps_is_what_is_read_in_all_of_them(message in messages()) {
+            let (mut short, mut long) = (Query::new(), Query::new());
+            let read = short.read(&message);
+            prop_assert_eq!(read, long.read_any(&message));
+            prop_assert_eq!((short.header, short.qname.wire()), (long.header, long.qname.wire()));
+            if read.is_ok() {
+                prop_assert_eq!((short.qtype, short.qclass, short.question_end), (long.qtype, long.qclass, long.question_end));
+                prop_assert_eq!((short.edns, short.fault), (long.edns, long.fault));
+                if short.form == Form::Plain {
+                    let bare = short.edns.map(|edns| Edns { subnet: None, keepalive: None, ..edns });
+                    prop_assert_eq!((short.fault, short.edns), (None, bare));
+                    prop_assert!(!short.edns.is_some_and(|edns| edns.asks_extras() || edns.version != 0));
+                }
+            }
+        }
+    }
+}

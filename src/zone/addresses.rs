@@ -115,7 +115,8 @@ impl AddressSet {
     #[must_use]
     pub fn v4(&self) -> &[Ipv4Addr] {
         match &self.0 {
-            Form::Few(count, few) => few.get(..usize::from(*count)).unwrap_or_default(),
+            // The lesser of the two is always the first, and then nothing is checked.
+            Form::Few(count, few) => few.get(..usize::from(*count).min(FEW)).unwrap_or_default(),
             Form::Many(many) => &many.v4,
         }
     }

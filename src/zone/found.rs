@@ -42,10 +42,8 @@ pub struct Plain<'s> {
     pub types: Option<Types>,
     /// As in [`Owned`].
     pub apex: usize,
-    /// Its IPv4 addresses.
-    pub v4: &'s [Ipv4Addr],
-    /// Its IPv6 addresses.
-    pub v6: &'s [Ipv6Addr],
+    /// Its addresses, if it has any.
+    pub addresses: Option<&'s AddressSet>,
     /// Why it has no address of either kind; empty when there is no reason to give.
     pub why: &'s str,
 }
@@ -94,28 +92,33 @@ impl<'s> Told<'s> for Plain<'s> {
     #[inline(always)]
     fn foreign() -> Self {
         let (kind, missing) = (PlainKind::Foreign, Missing::NoName);
-        Self { kind, missing, types: None, apex: 0, v4: &[], v6: &[], why: "" }
+        Self { kind, missing, types: None, apex: 0, addresses: None, why: "" }
     }
 
     #[inline(always)]
     fn owned(owned: Owned<'s>) -> Self {
         let Owned { apex, types, node } = owned;
         let (kind, missing) = (PlainKind::There, Missing::NoName);
-        let plain = Self { kind, missing, types: Some(types), apex, v4: &[], v6: &[], why: "" };
+        let plain = Self { kind, missing, types: Some(types), apex, addresses: None, why: "" };
         match node {
             Node::Missing(missing) => Self { kind: PlainKind::Missing, missing, ..plain },
             // No addresses, and no reason for that but that they are what they are.
             Node::EmptyNonTerminal | Node::Apex | Node::Pointer(_) => plain,
             Node::Host(Host { hosts, why, .. }) => {
-                let (v4, v6) = (hosts.v4(), hosts.v6());
+                let addresses = match hosts {
+                    Hosts::None => None,
+                    Hosts::Set(set) => Some(set),
+                    Hosts::Instance(instance) => Some(&instance.addresses),
+                    Hosts::NameServer(_) => return Self { kind: PlainKind::More, ..plain },
+                };
                 let (kind, why) = match why {
                     Why::Nothing => (PlainKind::There, ""),
                     Why::Text(text) => (PlainKind::There, text),
                     // There is a reason only where there are no addresses.
-                    Why::Instance(_) if !(v4.is_empty() && v6.is_empty()) => (PlainKind::There, ""),
+                    Why::Instance(_) if addresses.is_some_and(|set| !set.is_empty()) => (PlainKind::There, ""),
                     Why::Instance(_) | Why::AmbiguousCaller | Why::Kept(..) => (PlainKind::More, ""),
                 };
-                Self { kind, v4, v6, why, ..plain }
+                Self { kind, addresses, why, ..plain }
             }
             Node::Srv(_) | Node::Localhost | Node::LocalhostPointer(_) => Self { kind: PlainKind::More, ..plain },
         }

@@ -97,7 +97,7 @@ fn who_asks_over_tls_loses_no_query_while_servers_take_over_from_each_other() {
 #[test]
 fn who_asks_over_quic_loses_no_query_while_servers_take_over_from_each_other() {
     let mut world = Encrypted::before_another();
-    let seen = Seen::default();
+    let (seen, silent) = (Seen::default(), AtomicUsize::new(0));
     let (address, settings) = (world.address, world.settings(&[&TLS13], b"doq"));
     thread::scope(|scope| {
         let asking = || {
@@ -121,8 +121,9 @@ fn who_asks_over_quic_loses_no_query_while_servers_take_over_from_each_other() {
                                 kept = Some(connection).filter(|_| seen.answered.load(Ordering::Relaxed) % 2 == 0);
                                 break response;
                             }
-                            // It is told so, and need not wait until it has had enough.
-                            Err(ConnectionError::TimedOut) => panic!("nobody said that the connection is no more"),
+                            // As a rule it is told so at once, and need not wait until it has had enough: only what is lost of a
+                            // handshake is nobody's.
+                            Err(ConnectionError::TimedOut) => silent.fetch_add(1, Ordering::Relaxed),
                             Err(_) => seen.closed.fetch_add(1, Ordering::Relaxed),
                         };
                     };
@@ -139,6 +140,8 @@ fn who_asks_over_quic_loses_no_query_while_servers_take_over_from_each_other() {
         seen.wait(20);
         drop(finally);
     });
+    let silent = silent.into_inner();
+    assert!(silent <= 1, "{silent} times nobody said that a connection is no more");
     let Seen { answered, closed, slowest, .. } = seen;
     let (answered, closed, slowest) = (answered.into_inner(), closed.into_inner(), slowest.into_inner());
     println!("over QUIC: {answered} queries, {closed} of them asked again, the slowest took {slowest} ms");

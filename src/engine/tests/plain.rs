@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::super::{Note, Reading, answer_noting, lookup, respond_to};
-use super::message::{query, with_opt};
+use proptest::prelude::*;
+
+use super::super::{Note, Reading, State, answer_noting, lookup, respond_to};
+use super::message::{option, query, raw, wire, with_opt};
 use super::world::{BIG, SECRET, SHARED, SHOP, SPACE, STRANGER, acme};
 use super::*;
 use crate::name::Name;
-use crate::zone::{Believed, Gate, Snapshot};
+use crate::zone::{Believed, Gate, Readiness, Snapshot};
 
 const NAMES: [&str; 48] = [
     ".",
@@ -119,4 +121,114 @@ fn the_short_way_of_plain_questions_ends_in_the_octets_of_the_long_one() {
         }
     }
     assert!(short_ways > 10_000, "{short_ways} went the short way");
+}
+
+/// The size, the TTL and the options of an OPT.
+type Opt = (u16, u32, Vec<u8>);
+
+/// What may stand behind a question: an OPT, octets, and how many records more there are said to be than that.
+fn behinds() -> impl Strategy<Value = (Option<Opt>, Vec<u8>, u8)> {
+    let sizes = prop_oneof![Just(0), Just(512), Just(1232), Just(4096), 0..=1500_u16];
+    let ttls =
+        prop_oneof![4 => Just(0), 2 => Just(0x8000), 1 => Just(0x0001_0000), 1 => Just(0x0100_0000), 1 => any::<u32>()];
+    let options = prop::sample::select(vec![
+        vec![],
+        vec![],
+        option(8, &[0, 1, 32, 0, 10, 0, 130, 1]),
+        option(10, &[1; 8]),
+        option(11, &[]),
+        option(12, &[0; 9]),
+        option(15, &[]),
+        vec![0, 3],
+    ]);
+    (
+        prop::option::of((sizes, ttls, options)),
+        prop::collection::vec(any::<u8>(), 0..14),
+        prop_oneof![6 => Just(0), 1 => 0..3_u8],
+    )
+}
+
+fn messages() -> impl Strategy<Value = Vec<u8>> {
+    let names = (prop::sample::select(NAMES.to_vec()), any::<u64>());
+    let types =
+        prop_oneof![4 => Just(A), 4 => Just(AAAA), 1 => prop::sample::select(vec![SRV, SOA, HTTPS, ANY, 41, 251])];
+    let classes = prop_oneof![12 => Just(1), 1 => prop::sample::select(vec![0, 3, 255])];
+    // Every flag, the rcode; rarely an opcode or QR.
+    let flags =
+        (any::<u16>(), prop_oneof![12 => Just(0x07ff), 1 => Just(0xffff)]).prop_map(|(flags, mask)| flags & mask);
+    (names, types, classes, any::<u16>(), flags, behinds()).prop_map(
+        |((name, upper), qtype, qclass, id, flags, (opt, behind, more))| {
+            let mut qname = wire(name);
+            for (index, octet) in qname.iter_mut().enumerate() {
+                if upper >> (index % 64) & 1 == 1 {
+                    octet.make_ascii_uppercase();
+                }
+            }
+            let mut message = raw(id, flags, &qname, qtype, qclass);
+            if let Some((size, ttl, options)) = opt {
+                message = with_opt(message, size, ttl, &options);
+            }
+            message[11] += more;
+            message.extend(behind);
+            message
+        },
+    )
+}
+
+fn askers() -> impl Strategy<Value = Ask<'static>> {
+    let sources = [SHOP, BIG, SECRET, SHARED, SPACE, STRANGER, "127.0.0.1", "::1", "::ffff:10.0.130.1", "192.168.40.9"];
+    let transports = [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Quic];
+    (
+        prop::sample::select(sources.to_vec()),
+        prop::sample::select(transports.to_vec()),
+        prop::sample::select(vec![Trust::Nobody, Trust::Forwarder]),
+        prop::sample::select(vec![Recursion::Available, Recursion::Unavailable]),
+        prop::sample::select(vec![&SILENT, &*TALKATIVE, &*OPENED]),
+        any::<u16>(),
+    )
+        .prop_map(|(source, transport, trust, recursion, settings, turn)| Ask {
+            transport,
+            trust,
+            recursion,
+            settings,
+            turn,
+            secrets: Some(&SECRETS),
+            ..from(source)
+        })
+}
+
+/// A rule sends what would stay here elsewhere.
+static OPENED: LazyLock<Settings> = LazyLock::new(|| Settings {
+    opened: Opened::new(&["internal", "web"].map(|name| name.parse::<Name>().unwrap())),
+    ..Settings::new()
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(20_000) })]
+
+    #[test]
+    fn whatever_stands_around_a_question_and_whoever_asks_the_two_ways_are_one(
+        message in messages(),
+        ask in askers(),
+        world in 0..4_usize,
+        room in prop_oneof![Just(1232_usize), Just(4096), 0..1300_usize],
+    ) {
+        static WORLDS: LazyLock<Vec<Snapshot>> = LazyLock::new(|| {
+            worlds().into_iter().chain([Snapshot { readiness: Readiness::Starting, ..acme() }]).collect()
+        });
+        // What was read before must not show.
+        let mut reading = Reading::new();
+        reading.read(&with_opt(query("x.y.wild.example.com", ANY), 4096, 0x8000, &option(10, &[1; 8])));
+        reading.read(&message);
+        if !matches!(reading.state, State::Read) {
+            return Ok(());
+        }
+        let (mut short, mut long) = (vec![0xaa; room], vec![0x55; room]);
+        let (mut note, mut long_note) = (Note::default(), Note::default());
+        let verdict = respond_to(&WORLDS[world], &ask, &message, &reading, &mut short, &mut note);
+        let expected = answer_noting(&WORLDS[world], &ask, &message, &reading.query, &mut long, &mut long_note);
+        prop_assert_eq!((verdict, note), (expected, long_note));
+        let length = verdict.length().unwrap_or_default();
+        prop_assert_eq!(&short[..length], &long[..length]);
+    }
 }
