@@ -259,14 +259,18 @@ fn listen(inotify: &Instances, directories: &Weak<Directories>, control: &Contro
             read_changes.and_then(|changes| Ok((changes, read_touches?)))
         };
         drop(directories);
-        let Ok((has_changes, has_touches)) = read else {
+        let Ok((changes_heard, touches_heard)) = read else {
             // It does not fail while the descriptors are open. If it did, scans would find what changes.
             return control.rescan();
         };
-        was_touched = has_touches;
+        was_touched = touches_heard > 0;
         heard.tell(control);
-        if has_changes {
-            pace.keep(changed);
+        if changes_heard > 0 {
+            if pace.wants_rest(changes_heard) {
+                thread::sleep(REST);
+            } else {
+                pace.found(wait(&[changed], Some(SOON)));
+            }
         }
     }
 }
@@ -280,24 +284,24 @@ struct Heard {
 }
 
 impl Heard {
-    /// Reads as much as there is at once; whether there was anything.
+    /// Reads as much as there is at once; how many events that was.
     fn read<Fd: AsFd>(
         &mut self,
         reader: &mut Reader<'_, Fd>,
         directories: &mut HashMap<i32, Arc<Path>>,
         mark_of: fn(ReadFlags) -> Option<Mark>,
-    ) -> rustix::io::Result<bool> {
-        let mut has_any = false;
+    ) -> rustix::io::Result<usize> {
+        let mut heard = 0;
         loop {
             let event = match reader.next() {
                 Ok(event) => event,
-                Err(Errno::AGAIN | Errno::INTR) => return Ok(has_any),
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(heard),
                 Err(error) => return Err(error),
             };
-            has_any = true;
+            heard += 1;
             self.take_in(&event, directories, mark_of);
             if reader.is_buffer_empty() {
-                return Ok(has_any);
+                return Ok(heard);
             }
         }
     }
@@ -332,24 +336,30 @@ impl Heard {
     }
 }
 
-/// How changes are waited for between two readings.
+/// Whether changes come so thick that they are better let gather: each reading wakes the owner, which costs more than it reads.
 #[derive(Debug, Default)]
 struct Pace {
-    /// How many readings in a row found more within [`REST`].
+    /// How many readings in a row found more [`SOON`].
     in_a_row: u32,
+    /// Whether the last reading was after a rest.
+    has_rested: bool,
 }
 
 impl Pace {
-    /// Lets changes gather, if they have come thick for a while.
-    fn keep(&mut self, changes: &OwnedFd) {
-        let is_busy = self.in_a_row >= BUSY;
-        if is_busy {
-            thread::sleep(REST);
+    /// Whether to rest, after a reading of so many events.
+    const fn wants_rest(&mut self, events: usize) -> bool {
+        if self.has_rested && events < THICK {
+            *self = Self { in_a_row: 0, has_rested: false };
         }
-        self.in_a_row = match (wait(&[changes], Some(if is_busy { Duration::ZERO } else { REST })), is_busy) {
-            (Came::Nothing, _) => 0,
-            (Came::Something, true) => self.in_a_row,
-            (Came::Something, false) => self.in_a_row + 1,
+        self.has_rested = self.in_a_row >= BUSY;
+        self.has_rested
+    }
+
+    /// Takes in whether there was more soon after.
+    const fn found(&mut self, came: Came) {
+        self.in_a_row = match came {
+            Came::Something => self.in_a_row.saturating_add(1),
+            Came::Nothing => 0,
         };
     }
 }
@@ -451,8 +461,14 @@ const DEAF: [(u32, &str); 10] = [
 /// How many readings in a row must find more soon before they rest: more than careful writing of one file takes.
 const BUSY: u32 = 8;
 
+/// How soon that is: some hundred changes a second, each waited for before the next, are none the later for it.
+const SOON: Duration = Duration::from_millis(1);
+
 /// How long a rest is: what a change may come to be heard later by, while many others are.
 const REST: Duration = Duration::from_millis(5);
+
+/// How many events must gather in a rest for another: two to five files' worth.
+const THICK: usize = 8;
 
 /// For how long touches gather: a hundredth of the shortest lease.
 const TOUCHES_GATHER: Duration = Duration::from_millis(50);
@@ -487,6 +503,22 @@ mod tests {
         assert!(watches.has(""));
         watches.end("", &BTreeMap::new());
         assert!(!watches.has(""), "what is gone is forgotten");
+    }
+
+    #[test]
+    fn changes_gather_while_they_come_thick_and_not_where_each_waits_for_the_one_before() {
+        let mut pace = Pace::default();
+        for _ in 0..BUSY {
+            assert!(!pace.wants_rest(1));
+            pace.found(Came::Something);
+        }
+        assert!(pace.wants_rest(1));
+        assert!(pace.wants_rest(THICK));
+        assert!(!pace.wants_rest(THICK - 1), "they do not come as thick any more");
+        for _ in 0..100 {
+            pace.found(Came::Nothing);
+            assert!(!pace.wants_rest(5));
+        }
     }
 
     #[test]
