@@ -2,7 +2,7 @@
 
 use super::super::html::Html;
 use super::asked::Asked;
-use super::parts::{write_badge, write_codes};
+use super::parts::{write_badge, write_codes, write_head};
 use crate::control::{AppStatus, ComponentStatus, InstanceStatus, Overview};
 
 pub(super) fn write(html: &mut Html, asked: &Asked, overview: &Overview) {
@@ -54,7 +54,7 @@ fn write_app(html: &mut Html, app: &AppStatus) {
     }
     html.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Instances of ").text(&app.app);
     html.raw("\"><table role=\"table\" class=\"instances\"><caption>Instances of ").text(&app.app).raw("</caption>");
-    html.raw(HEAD);
+    write_head(html, &["Instance", "State", "Health", "Addresses", "Lease", "Written"]);
     for component in &app.components {
         write_component(html, component);
     }
@@ -133,11 +133,6 @@ impl std::fmt::Display for Left {
         }
     }
 }
-
-const HEAD: &str = "<thead role=\"rowgroup\"><tr role=\"row\"><th scope=\"col\" role=\"columnheader\">Instance</th>\
-                    <th scope=\"col\" role=\"columnheader\">State</th><th scope=\"col\" role=\"columnheader\">Health</th>\
-                    <th scope=\"col\" role=\"columnheader\">Addresses</th><th scope=\"col\" role=\"columnheader\">Lease</th>\
-                    <th scope=\"col\" role=\"columnheader\">Written</th></tr></thead>";
 
 const NOTHING_KNOWN: &str = "<td role=\"cell\" class=\"none\">none</td><td role=\"cell\" class=\"none\">none</td>\
                              <td role=\"cell\" class=\"none\">none</td><td role=\"cell\" class=\"none\">nowhere</td>";

@@ -2,7 +2,7 @@
 
 use super::super::html::Html;
 use super::asked::Asked;
-use super::parts::write_badge;
+use super::parts::{begin_table, write_badge};
 use crate::control::{FaultStatus, FileStatus, Status};
 
 pub(super) fn write(html: &mut Html, asked: &Asked, status: &Status) {
@@ -35,12 +35,8 @@ pub(super) fn write(html: &mut Html, asked: &Asked, status: &Status) {
             "<p class=\"quiet\">There are none.</p>"
         });
     } else {
-        html.raw(
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Files and their faults\"><table role=\"table\">\
-             <caption>Files and their faults, line by line</caption><thead role=\"rowgroup\"><tr role=\"row\">\
-             <th scope=\"col\" role=\"columnheader\">File</th><th scope=\"col\" role=\"columnheader\">State</th>\
-             <th scope=\"col\" role=\"columnheader\">Faults and warnings</th></tr></thead><tbody role=\"rowgroup\">\n",
-        );
+        let columns = ["File", "State", "Faults and warnings"];
+        begin_table(html, "Files and their faults", "Files and their faults, line by line", &columns);
         for file in &status.files {
             write_file(html, file);
         }

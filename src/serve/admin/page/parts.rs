@@ -167,12 +167,8 @@ fn write_changes(html: &mut Html, changes: &[Change]) {
         html.raw("<p class=\"quiet\">Nothing changed since the start.</p></section>\n");
         return;
     }
-    html.raw(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The last generations\"><table role=\"table\">\
-         <caption>The last generations, the newest first</caption><thead role=\"rowgroup\"><tr role=\"row\">\
-         <th scope=\"col\" role=\"columnheader\">Generation</th><th scope=\"col\" role=\"columnheader\">When</th>\
-         <th scope=\"col\" role=\"columnheader\">Cause</th></tr></thead><tbody role=\"rowgroup\">\n",
-    );
+    let columns = ["Generation", "When", "Cause"];
+    begin_table(html, "The last generations", "The last generations, the newest first", &columns);
     for change in changes {
         html.element("<tr role=\"row\"><th scope=\"row\" role=\"rowheader\">", change.generation, "</th>");
         html.element("<td role=\"cell\"><time>", &change.time, "</time></td>");
@@ -201,14 +197,8 @@ fn write_upstreams(html: &mut Html, upstreams: &[UpstreamStatus]) {
         html.raw("<p class=\"quiet\">There are none: names that are not ours are refused.</p></section>\n");
         return;
     }
-    html.raw(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Upstreams\"><table role=\"table\">\
-         <caption>Who is asked about names that are not ours, and how that goes since the start</caption>\
-         <thead role=\"rowgroup\"><tr role=\"row\"><th scope=\"col\" role=\"columnheader\">Server</th>\
-         <th scope=\"col\" role=\"columnheader\">State</th><th scope=\"col\" role=\"columnheader\">For</th>\
-         <th scope=\"col\" role=\"columnheader\">Asked</th><th scope=\"col\" role=\"columnheader\">In vain</th>\
-         <th scope=\"col\" role=\"columnheader\">Responds in</th></tr></thead><tbody role=\"rowgroup\">\n",
-    );
+    let caption = "Who is asked about names that are not ours, and how that goes since the start";
+    begin_table(html, "Upstreams", caption, &["Server", "State", "For", "Asked", "In vain", "Responds in"]);
     for upstream in upstreams {
         let UpstreamStatus { number, server, zone, state, asked, failures, response_ms } = upstream;
         html.element("<tr role=\"row\"><th scope=\"row\" role=\"rowheader\">", number, " <code>");
@@ -233,12 +223,9 @@ fn write_upstreams(html: &mut Html, upstreams: &[UpstreamStatus]) {
 }
 
 fn write_spaces(html: &mut Html, spaces: &[SpaceStatus], in_all: u64) {
-    html.raw("<section id=\"spaces\" aria-labelledby=\"spaces-title\"><h2 id=\"spaces-title\">Spaces</h2>\n\
-              <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Spaces\"><table role=\"table\">\
-              <caption>Who is told of what</caption><thead role=\"rowgroup\"><tr role=\"row\">\
-              <th scope=\"col\" role=\"columnheader\">Space</th><th scope=\"col\" role=\"columnheader\">Networks</th>\
-              <th scope=\"col\" role=\"columnheader\">App domains</th><th scope=\"col\" role=\"columnheader\">Discovery domains</th>\
-              <th scope=\"col\" role=\"columnheader\">Written</th></tr></thead><tbody role=\"rowgroup\">\n");
+    html.raw("<section id=\"spaces\" aria-labelledby=\"spaces-title\"><h2 id=\"spaces-title\">Spaces</h2>\n");
+    let columns = ["Space", "Networks", "App domains", "Discovery domains", "Written"];
+    begin_table(html, "Spaces", "Who is told of what", &columns);
     for space in spaces {
         html.element("<tr role=\"row\"><th scope=\"row\" role=\"rowheader\">", &space.space, "</th>");
         html.raw("<td role=\"cell\" class=\"wide\" data-label=\"networks\">");
@@ -260,6 +247,24 @@ fn write_spaces(html: &mut Html, spaces: &[SpaceStatus], in_all: u64) {
         html.raw("<p class=\"quiet\">and ").text(more).raw(" more</p>");
     }
     html.raw("</section>\n");
+}
+
+/// Begins a table that scrolls by itself where it is too wide. Its roles are said, as the style of a phone makes blocks of it.
+pub(super) fn begin_table(html: &mut Html, label: &'static str, caption: &'static str, columns: &[&'static str]) {
+    html.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"").raw(label);
+    html.raw("\"><table role=\"table\"><caption>").raw(caption);
+    html.raw("</caption>");
+    write_head(html, columns);
+    html.raw("<tbody role=\"rowgroup\">\n");
+}
+
+/// The head of a table.
+pub(super) fn write_head(html: &mut Html, columns: &[&'static str]) {
+    html.raw("<thead role=\"rowgroup\"><tr role=\"row\">");
+    for column in columns {
+        html.raw("<th scope=\"col\" role=\"columnheader\">").raw(column).raw("</th>");
+    }
+    html.raw("</tr></thead>");
 }
 
 /// A list of names or addresses, as far as it fits a cell.
