@@ -19,6 +19,7 @@ use clap::Parser;
 use harness::asking::Asker;
 use harness::figures::Spread;
 use harness::load::{Outcome, Plan, play_role};
+use harness::options::Mode;
 use harness::server::{Core, SPACEDNS, Server, free_address, is_installed};
 
 /// What was typed.
@@ -37,18 +38,14 @@ struct Settings {
     /// This spacedns and not the one that was built with it
     #[arg(long, default_value = SPACEDNS)]
     binary: String,
-    /// Only prove that it works, in seconds
-    #[arg(long)]
-    smoke: bool,
-    /// Given by cargo
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    mode: Mode,
 }
 
 fn main() {
     play_role();
     let mut settings = Settings::parse();
-    if settings.smoke {
+    if settings.mode.smoke {
         settings = Settings { names: 50, rounds: 1, seconds: 0.2, ..settings };
     }
     let upstream = upstream();

@@ -19,6 +19,7 @@ use clap::Parser;
 use harness::apps::scatter;
 use harness::asking::Asker;
 use harness::figures::{LATENCY_COLUMNS, Latencies, Reach};
+use harness::options::Mode;
 use harness::server::{Core, SPACEDNS, Server, free_address};
 
 /// What was typed.
@@ -31,17 +32,13 @@ struct Settings {
     /// So many registrations
     #[arg(long, default_value_t = 500)]
     changes: u32,
-    /// Only prove that it works, in seconds
-    #[arg(long)]
-    smoke: bool,
-    /// Given by cargo
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    mode: Mode,
 }
 
 fn main() {
     let mut settings = Settings::parse();
-    if settings.smoke {
+    if settings.mode.smoke {
         settings = Settings { instances: 100, changes: 10, ..settings };
     }
     let (instances, changes) = (settings.instances, settings.changes);
@@ -52,7 +49,7 @@ fn main() {
     let mut asker = Asker::new(server.address.into(), Duration::from_millis(100));
     let ready = server.wait_until(|_| asker.finds(&host(instances - 1), address(instances - 1, 0)));
     println!("{instances} instances: first right answer after {:.2?}", ready.unwrap_or_else(|why| panic!("{why}")));
-    if !settings.smoke {
+    if !settings.mode.smoke {
         server.settle();
     }
 
@@ -71,7 +68,7 @@ fn main() {
     let mut reach = Reach::default();
     let what = format!("`register --wait` with {instances} instances: p99");
     reach.add(&what, 20.0, returned.at(99).as_secs_f64() * 1e3, "ms");
-    if !settings.smoke {
+    if !settings.mode.smoke {
         reach.print();
     }
 }

@@ -11,7 +11,6 @@
 mod harness;
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +22,7 @@ use harness::asking::Asker;
 use harness::changes::replace;
 use harness::figures::{LATENCY_COLUMNS, Latencies, Reach};
 use harness::load::{Load, Pace, Plan, play_role};
+use harness::options::{Mode, Plots};
 use harness::plot::{Axis, Line, Plot, Scale};
 use harness::server::{Core, MIB, Server};
 
@@ -42,23 +42,18 @@ struct Settings {
     /// So many files that change at once
     #[arg(long, default_value_t = 10_000)]
     burst: u32,
-    /// Where the plot is written
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/plots"), value_name = "DIRECTORY")]
-    plots: PathBuf,
-    /// Only prove that it works, in seconds
-    #[arg(long)]
-    smoke: bool,
-    /// Given by cargo
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    plots: Plots,
+    #[command(flatten)]
+    mode: Mode,
 }
 
 fn main() {
     play_role();
     let mut settings = Settings::parse();
     let directory = tempfile::tempdir().expect("a directory of our own can be made");
-    if settings.smoke {
-        let plots = directory.path().join("plots");
+    if settings.mode.smoke {
+        let plots = Plots { directory: directory.path().join("plots") };
         settings = Settings { apps: vec![100, 200], changes: 10, rate: 1_000, burst: 50, plots, ..settings };
     }
     let mut reach = Reach::default();
@@ -80,9 +75,9 @@ fn main() {
         }
     }
     if let Some((count, measured)) = measured.first() {
-        plot(*count, measured).write(&settings.plots.join("change.svg"));
+        plot(*count, measured).write(&settings.plots.directory.join("change.svg"));
     }
-    if !settings.smoke {
+    if !settings.mode.smoke {
         reach.print();
     }
 }
@@ -121,7 +116,7 @@ fn measure(apps: &Apps, settings: &Settings, reach: &mut Reach) -> Vec<Measured>
         "| Load | changes | {LATENCY_COLUMNS} | CPU a change | of all threads, with the answers | load answered |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    if !settings.smoke {
+    if !settings.mode.smoke {
         server.settle();
     }
     let queries = apps.directory.join(".queries");

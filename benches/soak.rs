@@ -11,7 +11,6 @@ mod harness;
 use std::collections::VecDeque;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,7 @@ use harness::asking::Asker;
 use harness::changes::replace;
 use harness::figures::{Reach, Spread};
 use harness::load::play_role;
+use harness::options::{Mode, Plots};
 use harness::plot::{Axis, Line, Plot, Scale};
 use harness::server::{Core, MIB, Server};
 
@@ -38,23 +38,18 @@ struct Settings {
     /// So many files a second
     #[arg(long, default_value_t = 100)]
     rate: u32,
-    /// Where the plot is written
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/plots"), value_name = "DIRECTORY")]
-    plots: PathBuf,
-    /// Only prove that it works, in seconds
-    #[arg(long)]
-    smoke: bool,
-    /// Given by cargo
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    plots: Plots,
+    #[command(flatten)]
+    mode: Mode,
 }
 
 fn main() {
     play_role();
     let mut settings = Settings::parse();
     let directory = tempfile::tempdir().expect("a directory of our own can be made");
-    if settings.smoke {
-        let plots = directory.path().join("plots");
+    if settings.mode.smoke {
+        let plots = Plots { directory: directory.path().join("plots") };
         settings = Settings { apps: 100, seconds: 2, rate: 200, plots, ..settings };
     }
     // Numbers from `apps` up are of those that come for others.
@@ -103,8 +98,8 @@ fn main() {
         y: Axis { label: "MiB (PSS)", scale: Scale::Linear },
         lines: vec![Line { name: format!("{} thousand apps", settings.apps / 1_000), points: samples }],
     };
-    plot.write(&settings.plots.join("memory.svg"));
-    if !settings.smoke {
+    plot.write(&settings.plots.directory.join("memory.svg"));
+    if !settings.mode.smoke {
         reach.print();
     }
 }

@@ -16,6 +16,7 @@ use harness::apps::{Apps, Kind, name};
 use harness::asking::Asker;
 use harness::figures::{Reach, Spread};
 use harness::load::play_role;
+use harness::options::Mode;
 use harness::server::{Core, MIB, Server};
 
 /// What was typed.
@@ -28,18 +29,14 @@ struct Settings {
     /// How often each is started
     #[arg(long, default_value_t = 5)]
     rounds: u32,
-    /// Only prove that it works, in seconds
-    #[arg(long)]
-    smoke: bool,
-    /// Given by cargo
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    mode: Mode,
 }
 
 fn main() {
     play_role();
     let mut settings = Settings::parse();
-    if settings.smoke {
+    if settings.mode.smoke {
         settings = Settings { apps: 100, rounds: 2, ..settings };
     }
     println!(
@@ -79,7 +76,7 @@ fn main() {
             reach.add(&what, 250.0, pss.median / f64::from(apps.owners()), "octets");
         }
     }
-    if !settings.smoke {
+    if !settings.mode.smoke {
         reach.print();
     }
 }
@@ -107,7 +104,7 @@ fn start(apps: &Apps, settings: &Settings) -> Start {
         Kind::Spec => {}
         _ => assert!(asker.finds(&last, apps.address(apps.count - 1, 1, 0)), "{last} is not answered"),
     }
-    if !settings.smoke {
+    if !settings.mode.smoke {
         server.settle();
     }
     Start { ready: ready.as_secs_f64(), cpu: cpu.as_secs_f64(), pss: server.pss() }

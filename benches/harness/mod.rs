@@ -12,5 +12,6 @@ pub(crate) mod changes;
 pub(crate) mod figures;
 pub(crate) mod load;
 pub(crate) mod network;
+pub(crate) mod options;
 pub(crate) mod plot;
 pub(crate) mod server;

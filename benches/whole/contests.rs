@@ -258,7 +258,7 @@ fn workers(settings: &Settings, directory: &Path, asked: &Asked, reach: &mut Rea
 
 /// Waits until this server has nothing to do but answer.
 fn settle(peer: &Peer, settings: &Settings) {
-    if !settings.smoke {
+    if !settings.mode.smoke {
         peer.server.settle();
     }
 }
@@ -354,7 +354,7 @@ pub(super) fn deep(settings: &Settings, deep: &Deep, reach: &mut Reach) {
 
 /// Every server with every number of names at once, so that the numbers too are beside each other in a round.
 pub(super) fn against_names(settings: &Settings, directory: &Path, reach: &mut Reach) {
-    let counts: Vec<u32> = if settings.smoke { vec![10, 100] } else { vec![1_000, 10_000, 100_000, 1_000_000] };
+    let counts: Vec<u32> = if settings.mode.smoke { vec![10, 100] } else { vec![1_000, 10_000, 100_000, 1_000_000] };
     let most = settings.apps.unwrap_or(u32::MAX);
     let counts: Vec<u32> = counts.into_iter().filter(|count| *count <= most).collect();
     let mut started: Vec<(u32, Asked, Peer)> = Vec::new();
@@ -422,5 +422,5 @@ fn plot_by_count(table: &Table, started: &[(u32, Asked, Peer)], settings: &Setti
         y: Axis { label: "thousand queries a second of CPU time", scale: Scale::Linear },
         lines,
     };
-    plot.write(&settings.plots.join("names.svg"));
+    plot.write(&settings.plots.directory.join("names.svg"));
 }

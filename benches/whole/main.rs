@@ -18,12 +18,13 @@ mod harness;
 mod names;
 mod peers;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Parser, ValueEnum};
 
 use self::harness::figures::Reach;
 use self::harness::load::play_role;
+use self::harness::options::{Mode, Plots};
 
 /// What was typed.
 #[derive(Debug, Parser)]
@@ -47,15 +48,10 @@ struct Settings {
     /// Queries a second offered where latency is measured
     #[arg(long, default_value_t = 100_000)]
     rate: u32,
-    /// Where `names` writes its plot
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/plots"), value_name = "DIRECTORY")]
-    plots: PathBuf,
-    /// Only prove that it works, in seconds
-    #[arg(long)]
-    smoke: bool,
-    /// Given by cargo
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    plots: Plots,
+    #[command(flatten)]
+    mode: Mode,
 }
 
 /// One thing to be measured, against one or more others.
@@ -87,24 +83,24 @@ enum Contest {
 
 impl Settings {
     fn count(&self) -> u32 {
-        self.apps.unwrap_or(if self.smoke { 100 } else { 100_000 })
+        self.apps.unwrap_or(if self.mode.smoke { 100 } else { 100_000 })
     }
 
     fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.smoke { 1 } else { 10 })
+        self.rounds.unwrap_or(if self.mode.smoke { 1 } else { 10 })
     }
 
     fn seconds(&self) -> f64 {
-        if self.smoke { 0.05 } else { self.seconds }
+        if self.mode.smoke { 0.05 } else { self.seconds }
     }
 
     fn rate(&self) -> u32 {
-        if self.smoke { 1_000 } else { self.rate }
+        if self.mode.smoke { 1_000 } else { self.rate }
     }
 
     fn wants(&self, contest: Contest) -> bool {
         // All of them in a smoke test: `names` is small there too.
-        let all = self.contests.is_empty() && (contest != Contest::Names || self.smoke);
+        let all = self.contests.is_empty() && (contest != Contest::Names || self.mode.smoke);
         all || self.contests.contains(&contest)
     }
 
@@ -117,13 +113,13 @@ fn main() {
     play_role();
     let mut settings = Settings::parse();
     let directory = tempfile::tempdir().expect("a directory of our own can be made");
-    if settings.smoke {
+    if settings.mode.smoke {
         // What a moment measures is no plot to keep.
-        settings.plots = directory.path().join("plots");
+        settings.plots.directory = directory.path().join("plots");
     }
     let mut reach = Reach::default();
     measure(&settings, directory.path(), &mut reach);
-    if !settings.smoke {
+    if !settings.mode.smoke {
         reach.print();
     }
 }
