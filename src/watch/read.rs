@@ -284,6 +284,22 @@ fn end_of(root: &Path, path: &Path) -> End {
     }
 }
 
+/// Whether a file may become a space document: it holds the word, nothing yet, or more than is looked through.
+pub(crate) fn may_be_space(root: &Path, relative: &str) -> bool {
+    const WORD: &[u8] = b"space";
+    let Sight::File(seen) = look(root, relative) else { return false };
+    if seen.identity.size() > AHEAD_SIZE_MAX {
+        return true;
+    }
+    match read(root, relative, &seen) {
+        Contents::Octets(Text { octets, .. }, _) => {
+            octets.is_empty() || octets.windows(WORD.len()).any(|window| window == WORD)
+        }
+        Contents::Changing => true,
+        Contents::Gone | Contents::Fault(_) | Contents::Failed(_) => false,
+    }
+}
+
 /// A fault of the file as a whole.
 pub(crate) fn whole(fault: impl Into<String>, remedy: &str) -> Fault {
     Fault { place: Place::START, field: String::new(), fault: fault.into(), remedy: remedy.to_owned() }

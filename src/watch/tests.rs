@@ -179,6 +179,48 @@ fn a_file_that_is_never_left_alone_is_read_after_half_a_second() {
     assert_eq!(bench.after(20), ["shop.yaml shop"]);
 }
 
+const SPACE: &str = "space: acme\ncidr: 10.0.0.0/16\n";
+
+#[test]
+fn what_is_new_waits_for_the_space_that_is_on_its_way_beside_it_or_above() {
+    let mut bench = Bench::with(&[("old/shop.yaml", SHOP)]);
+    bench.write_and_mark("new/space.yaml", SPACE, Mark::Closed);
+    bench.write_and_mark("new/instances/web.json", &registration(1), Mark::Placed);
+    bench.write_and_mark("old/web.json", &registration(2), Mark::Placed);
+    assert_eq!(bench.due(), ["old/web.json shop"], "it is elsewhere");
+    assert_eq!(bench.after(49), NOTHING);
+    assert_eq!(bench.after(1), ["new/space.yaml acme", "new/instances/web.json shop"]);
+
+    bench.write_and_mark("empty.yaml", "", Mark::Made);
+    bench.write_and_mark("old/web.json", &registration(3), Mark::Placed);
+    bench.write_and_mark("old/cart.json", &registration(4), Mark::Placed);
+    assert_eq!(bench.due(), ["old/web.json shop"], "it has a space already");
+    bench.write("empty.yaml", SHOP);
+    assert_eq!(bench.after(50), ["empty.yaml shop", "old/cart.json shop"]);
+}
+
+#[test]
+fn what_is_new_waits_for_no_app() {
+    let mut bench = Bench::with(&[]);
+    bench.write_and_mark("shop.yaml", SHOP, Mark::Closed);
+    bench.write_and_mark("web.json", &registration(1), Mark::Placed);
+    assert_eq!(bench.due(), ["web.json shop"]);
+}
+
+#[test]
+fn a_space_that_is_never_finished_holds_nothing_back_for_long() {
+    let mut bench = Bench::with(&[]);
+    bench.write_and_mark("web.json", &registration(1), Mark::Placed);
+    for round in 0..15 {
+        bench.write("space.yaml", &SPACE[..SPACE.len() - 1 - round % 2]);
+        bench.mark("space.yaml", Mark::Made);
+        assert_eq!(bench.due(), NOTHING);
+        bench.now.monotonic += Duration::from_millis(100);
+    }
+    bench.mark("space.yaml", Mark::Made);
+    assert_eq!(bench.due(), ["web.json shop"]);
+}
+
 #[test]
 fn a_broken_edit_keeps_the_last_good_version_and_shows_its_fault() {
     let mut bench = Bench::with(&[("shop.yaml", SHOP)]);

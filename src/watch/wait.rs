@@ -53,6 +53,11 @@ impl Wait {
         Self { since: now.monotonic, due: now.monotonic + wait, why, seen: None }
     }
 
+    /// Whether what is there now may be more in a moment.
+    pub(crate) const fn is_coming(&self) -> bool {
+        matches!(self.why, Why::Written(_) | Why::Standing(_))
+    }
+
     /// The same, for what a scan saw just now: it is not looked at again before it is read.
     pub(crate) fn seen(self, seen: Seen) -> Self {
         Self { seen: Some(seen), ..self }
