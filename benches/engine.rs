@@ -20,7 +20,7 @@ use spacedns::record::Ttl;
 use spacedns::zone::{
     AddressSet, Apex, ApexKind, App, Audience, Bare, Believed, Component, Gate, Holder, Instance, InstanceState, Lan,
     NameEntry, NameServer, Owner, OwnerKind, Port, Ranges, Readiness, Rule, Sharing, Snapshot, Space, Target, View,
-    app_hash, holder_hash, key_of, name_hash, reverse_zones,
+    app_hash, key_of, name_hash, reverse_zones,
 };
 
 const APPS: u32 = 10_000;
@@ -295,7 +295,7 @@ fn add_app(snapshot: &mut Snapshot, index: u32, n: u32, text: &str, gate: Gate) 
     for (address, instance) in held.iter().zip(0..) {
         let address = key_of((*address).into());
         let holder = Holder { address, app: index, component: 0, instance, sharing: Sharing::Sole };
-        snapshot.holders.insert(holder_hash(address), holder);
+        snapshot.holders.insert(holder);
     }
     let owners = [Owner { name: hostname, kind: OwnerKind::Hostname }].into();
     let app = App { space: 0, label: label(text), audience: Audience::Space, gate, owners, components: [web].into() };
