@@ -128,7 +128,10 @@ impl Registry {
                 let entry = self.apps.entry(id).or_insert_with(|| Box::new(AppEntry::new(space, label)));
                 entry.contributions.insert(contribution);
                 touched.apps.insert(id);
-                self.deadlines.withdraw(entry.forget_at.take(), Deadline::Forget(id));
+                if let Some(at) = entry.forget_at() {
+                    entry.change_rare(|rare| rare.forget_at = None);
+                    self.deadlines.withdraw(Some(at), Deadline::Forget(id));
+                }
             }
         }
     }
