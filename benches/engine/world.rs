@@ -8,7 +8,7 @@ use spacedns::record::Ttl;
 use spacedns::zone::{
     AddressSet, Apex, ApexKind, App, Audience, Bare, Believed, Component, Gate, Holder, Instance, InstanceState, Lan,
     NameEntry, NameServer, Owner, OwnerKind, Port, Ranges, Readiness, Rule, Sharing, Snapshot, Space, Target, View,
-    app_hash, holder_hash, key_of, name_hash, reverse_zones,
+    app_hash, key_of, name_hash, reverse_zones,
 };
 
 /// A caller of the space on no LAN.
@@ -61,7 +61,7 @@ pub(crate) fn snapshot(apps: u32) -> Snapshot {
     add_large(&mut snapshot, apps * 2);
     let address = key_of(CALLER.into());
     let holder = Holder { address, app: 0, component: 0, instance: 0, sharing: Sharing::Sole };
-    snapshot.holders.insert(holder_hash(address), holder);
+    snapshot.holders.insert(holder);
     snapshot
 }
 
@@ -111,7 +111,7 @@ fn add_app(snapshot: &mut Snapshot, index: u32, n: u32, text: &str, gate: Gate) 
     for (address, instance) in held.iter().zip(0..) {
         let address = key_of((*address).into());
         let holder = Holder { address, app: index, component: 0, instance, sharing: Sharing::Sole };
-        snapshot.holders.insert(holder_hash(address), holder);
+        snapshot.holders.insert(holder);
     }
     let owners = [Owner { name: hostname, kind: OwnerKind::Hostname }].into();
     let app = App { space: 0, label: label(text), audience: Audience::Space, gate, owners, components: [web].into() };
