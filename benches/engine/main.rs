@@ -217,4 +217,3 @@ fn deepest(n: u32) -> String {
     let digits: String = (0..125).map(|place| format!("{}.", (n >> (place % 16)) & 1)).collect();
     format!("{digits}a.b")
 }
-
