@@ -1,41 +1,35 @@
-//! The state of every file: what was last seen of it, its last good version, what is wrong with it, and until when it is
+//! What is known of every file: what was last seen of it, its last good version, what is wrong with it, and until when it is
 //! left alone.
 //!
-//! Truncated YAML can be valid YAML, and can hold a wrong address. So a file is taken when it is whole, and what tells is
-//! how it came: renamed into place or, for JSON, closed by its writer: at once. Written in place: after a little quiet.
-//! Empty, without a last line feed, or less than it was: after it has stood a while. The beginning of what it was, cut within
-//! a line, or anything that may be cut where the disk is full: never. A file cut at the end of a line is, after a second, a
-//! shorter file: nothing tells it from an edit, and so the writer should rename, or write JSON.
+//! Three jobs change that, each in a file of its own: [hearing](heard) of files, by events and scans; [choosing](due) which of them
+//! to look at now; and [taking](take) or refusing one, which says what counts as whole.
 //!
 //! Nothing here shrinks what is served by mistake: only a file that is not there any more, in a directory that is, counts
 //! as removed, and where no event told of it the owner is asked first. Every other trouble leaves the last good version and
 //! a fault beside it.
 //!
-//! A file whose time of writing moved and whose octets did not is a renewal, and is not parsed. So is one that was written
-//! and cannot be used: whoever writes is there, though what it writes is broken.
-//!
 //! Time is an argument, so every rule can be tested without waiting for it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::io;
+mod due;
+mod heard;
+mod take;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::debug;
 
-use super::doubt::{Coming, Doubt, STANDING, has_stood};
-use super::read::{self, Ahead, Asked, Contents, Parsed, Removal, Text, read_ahead, unreadable, whole};
+use super::read::Removal;
 use super::report::{FileReport, FileState};
-use super::scan::{
-    Body, DirectoryId, Identity, Scan, Seen, Sight, Way, absolute, entries_below, format_of, is_below, look,
-};
-use super::wait::{Told, Wait, Why};
-use crate::control::{Hash, Mark};
-use crate::registry::{FileChange, FileContent, Now};
-use crate::spec::{Document, Documents, Fault, Format};
+use super::scan::{DirectoryId, Identity};
+use super::wait::{Wait, Why};
+use crate::control::Hash;
+use crate::registry::FileChange;
+use crate::spec::{Document, Fault};
 
 /// The files of one directory.
 #[derive(Debug)]
@@ -63,15 +57,6 @@ pub(crate) enum Keep {
     Yaml,
     /// Of all: they are to outlive the process.
     All,
-}
-
-/// What came of looking at the files that were due.
-#[derive(Debug, Default)]
-pub(crate) struct Due {
-    /// What changed.
-    pub(crate) changes: Vec<FileChange>,
-    /// Files that were written or touched, and mean what they meant.
-    pub(crate) renewed: Vec<Arc<str>>,
 }
 
 /// What is to outlive the process of a file.
@@ -166,18 +151,6 @@ impl<'f> Standing<'f> {
             refused: entry.remarks.as_ref().and_then(|remarks| remarks.refused),
         }
     }
-}
-
-/// What became of looking at one file.
-enum Outcome {
-    /// It means something else now.
-    Changed(FileContent),
-    /// It was written or touched, and means what it meant.
-    Renewed,
-    /// It is removed.
-    Gone,
-    /// Nothing, or nothing yet.
-    Same,
 }
 
 impl Files {
@@ -327,6 +300,11 @@ impl Files {
         Some(self.entries.get(file)?.good.as_ref()?.hash)
     }
 
+    /// Whether no version of a file was ever good.
+    fn is_new(&self, file: &str) -> bool {
+        self.good(file).is_none()
+    }
+
     /// Whether some file is still held back that may be in what is served first.
     pub(crate) fn is_settling(&self) -> bool {
         self.waits.values().any(|wait| matches!(wait.why, Why::Standing(_) | Why::Finished | Why::Whole))
@@ -335,148 +313,6 @@ impl Files {
     /// When the next file is to be looked at.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.waits.values().map(|wait| wait.due).min()
-    }
-
-    /// Takes in that something happened to a file.
-    pub(crate) fn mark(&mut self, file: &Arc<str>, mark: Mark, now: Duration) {
-        let last = self.waits.get(file);
-        let writing = matches!(last, Some(Wait { why: Why::Written(_), .. }));
-        let since = last.filter(|_| writing).map_or(now, |wait| wait.since);
-        let json = format_of(file).is_some_and(|(format, _)| format == Format::Json);
-        let (due, why) = match mark {
-            Mark::Placed => (now, Why::Finished),
-            Mark::Closed if json => (now, Why::Finished),
-            Mark::Touched if last.is_some() => return,
-            Mark::Touched => (now, Why::Finished),
-            Mark::Removed => (now, Why::Vanished(Told::ByEvent)),
-            // Whoever writes has it open still.
-            Mark::Written => (since + QUIET_MAX, Why::Written(None)),
-            Mark::Made | Mark::Closed => ((now + QUIET).min(since + QUIET_MAX), Why::Written(None)),
-        };
-        self.waits.insert(Arc::clone(file), Wait { since, due, why, seen: None });
-    }
-
-    /// Takes in what a scan of everything below `under` found; `told` is what it was made for.
-    pub(crate) fn found(&mut self, scan: Scan, under: &str, told: Told, now: Now) {
-        let id = scan.directories.get(under).copied();
-        let replaced = under.is_empty() && self.root_id.is_some() && self.root_id != id;
-        if replaced && scan.is_empty() && !self.entries.is_empty() {
-            return self.freeze("it was replaced by an empty one".to_owned());
-        }
-        let first = self.root_id.is_none();
-        if under.is_empty() {
-            self.root_id = id;
-            if self.frozen.take().is_some() {
-                info!("the spec directory has content again: what is served follows it");
-            }
-        }
-        self.note_unread(&scan, under);
-        self.missing.retain(|file, _| !scan.unread.keys().any(|directory| is_below(file, directory)));
-        self.missing.retain(|file, _| !scan.unchanged.contains(file));
-        let gone: Vec<Arc<str>> = self
-            .absent(&scan, under)
-            .into_iter()
-            .filter(|file| !self.unread.keys().any(|directory| is_below(file, directory)))
-            .filter(|file| !matches!(self.waits.get(file), Some(Wait { why: Why::Missing(_) | Why::Vanished(_), .. })))
-            .filter(|file| told == Told::ByEvent || !self.missing.contains_key(file))
-            .collect();
-        let moved: HashSet<Body> =
-            gone.iter().filter_map(|file| Some(self.entries.get(file)?.identity?.body())).collect();
-        for file in gone {
-            // A directory made anew is often still being filled.
-            let wait = if replaced {
-                Wait::until(now, REMOVAL, Why::Missing(told))
-            } else {
-                Wait::now(now, Why::Vanished(told))
-            };
-            self.waits.insert(file, wait);
-        }
-        for (file, sight) in scan.files {
-            self.missing.remove(&file);
-            let stood =
-                |identity: Identity| if first { has_stood(identity, now) } else { moved.contains(&identity.body()) };
-            self.sight(file, &sight, first, stood, now);
-        }
-    }
-
-    /// The files that a scan did not find. What it found as it was is in the order of the files, so the two are walked side by side:
-    /// nearly every file is such, and to look for each would be most of what an idle server does.
-    fn absent(&self, scan: &Scan, under: &str) -> Vec<Arc<str>> {
-        let mut unchanged = scan.unchanged.iter().peekable();
-        entries_below(&self.entries, under)
-            .map(|(file, _)| file)
-            .filter(|file| unchanged.next_if_eq(file).is_none() && !scan.files.contains_key(*file))
-            .cloned()
-            .collect()
-    }
-
-    fn sight(&mut self, file: Arc<str>, sight: &Sight, first: bool, stood: impl Fn(Identity) -> bool, now: Now) {
-        if self.waits.contains_key(&file) {
-            return;
-        }
-        let entry = self.entries.get(&file);
-        let wait = match sight {
-            Sight::File(seen) if entry.is_some_and(|entry| entry.identity == Some(seen.identity)) => return,
-            Sight::File(seen @ Seen { way: Way::Swapped, .. }) => Wait::now(now, Why::Whole).seen(*seen),
-            Sight::File(seen) if stood(seen.identity) => Wait::now(now, Why::Whole).seen(*seen),
-            Sight::File(seen) if first => Wait::now(now, Why::Finished).seen(*seen),
-            Sight::File(seen) => Wait::until(now, QUIET, Why::Written(Some(seen.identity))),
-            Sight::Gone if entry.is_none() => return,
-            Sight::Gone => Wait::now(now, Why::Vanished(Told::ByScan)),
-            Sight::Odd(_) | Sight::Failed(_) => Wait::now(now, Why::Finished),
-        };
-        self.waits.insert(file, wait);
-    }
-
-    fn note_unread(&mut self, scan: &Scan, under: &str) {
-        self.unread.retain(|directory, _| {
-            let stays = scan.unread.contains_key(directory) || !(is_below(directory, under) || &**directory == under);
-            if !stays {
-                info!(directory = %directory, "the directory can be read again");
-            }
-            stays
-        });
-        for (directory, error) in &scan.unread {
-            let fault = unreadable(error);
-            if self.unread.get(directory) != Some(&fault) {
-                warn!(directory = %directory, "{fault}; its files stay as they were");
-                self.unread.insert(Arc::clone(directory), fault);
-            }
-        }
-    }
-
-    /// Takes in that the directory itself cannot be listed: unreadable is not empty.
-    pub(crate) fn lost(&mut self, error: &io::Error) {
-        self.freeze(error.to_string());
-    }
-
-    fn freeze(&mut self, why: String) {
-        // What is missing while everything is missing was not removed.
-        self.waits.retain(|_, wait| !matches!(wait.why, Why::Missing(_) | Why::Vanished(_)));
-        self.missing.clear();
-        if self.frozen.as_ref() != Some(&why) {
-            warn!("the spec directory is lost: {why}; what is served stays as it is until there is content again");
-            self.frozen = Some(why);
-        }
-    }
-
-    /// Takes everything as it stands, as who reads the directory only once must.
-    pub(crate) fn hurry(&mut self) {
-        for wait in self.waits.values_mut() {
-            wait.why = Why::Whole;
-        }
-    }
-
-    /// Whether a file was written or touched since it was last seen, though perhaps no event told of it: asked before its
-    /// lease runs out.
-    pub(crate) fn was_touched(&mut self, file: &Arc<str>, now: Now) -> bool {
-        let Sight::File(seen) = look(&self.root, file) else { return false };
-        let known = self.entries.get(file).is_some_and(|entry| entry.identity == Some(seen.identity));
-        if !known && !self.waits.contains_key(file) {
-            let wait = Wait::until(now, QUIET, Why::Written(Some(seen.identity)));
-            self.waits.insert(Arc::clone(file), wait);
-        }
-        self.is_renewed(file, seen.identity)
     }
 
     /// The files that are missing since a moment, of which no event told: they are kept until somebody
@@ -494,357 +330,4 @@ impl Files {
         }
         files.into_iter().map(|file| FileChange { file, content: None }).collect()
     }
-
-    /// Looks at every file that is due, and says what came of it.
-    pub(crate) fn due(&mut self, now: Now) -> Due {
-        let mut due: Vec<Arc<str>> = (self.waits.iter())
-            .filter(|(_, wait)| wait.due <= now.monotonic)
-            .map(|(file, _)| Arc::clone(file))
-            .collect();
-        let mut found = Due::default();
-        let is_first = self.entries.is_empty();
-        if self.waits.values().any(Wait::is_coming) {
-            let mut spaces = self.coming_spaces(&due);
-            spaces.retain(|file| self.waits.get(file).is_some_and(|wait| wait.due <= now.monotonic));
-            // They may have to stand a while yet.
-            self.look_at_all(&spaces, &mut found, now);
-            due.retain(|file| spaces.binary_search(file).is_err());
-            self.put_off(&mut due, now.monotonic);
-        }
-        self.look_at_all(&due, &mut found, now);
-        if is_first {
-            // A tree that was filled in order has half its places free; one that is made of what is in order has none.
-            self.entries = std::mem::take(&mut self.entries).into_iter().collect();
-        }
-        found
-    }
-
-    fn look_at_all(&mut self, files: &[Arc<str>], found: &mut Due, now: Now) {
-        let of = |file| Asked { known: self.good(file), seen: self.waits.get(file).and_then(|wait| wait.seen) };
-        let asked: Vec<Asked> = files.iter().map(|file| of(file)).collect();
-        let mut root_stands = None;
-        let root = self.root.clone();
-        read_ahead(&root, files, &asked, |file, ahead| match self.look_at(file, ahead, &mut root_stands, now) {
-            Outcome::Changed(content) => {
-                found.changes.push(FileChange { file: Arc::clone(file), content: Some(content) });
-            }
-            Outcome::Gone => found.changes.push(FileChange { file: Arc::clone(file), content: None }),
-            Outcome::Renewed => found.renewed.push(Arc::clone(file)),
-            Outcome::Same => {}
-        });
-    }
-
-    /// Puts off what is due and new while a file on its way may be its space. Served with another space until then, its names would
-    /// be told to callers who are not to know them.
-    fn put_off(&mut self, due: &mut Vec<Arc<str>>, now: Duration) {
-        let spaces: Vec<(Arc<str>, Duration)> = (self.coming_spaces(due).into_iter())
-            .filter_map(|file| Some((Arc::from(directory_of(&file)), self.waits.get(&file)?.due)))
-            .filter(|(_, due)| *due > now)
-            .collect();
-        due.retain(|file| {
-            let over = spaces.iter().filter(|(directory, _)| is_below(file, directory) && self.is_new(file));
-            let Some(until) = over.map(|(_, due)| *due).max() else { return true };
-            let Some(wait) = self.waits.get_mut(file) else { return true };
-            let until = until.min(wait.since + QUIET_MAX + STANDING);
-            if until > now {
-                wait.due = until;
-            }
-            until <= now
-        });
-    }
-
-    /// The new files on their way that may be a space for what is new in `due`, in order: a file belongs to the space document in its
-    /// nearest ancestor directory (design §2).
-    fn coming_spaces(&self, due: &[Arc<str>]) -> Vec<Arc<str>> {
-        let newcomers = due.iter().filter(|file| self.is_new(file));
-        let above: HashSet<&str> = newcomers.flat_map(|file| directories_above(file)).collect();
-        let coming = self.waits.iter().filter(|(_, wait)| wait.is_coming()).map(|(file, _)| file);
-        (coming.filter(|file| above.contains(directory_of(file)) && self.is_new(file)).enumerate())
-            .filter(|(number, file)| *number >= LOOKED_INTO_MAX || read::may_be_space(&self.root, file))
-            .map(|(_, file)| Arc::clone(file))
-            .collect()
-    }
-
-    /// Whether no version of a file was ever good.
-    fn is_new(&self, file: &str) -> bool {
-        self.good(file).is_none()
-    }
-
-    fn look_at(&mut self, file: &Arc<str>, ahead: Option<Ahead>, root_stands: &mut Option<bool>, now: Now) -> Outcome {
-        let Some(wait) = self.waits.remove(file) else { return Outcome::Same };
-        let (sight, ahead) = ahead.map_or_else(|| (look(&self.root, file), None), Ahead::into_parts);
-        if !matches!(sight, Sight::Gone) {
-            self.missing.remove(file);
-        }
-        match sight {
-            Sight::File(seen) => {
-                let renewed = self.is_renewed(file, seen.identity);
-                let content = self.arrive(file, (seen, ahead), &wait, now);
-                content.map_or(if renewed { Outcome::Renewed } else { Outcome::Same }, Outcome::Changed)
-            }
-            Sight::Gone => {
-                let root = || self.root_id.is_some() && DirectoryId::at(&self.root).ok() == self.root_id;
-                let stands = *root_stands.get_or_insert_with(root);
-                if self.miss(file, &wait, stands, now) { Outcome::Gone } else { Outcome::Same }
-            }
-            Sight::Odd(what) => {
-                self.refuse::<FileContent>(file, None, None, vec![odd(what)]);
-                Outcome::Same
-            }
-            Sight::Failed(error) => self.unread(file, &error).map_or(Outcome::Same, Outcome::Changed),
-        }
-    }
-
-    /// Whether a file that has a good version was written or touched since that was last asked.
-    fn is_renewed(&mut self, file: &Arc<str>, seen: Identity) -> bool {
-        let Some(good) = self.entries.get_mut(file).and_then(|entry| entry.good.as_mut()) else { return false };
-        std::mem::replace(&mut good.modified, seen.modified) != seen.modified
-    }
-
-    /// A file that is there: read it, or wait on.
-    fn arrive(
-        &mut self,
-        file: &Arc<str>,
-        (seen, ahead): (Seen, Option<(Contents, Option<Parsed>)>),
-        wait: &Wait,
-        now: Now,
-    ) -> Option<FileContent> {
-        let entry = self.entries.get(file);
-        let known = entry.is_some_and(|entry| entry.identity == Some(seen.identity));
-        let again = now.monotonic < wait.since + QUIET_MAX;
-        match &wait.why {
-            Why::Vanished(_) | Why::Missing(_) if known => return None,
-            // It was made anew, and nobody said yet that it is finished.
-            Why::Vanished(_) | Why::Missing(_) => return self.wait_quiet(file, now.monotonic, seen.identity, now),
-            Why::Written(Some(before)) if again && *before != seen.identity => {
-                return self.wait_quiet(file, wait.since, seen.identity, now);
-            }
-            _ => {}
-        }
-        let (contents, parsed) = ahead.unwrap_or_else(|| (read::read(&self.root, file, &seen), None));
-        let (text, identity) = match contents {
-            Contents::Octets(text, identity) => (text, identity),
-            Contents::Changing => return self.wait_quiet(file, now.monotonic, seen.identity, now),
-            Contents::Gone => {
-                self.waits.insert(Arc::clone(file), Wait::now(now, Why::Vanished(Told::ByScan)));
-                return None;
-            }
-            // No identity is kept of what could not be read: every scan tries again.
-            Contents::Fault(fault) => return self.refuse(file, None, None, vec![fault]),
-            Contents::Failed(error) => return self.unread(file, &error),
-        };
-        if let Some(entry) = self.entries.get_mut(file)
-            && entry.is_as(text.hash, seen.way)
-        {
-            entry.identity = Some(identity);
-            return None;
-        }
-        let stood = wait.why == Why::Whole || wait.why == Why::Standing(identity);
-        let coming = if matches!(wait.why, Why::Finished | Why::Whole) { Coming::Whole } else { Coming::InPlace };
-        let format = format_of(file).map_or(Format::Yaml, |(format, _)| format);
-        let before = self.entries.get(file).and_then(|entry| entry.good.as_ref());
-        let before = before.map(|good| good.octets.as_deref().filter(|_| format == Format::Yaml).unwrap_or_default());
-        match Doubt::of(&text.octets, before, format, coming, &absolute(&self.root, file)) {
-            Doubt::Cut(fault) => return self.refuse(file, Some(identity), Some(text.hash), vec![fault]),
-            Doubt::Unsure if !stood => {
-                self.waits.insert(Arc::clone(file), Wait::until(now, STANDING, Why::Standing(identity)));
-                return None;
-            }
-            Doubt::Unsure | Doubt::None => {}
-        }
-        if text.octets.is_empty() {
-            let fault = whole("is empty, which is not taken for a removal", "write a document into it, or remove it");
-            return self.refuse(file, Some(identity), Some(text.hash), vec![fault]);
-        }
-        let parsed = parsed.unwrap_or_else(|| read::parse(&self.root, file, seen.way, &text.octets).into());
-        if parsed.faults.is_empty() {
-            return self.accept(file, identity, text, parsed);
-        }
-        let Parsed { remains, faults, warnings, .. } = parsed;
-        self.reject(file, Some(identity), Some(text.hash), (faults, warnings));
-        self.leave(file, remains, identity.modified)
-    }
-
-    fn wait_quiet<T>(&mut self, file: &Arc<str>, since: Duration, identity: Identity, now: Now) -> Option<T> {
-        let wait = Wait { since, ..Wait::until(now, QUIET, Why::Written(Some(identity))) };
-        self.waits.insert(Arc::clone(file), wait);
-        None
-    }
-
-    fn accept(
-        &mut self,
-        file: &Arc<str>,
-        identity: Identity,
-        Text { octets, hash }: Text,
-        parsed: Parsed,
-    ) -> Option<FileContent> {
-        let Parsed { documents, removal, warnings, .. } = parsed;
-        let before = self.entries.get(file);
-        // Otherwise the writer put back what there was.
-        let last = before.and_then(|entry| entry.good.as_ref()).filter(|last| last.hash == hash);
-        let (same, generation) = (last.is_some(), last.and_then(|last| last.generation));
-        let is_yaml = format_of(file).is_some_and(|(format, _)| format == Format::Yaml);
-        let octets = (self.keep == Keep::All || is_yaml).then_some(octets);
-        let modified = identity.modified;
-        let good = Good { hash, octets, modified, removal, generation };
-        let remarks = Remarks { warnings, ..Remarks::default() };
-        let entry = Entry::new(Some(identity), Some(good), FileState::Ok, remarks);
-        tell(file, before.map(|entry| &**entry), &entry);
-        self.entries.insert(Arc::clone(file), Box::new(entry));
-        (!same).then(|| FileContent { documents, modified: modified.into() })
-    }
-
-    /// What the registry is told of a file of which no version was ever good, unless it was told already.
-    fn leave(&mut self, file: &Arc<str>, remains: Vec<Document>, modified: u64) -> Option<FileContent> {
-        let entry = self.entries.get_mut(file).filter(|entry| entry.good.is_none() && entry.remains() != remains)?;
-        entry.remarks.get_or_insert_default().remains.clone_from(&remains);
-        Some(FileContent { documents: Documents::from(remains), modified: modified.into() })
-    }
-
-    /// A file that cannot be read at all.
-    fn refuse<T>(
-        &mut self,
-        file: &Arc<str>,
-        identity: Option<Identity>,
-        hash: Option<Hash>,
-        faults: Vec<Fault>,
-    ) -> Option<T> {
-        self.reject(file, identity, hash, (faults, Vec::new()));
-        None
-    }
-
-    /// A file that is there and cannot be read, by rights or by chance. One that never was good may hold anything, which the
-    /// registry is told once.
-    fn unread(&mut self, file: &Arc<str>, error: &io::Error) -> Option<FileContent> {
-        let mut fault = unreadable(error);
-        if self.good(file).is_none() {
-            fault.remedy +=
-                "; it may be a space, so what is beside it and below waits where no other space covers that";
-        }
-        self.reject(file, None, None, (vec![fault], Vec::new()));
-        let leads_nowhere = error.raw_os_error() == Some(libc::ELOOP);
-        self.entries.get(file).filter(|entry| entry.remains().is_empty() && !leads_nowhere)?;
-        self.leave(file, vec![Document::Unread], 0)
-    }
-
-    /// A file that cannot be used as it is, with octets of this hash where it could be read: what it was before stays.
-    fn reject(
-        &mut self,
-        file: &Arc<str>,
-        identity: Option<Identity>,
-        refused: Option<Hash>,
-        (faults, warnings): (Vec<Fault>, Vec<Fault>),
-    ) {
-        let mut before = self.entries.remove(file);
-        let good = before.as_mut().and_then(|entry| entry.good.take());
-        let remains = before.as_ref().map(|entry| entry.remains().to_vec()).unwrap_or_default();
-        let state = if good.is_some() { FileState::Stale } else { FileState::Rejected };
-        let entry = Entry::new(identity, good, state, Remarks { faults, warnings, remains, refused });
-        tell(file, before.as_deref(), &entry);
-        self.entries.insert(Arc::clone(file), Box::new(entry));
-    }
-
-    /// A file that is not there; true when it counts as removed.
-    fn miss(&mut self, file: &Arc<str>, wait: &Wait, root_stands: bool, now: Now) -> bool {
-        let Some(entry) = self.entries.get(file) else { return false };
-        let Some(good) = &entry.good else {
-            return self.entries.remove(file).is_some_and(|entry| !entry.remains().is_empty());
-        };
-        let told = match wait.why {
-            Why::Missing(told) => told,
-            Why::Vanished(told) => return self.wait_missing(file, good.removal.after(), told, now),
-            _ => return self.wait_missing(file, good.removal.after(), Told::ByScan, now),
-        };
-        if !root_stands {
-            // Nothing is known of a file whose directory is gone; the next scan of the new one tells.
-            return false;
-        }
-        if told == Told::ByScan {
-            self.missing.entry(Arc::clone(file)).or_insert(now.monotonic);
-            return false;
-        }
-        debug!(%file, "removed");
-        self.missing.remove(file);
-        self.entries.remove(file);
-        true
-    }
-
-    fn wait_missing(&mut self, file: &Arc<str>, removal: Duration, told: Told, now: Now) -> bool {
-        self.waits.insert(Arc::clone(file), Wait::until(now, removal, Why::Missing(told)));
-        false
-    }
 }
-
-impl Entry {
-    /// Whether it was taken as it is from these octets, so that there is nothing to read in them.
-    fn is_as(&self, hash: Hash, way: Way) -> bool {
-        // What a link leads to is not quoted, and its warnings may be others than those of the file itself.
-        let is_plain = way == Way::Itself || self.warnings().is_empty();
-        self.state == FileState::Ok && is_plain && self.good.as_ref().is_some_and(|good| good.hash == hash)
-    }
-}
-
-impl Removal {
-    /// How long a file must be missing before it counts as removed.
-    const fn after(self) -> Duration {
-        match self {
-            Self::OfSpec => REMOVAL,
-            Self::OfRegistration => REGISTRATION_REMOVAL,
-        }
-    }
-}
-
-/// The directory that a file is in.
-fn directory_of(file: &str) -> &str {
-    file.rsplit_once('/').map_or("", |(directory, _)| directory)
-}
-
-/// That directory, and those that it is in.
-fn directories_above(file: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(directory_of(file)), |directory| {
-        (!directory.is_empty()).then(|| directory_of(directory))
-    })
-}
-
-fn odd(what: &str) -> Fault {
-    whole(format!("is {what}, which is never opened"), "put a regular file here, or a link to one")
-}
-
-/// Says in the log what changed about a file: once, not at every scan.
-fn tell(file: &str, before: Option<&Entry>, after: &Entry) {
-    if before.map_or(&[][..], Entry::faults) != after.faults() {
-        for fault in after.faults().iter().take(FAULTS_LOGGED) {
-            warn!(state = after.state.word(), "{file}:{fault}");
-        }
-        let more = after.faults().len().saturating_sub(FAULTS_LOGGED);
-        if more > 0 {
-            warn!(state = after.state.word(), "{file}: {more} more faults; `spacedns check` lists them");
-        }
-        if after.faults().is_empty() {
-            info!("{file}: mended");
-        }
-    }
-    if before.map_or(&[][..], Entry::warnings) != after.warnings() {
-        for warning in after.warnings().iter().take(FAULTS_LOGGED) {
-            info!("{file}:{warning}");
-        }
-    }
-}
-
-/// How long a file that is written in place must be left alone before it is read. An editor's write takes less.
-const QUIET: Duration = Duration::from_millis(50);
-
-/// How long a file that is never left alone is waited for.
-const QUIET_MAX: Duration = Duration::from_millis(500);
-
-/// How long a spec must be missing: delete-and-create is how many tools write.
-const REMOVAL: Duration = Duration::from_secs(1);
-
-/// How long a registration must be missing: what a tool needs between its delete and its create.
-const REGISTRATION_REMOVAL: Duration = Duration::from_millis(5);
-
-/// How many files on their way are looked into for a space; more are taken for one, which puts off what is new and no more.
-const LOOKED_INTO_MAX: usize = 16;
-
-/// How many faults of one file are logged.
-const FAULTS_LOGGED: usize = 5;

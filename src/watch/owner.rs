@@ -1,34 +1,30 @@
 //! The rounds of the owner task: take the hints, look at what is due, rebuild, publish.
+//!
+//! [Hearing](hear) turns hints and scans into what is due, and [replying](reply) comes after the round; between the two is this file.
+
+mod hear;
+mod reply;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ffi::OsString;
 use std::fmt;
-use std::fs;
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::checks::{self, Checks};
-use super::events::{Health, Watches};
+use super::events::Watches;
 use super::files::{Files, Keep};
 use super::hold::Hold;
-use super::overview::overview;
-use super::receipts::{self, Known, Receipts};
+use super::receipts::Receipts;
 use super::saving::{Resumed, Saving};
-use super::scan::{format_of, is_below, is_passed_over, scan};
 use super::shares::in_shares;
-use super::wait::Told;
 use super::{Clock, Explain, Settings};
 use crate::compile::{self, Compiler};
 use crate::control::checks::{Checklist, Finding, TargetId};
-use crate::control::{
-    self, Change, Control, Explained, Inbox, Mark, Order, Pending, Question, Receipt, Request, Selection, Status,
-    Watching,
-};
+use crate::control::{Change, Control, Inbox, Order, Pending};
 use crate::observe::{FileGauges, Span};
 use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{AllUnhealthy, FileChange, FileFault, Now, Registry, Timestamp, Touched};
@@ -207,171 +203,6 @@ impl Owner {
             warn!("nothing was looked at for {away:?}: every lease begins anew, in {leased} files");
             self.gauges.paused();
         }
-    }
-
-    fn ask_for_scan(&mut self) {
-        self.scan_due = self.scan_due.min(self.scan_not_before);
-    }
-
-    /// Takes in what happened to paths.
-    fn hear(&mut self, marks: BTreeMap<OsString, Mark>, now: Now) {
-        if self.files.is_frozen() && !marks.is_empty() {
-            // Perhaps the content that is waited for.
-            self.ask_for_scan();
-        }
-        let mut directories = BTreeSet::<Arc<str>>::new();
-        for (path, mark) in marks {
-            let path = Path::new(&path);
-            let Some(relative) = path.strip_prefix(&self.root).ok().and_then(Path::to_str) else { continue };
-            let relative: Arc<str> = Arc::from(relative);
-            let (parent, name) = relative.rsplit_once('/').unwrap_or(("", &relative));
-            if relative.is_empty() {
-                // The directory itself: its contents may be another's now.
-                if mark != Mark::Touched {
-                    self.watches.forget("");
-                }
-                self.ask_for_scan();
-            } else if name.starts_with("..") {
-                // What the links of a Kubernetes mount lead through.
-                directories.insert(Arc::from(parent));
-            } else if is_passed_over(name) {
-            } else if self.watches.has(&relative) {
-                if mark != Mark::Touched {
-                    self.watches.forget(&relative);
-                }
-                directories.insert(relative);
-            } else if format_of(name).is_some() && !(matches!(mark, Mark::Made | Mark::Placed) && is_directory(path)) {
-                self.files.mark(&relative, mark, now.monotonic);
-            } else if is_directory(path) {
-                directories.insert(relative);
-            }
-        }
-        let mut done: Option<Arc<str>> = None;
-        for directory in directories {
-            // In byte order a directory comes before what is below it.
-            if !done.as_ref().is_some_and(|done| is_below(&directory, done)) {
-                self.scan_below(&directory, Told::ByEvent, now);
-                done = Some(directory);
-            }
-        }
-    }
-
-    /// Takes in what is asked. A file that is waited for is looked at, whether an event told of it or not.
-    fn hear_requests(&mut self, requests: Vec<Request>, now: Now) -> Vec<Request> {
-        let mut questions = Vec::new();
-        for request in requests {
-            match request {
-                Request::Wait(wanted, reply) if receipts::is_read(&self.root, &wanted.file) => {
-                    self.files.mark(&Arc::from(wanted.file.as_str()), Mark::Touched, now.monotonic);
-                    self.receipts.add(wanted, reply);
-                }
-                Request::Wait(_, reply) => {
-                    let _ = reply.send(Receipt::Rejected { faults: vec![receipts::not_read()] });
-                }
-                question @ (Request::Status(..) | Request::Overview(..) | Request::Explain(..)) => {
-                    questions.push(question);
-                }
-            }
-        }
-        questions
-    }
-
-    /// Says what was asked, as things are after the round.
-    fn reply(&mut self, questions: Vec<Request>) {
-        let now = (self.clock)().monotonic;
-        let mut receipts = std::mem::take(&mut self.receipts);
-        receipts.give(self.known(), now);
-        self.receipts = receipts;
-        for question in questions {
-            // Whoever asked may be gone: then there is nobody to tell.
-            match question {
-                Request::Status(selection, reply) => _ = reply.send(self.status(&selection)),
-                Request::Overview(selection, reply) => _ = reply.send(overview(&self.registry, &selection, now)),
-                Request::Explain(question, reply) if !reply.is_closed() => {
-                    let _ = reply.send(self.explained(&question));
-                }
-                // Nobody listens any more, or it was answered when it came in.
-                Request::Explain(..) | Request::Wait(..) => {}
-            }
-        }
-    }
-
-    fn explained(&self, question: &Question) -> Result<Explained, String> {
-        let explaining = || (self.explain)(&self.registry, &self.publisher.current(), question);
-        // Nothing is changed by it, and no question may end what keeps the names.
-        catch_unwind(AssertUnwindSafe(explaining))
-            .unwrap_or_else(|_| Err("explaining it failed: a fault of ours, please report it".to_owned()))
-    }
-
-    fn known(&self) -> Known<'_> {
-        let Self { files, registry, publisher, .. } = self;
-        Known { files, registry, publisher, gathering: self.gathering }
-    }
-
-    fn status(&self, selection: &Selection) -> Status {
-        let known = self.known();
-        let snapshot = self.publisher.current();
-        let (files, next) = known.files(selection);
-        Status {
-            directory: self.root.to_string_lossy().into_owned(),
-            readiness: match snapshot.readiness {
-                Readiness::Starting => control::Readiness::Starting,
-                Readiness::Ready => control::Readiness::Ready,
-            },
-            generation: snapshot.generation,
-            reached: self.publisher.reached(),
-            serial: snapshot.serial,
-            watching: match self.watches.health() {
-                Health::Events => Watching::Events,
-                Health::Polling => Watching::Polling,
-            },
-            frozen: self.files.frozen().map(ToOwned::to_owned),
-            unread: known.unread(),
-            counts: known.counts(),
-            unready: checks::unready(&self.registry),
-            files,
-            next,
-            changes: self.history.iter().rev().cloned().collect(),
-        }
-    }
-
-    fn scan_everything(&mut self) {
-        let begun = (self.clock)();
-        // The first asks for every watch, which takes much longer than the next ones will.
-        let first = self.scan_not_before.is_zero();
-        self.scan_below("", Told::ByScan, begun);
-        let ended = (self.clock)().monotonic;
-        let took = ended.saturating_sub(begun.monotonic);
-        let pause = match self.watches.health() {
-            Health::Events if !first => SCAN_EVERY.max(took * SCAN_SHARE),
-            Health::Events | Health::Polling => SCAN_EVERY,
-        };
-        if first {
-            // What came while nobody looked is no newcomer: all instances of an app may have moved in the meantime.
-            self.newcomers_from = Some(ended + SETTLING_MAX);
-        }
-        self.scan_due = ended + pause;
-        self.scan_not_before = ended + took * SCAN_SHARE_ASKED;
-    }
-
-    fn scan_below(&mut self, under: &str, told: Told, now: Now) {
-        self.watches.begin();
-        let known = |file: &str| self.files.known(file);
-        match scan(&self.root, under, &known, &mut |directory, path, id| self.watches.add(directory, path, id)) {
-            Ok(found) => {
-                self.watches.end(under, &found.directories);
-                self.files.found(found, under, told, now);
-                if under.is_empty() && self.gathering == Gathering::Until {
-                    self.ready_by.get_or_insert(now.monotonic + SETTLING_MAX);
-                }
-            }
-            Err(error) => {
-                self.watches.end(under, &BTreeMap::new());
-                self.files.lost(&error);
-            }
-        }
-        self.gauges.polling(self.watches.health() == Health::Polling);
-        self.gauges.frozen(self.files.is_frozen());
     }
 
     /// Reads what is due, lets time pass, and publishes what came of it.
@@ -558,10 +389,6 @@ pub(super) enum Gathering {
     Over,
 }
 
-fn is_directory(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
-}
-
 /// What made a new generation, for the log.
 enum Cause<'c> {
     Files(&'c [Arc<str>]),
@@ -585,12 +412,6 @@ const HISTORY_MAX: usize = 32;
 
 /// How often everything is looked at by stat while that is cheap.
 pub(super) const SCAN_EVERY: Duration = Duration::from_secs(5);
-
-/// The scans of a directory that gives events take this part of the time at most.
-const SCAN_SHARE: u32 = 200;
-
-/// Scans that somebody asks for take this part of the time at most, however often they ask.
-const SCAN_SHARE_ASKED: u32 = 10;
 
 /// For how long nobody may look before it counts as a pause. A lease is five times as long at least.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -11,7 +11,6 @@ use std::time::{Instant, SystemTime};
 
 use tempfile::TempDir;
 
-use super::files::Due;
 use super::scan::Sight;
 use super::*;
 use crate::control::{Hash, Mark};
@@ -74,12 +73,12 @@ impl Bench {
     }
 
     fn due(&mut self) -> Vec<String> {
-        let Due { changes, renewed } = self.files.due(self.now);
+        let due = self.files.due(self.now);
         // Nothing is held here.
         let missing = self.files.missing().keys().cloned().collect();
         let removed = self.files.believe(missing);
-        self.renewed = renewed;
-        changes.iter().chain(&removed).map(told).collect()
+        self.renewed = due.renewed;
+        due.changes.iter().chain(&removed).map(told).collect()
     }
 
     /// What changes when so many milliseconds have passed.

@@ -63,3 +63,15 @@ impl Wait {
         Self { seen: Some(seen), ..self }
     }
 }
+
+/// How long a file that is written in place must be left alone before it is read. An editor's write takes less.
+pub(crate) const QUIET: Duration = Duration::from_millis(50);
+
+/// How long a file that is never left alone is waited for.
+pub(crate) const QUIET_MAX: Duration = Duration::from_millis(500);
+
+/// How long a spec must be missing: delete-and-create is how many tools write.
+pub(crate) const REMOVAL: Duration = Duration::from_secs(1);
+
+/// How long a registration must be missing: what a tool needs between its delete and its create.
+pub(crate) const REGISTRATION_REMOVAL: Duration = Duration::from_millis(5);
