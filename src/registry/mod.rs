@@ -22,6 +22,7 @@ mod few;
 mod files;
 mod gather;
 mod health;
+mod ids;
 mod names;
 mod numbers;
 mod saved;
@@ -53,6 +54,7 @@ use claims::Claims;
 use deadlines::{Deadline, Deadlines};
 use few::Few;
 use health::Checks;
+use ids::{Apps, Ids};
 use numbers::Numbers;
 use spaces::Spaces;
 
@@ -166,8 +168,8 @@ pub struct Registry {
     files: HashMap<Arc<str>, File>,
     spaces: Spaces,
     /// Boxed: a tree that was filled in order has half its places free.
-    apps: BTreeMap<AppId, Box<AppEntry>>,
-    app_ids: HashMap<(SpaceId, Label), AppId>,
+    apps: Apps,
+    app_ids: Ids,
     free_ids: BTreeSet<AppId>,
     names: Claims<(SpaceId, Name)>,
     lans: Claims<ipnet::IpNet>,
@@ -287,8 +289,8 @@ impl Registry {
             now: Now { monotonic: Duration::ZERO, wall: 0 },
             files: HashMap::new(),
             spaces: Spaces::new(),
-            apps: BTreeMap::new(),
-            app_ids: HashMap::new(),
+            apps: Apps::new(),
+            app_ids: Ids::default(),
             free_ids: BTreeSet::new(),
             names: Claims::new(),
             lans: Claims::new(),
@@ -426,7 +428,7 @@ impl Registry {
     /// The app called `label` in `space`.
     #[must_use]
     pub fn app_named(&self, space: SpaceId, label: &Label) -> Option<AppId> {
-        self.app_ids.get(&(space, label.clone())).copied()
+        self.app_ids.find(space, label, &self.apps)
     }
 
     /// Every app's number, space and name, without resolving the app.
@@ -515,8 +517,8 @@ impl Registry {
         let gone: Vec<AppId> =
             touched.apps.iter().copied().filter(|id| self.apps.get(id).is_some_and(|entry| entry.is_gone())).collect();
         for id in gone {
-            if let Some(entry) = self.apps.remove(&id) {
-                self.app_ids.remove(&(entry.space, entry.label));
+            self.app_ids.remove(id, &self.apps);
+            if self.apps.remove(&id).is_some() {
                 self.free_ids.insert(id);
                 self.forget_findings(&Concern::App(id));
                 self.checks.forget(id);

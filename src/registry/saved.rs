@@ -198,8 +198,7 @@ impl Registry {
 
     fn restore_app(&mut self, claims: AppClaims, moved: &mut Moved) {
         let AppClaims { id, space, label, names, lans, .. } = claims;
-        let key = (space, label.clone());
-        if id > ID_MAX || self.apps.contains_key(&id) || self.app_ids.contains_key(&key) {
+        if id > ID_MAX || self.apps.contains_key(&id) || self.app_ids.find(space, &label, &self.apps).is_some() {
             return;
         }
         let mut entry = AppEntry::new(space, label);
@@ -221,7 +220,7 @@ impl Registry {
         }
         self.checks.restore(id, claims.unready);
         self.apps.insert(id, Box::new(entry));
-        self.app_ids.insert(key, id);
+        self.app_ids.insert(id, &self.apps);
         for name in names {
             self.names.grant((space, name.clone()), id);
             moved.names.insert((space, name));
