@@ -7,8 +7,8 @@ use spacedns::name::{Label, Name};
 use spacedns::record::Ttl;
 use spacedns::zone::{
     AddressSet, Apex, ApexKind, App, Audience, Bare, Believed, Component, Gate, Holder, Instance, InstanceState, Lan,
-    NameEntry, NameServer, Owner, OwnerKind, Port, Ranges, Readiness, Rule, Sharing, Snapshot, Space, Target, View,
-    app_hash, key_of, name_hash, reverse_zones,
+    NameEntry, NameServer, Owner, OwnerKind, Port, Ranges, Readiness, Reason, Rule, Sharing, Snapshot, Space, Target,
+    View, app_hash, key_of, name_hash, reverse_zones,
 };
 
 /// A caller of the space on no LAN.
@@ -77,7 +77,7 @@ fn add_large(snapshot: &mut Snapshot, index: u32) {
         bare: Bare::Nameless,
         up: AddressSet::default(),
         believed: Believed::Checks,
-        closed: Box::default(),
+        closed: Reason::default(),
         instances: instances.collect(),
         ports: [Port { label: label("http"), targets }].into(),
     };
@@ -101,7 +101,7 @@ fn add_app(snapshot: &mut Snapshot, index: u32, n: u32, text: &str, gate: Gate) 
         bare: Bare::Named,
         up: AddressSet::new(held.iter().copied().map(IpAddr::V4)),
         believed: Believed::Checks,
-        closed: Box::default(),
+        closed: Reason::default(),
         instances: instances.collect(),
         ports: [Port { label: label("http"), targets }].into(),
     };

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 pub use addresses::{AddressSet, BUCKETS, bucket_of};
 pub use app::{
-    App, Audience, Bare, Believed, Component, Gate, Instance, InstanceState, Owner, OwnerKind, Port, Target,
+    App, Audience, Bare, Believed, Component, Gate, Instance, InstanceState, Owner, OwnerKind, Port, Reason, Target,
 };
 pub use found::{Fit, Found, Host, Hosts, Missing, Node, Owned, Plain, PlainKind, Pointer, SrvSet, Types, Why, Zone};
 pub use holders::{Holder, Holders, Sharing};

@@ -210,7 +210,7 @@ impl<V: Copy + PartialEq> Shard<V> {
     }
 
     fn grow(&mut self) {
-        let larger = Self::with_slots(more_than(self.slots.len()));
+        let larger = Self::with_slots(more_than(slots_for(self.homes)));
         for slot in std::mem::replace(self, larger).slots.into_iter().flatten() {
             self.put(slot);
         }
@@ -275,6 +275,11 @@ fn home(tag: Tag, homes: u32) -> usize {
 /// How many of so many slots are homes.
 fn homes_in(slots: usize) -> u32 {
     u32::try_from(slots - slots / TAIL).unwrap_or(u32::MAX)
+}
+
+/// The reverse of it: of the slots of a shard some may be more tail than usual.
+fn slots_for(homes: u32) -> usize {
+    to_usize(homes) + to_usize(homes) / (TAIL - 1)
 }
 
 /// Whether one more than `taken` is too many for so many homes: at nine tenths a look-up meets five others, on two lines.
@@ -367,6 +372,7 @@ mod tests {
     fn shards_are_filled_to_nine_tenths_and_as_large_as_they_must_be() {
         let sizes: Vec<usize> = std::iter::successors(Some(0), |slots| Some(more_than(*slots))).take(12).collect();
         assert_eq!(sizes, [0, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48]);
+        assert!(sizes.iter().all(|slots| slots_for(homes_in(*slots)) == *slots));
         for count in [0, 1, 1_000, 10_000, 200_000] {
             let (mut grown, mut made) = (Table::new(), Table::with_room(count));
             for n in 0..u32::try_from(count).unwrap() {
