@@ -25,7 +25,7 @@ mod shares;
 mod tests;
 mod wait;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Survey {
 /// The directory cannot be listed.
 pub fn survey(root: &Path, tombstone: Duration, now: Now) -> io::Result<Survey> {
     let mut files = Files::new(root, Keep::Yaml);
-    files.found(scan(root, "", &|_| None, &mut |_, _, _| {})?, "", Told::ByScan, now);
+    files.found(scan(root, "", &|_| None, &mut |_, _, _| {})?, "", Told::ByScan, &HashSet::new(), now);
     files.hurry();
     let mut registry = Registry::new(tombstone);
     let touched = registry.apply(files.due(now).changes, now);

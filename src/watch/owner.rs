@@ -190,6 +190,14 @@ impl Owner {
         self.publisher.current().readiness == Readiness::Ready
     }
 
+    /// Puts off the next scan that comes of itself.
+    #[cfg(test)]
+    pub(super) fn put_off_scans(&mut self, period: Duration) {
+        if self.scan_due > self.scan_not_before {
+            self.scan_due = (self.clock)().monotonic + period;
+        }
+    }
+
     /// Grants every lease anew where nobody looked for longer than was meant: the process was stopped, the machine suspended,
     /// and so perhaps were those who would have renewed.
     fn notice_pause(&mut self, wait: Duration, now: Now) {

@@ -284,20 +284,27 @@ fn end_of(root: &Path, path: &Path) -> End {
     }
 }
 
-/// Whether a file may become a space document: it holds the word, nothing yet, or more than is looked through.
+/// Whether a file may become a space document: it holds the key, nothing yet, or more than is looked through.
 pub(crate) fn may_be_space(root: &Path, relative: &str) -> bool {
-    const WORD: &[u8] = b"space";
     let Sight::File(seen) = look(root, relative) else { return false };
     if seen.identity.size() > AHEAD_SIZE_MAX {
         return true;
     }
     match read(root, relative, &seen) {
-        Contents::Octets(Text { octets, .. }, _) => {
-            octets.is_empty() || octets.windows(WORD.len()).any(|window| window == WORD)
-        }
+        Contents::Octets(Text { octets, .. }, _) => octets.is_empty() || has_space_key(&octets),
         Contents::Changing => true,
         Contents::Gone | Contents::Fault(_) | Contents::Failed(_) => false,
     }
+}
+
+/// Whether the word stands somewhere before a colon, in quotes or without: a value is no key, and what stands deeper does no harm.
+fn has_space_key(octets: &[u8]) -> bool {
+    const WORD: &[u8] = b"space";
+    octets.windows(WORD.len()).enumerate().filter(|(_, window)| *window == WORD).any(|(at, _)| {
+        let after = octets.get(at + WORD.len()..).unwrap_or_default();
+        let after = after.strip_prefix(b"\"").or_else(|| after.strip_prefix(b"'")).unwrap_or(after);
+        after.trim_ascii_start().starts_with(b":")
+    })
 }
 
 /// A fault of the file as a whole.
@@ -330,6 +337,18 @@ fn size_max() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_space_is_known_by_its_key_before_it_is_whole() {
+        for text in
+            ["space: acme\n", "# one\nspace : acme", "{\"space\": \"acme\", ", "{'space'\n: x}", "? space\n: acme\n"]
+        {
+            assert!(has_space_key(text.as_bytes()), "{text}");
+        }
+        for text in ["name: shop\ndiscovery: space\n", "app: space", "spac", "workspaces: []\n"] {
+            assert!(!has_space_key(text.as_bytes()), "{text}");
+        }
+    }
 
     #[test]
     fn large_files_are_not_read_ahead_of_their_turn() {

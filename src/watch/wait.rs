@@ -58,6 +58,11 @@ impl Wait {
         matches!(self.why, Why::Written(_) | Why::Standing(_))
     }
 
+    /// Whether there was nothing when somebody last looked, or was told.
+    pub(crate) const fn is_for_what_is_gone(&self) -> bool {
+        matches!(self.why, Why::Missing(_) | Why::Vanished(_))
+    }
+
     /// The same, for what a scan saw just now: it is not looked at again before it is read.
     pub(crate) fn seen(self, seen: Seen) -> Self {
         Self { seen: Some(seen), ..self }

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use super::super::doubt::STANDING;
 use super::super::read::{self, Asked, read_ahead};
-use super::super::scan::is_below;
-use super::super::wait::{QUIET_MAX, Wait};
+use super::super::scan::{format_of, is_below};
+use super::super::wait::{QUIET_MAX, Wait, Why};
 use super::Files;
 use super::take::Outcome;
 use crate::registry::{FileChange, Now};
+use crate::spec::Format;
 
 /// What came of looking at the files that were due.
 #[derive(Debug, Default)]
@@ -35,9 +36,10 @@ impl Files {
             .collect();
         let mut found = Due::default();
         let is_first = self.entries.is_empty();
-        if self.waits.values().any(Wait::is_coming) {
-            let mut spaces = self.coming_spaces(&due);
-            spaces.retain(|file| self.waits.get(file).is_some_and(|wait| wait.due <= now.monotonic));
+        let spaces = self.coming_spaces(&due, now.monotonic);
+        if !spaces.is_empty() {
+            let is_due = |file: &Arc<str>| due.binary_search(file).is_ok();
+            let spaces: Vec<Arc<str>> = spaces.into_iter().filter(is_due).collect();
             // They may have to stand a while yet.
             self.look_at_all(&spaces, &mut found, now);
             due.retain(|file| spaces.binary_search(file).is_err());
@@ -54,7 +56,7 @@ impl Files {
     /// Puts off what is due and new while a file on its way may be its space. Served with another space until then, its names would
     /// be told to callers who are not to know them.
     fn put_off(&mut self, due: &mut Vec<Arc<str>>, now: Duration) {
-        let spaces: Vec<(Arc<str>, Duration)> = (self.coming_spaces(due).into_iter())
+        let spaces: Vec<(Arc<str>, Duration)> = (self.coming_spaces(due, now).into_iter())
             .filter_map(|file| Some((Arc::from(directory_of(&file)), self.waits.get(&file)?.due)))
             .filter(|(_, due)| *due > now)
             .collect();
@@ -70,15 +72,28 @@ impl Files {
         });
     }
 
-    /// The new files on their way that may be a space for what is new in `due`, in order: a file belongs to the space document in its
-    /// nearest ancestor directory (design §2).
-    fn coming_spaces(&self, due: &[Arc<str>]) -> Vec<Arc<str>> {
+    /// The new files that may be a space for what is new in `due` and are not certainly whole, in order: a file belongs to the space
+    /// document in its nearest ancestor directory (design §2).
+    fn coming_spaces(&self, due: &[Arc<str>], now: Duration) -> Vec<Arc<str>> {
+        let may_wait =
+            |wait: &Wait, file| wait.is_coming() || wait.due <= now && wait.why == Why::Finished && is_yaml(file);
+        let doubtful: Vec<_> = self.waits.iter().filter(|(file, wait)| may_wait(wait, file)).collect();
+        // Whoever comes alone has nobody to wait for, and nobody who waits.
+        if doubtful.is_empty() || due.is_empty() || self.waits.len() == 1 {
+            return Vec::new();
+        }
         let newcomers = due.iter().filter(|file| self.is_new(file));
         let above: HashSet<&str> = newcomers.flat_map(|file| directories_above(file)).collect();
-        let coming = self.waits.iter().filter(|(_, wait)| wait.is_coming()).map(|(file, _)| file);
-        (coming.filter(|file| above.contains(directory_of(file)) && self.is_new(file)).enumerate())
-            .filter(|(number, file)| *number >= LOOKED_INTO_MAX || read::may_be_space(&self.root, file))
-            .map(|(_, file)| Arc::clone(file))
+        let mut ahead = 0;
+        let may_be_space = |(file, wait): &(&Arc<str>, &Wait)| {
+            // What is due is read now in any case; what is not is looked into again with every change until it is.
+            ahead += usize::from(wait.due > now);
+            wait.due > now && ahead > LOOKED_INTO_MAX || read::may_be_space(&self.root, file)
+        };
+        (doubtful.into_iter())
+            .filter(|(file, _)| above.contains(directory_of(file)) && self.is_new(file))
+            .filter(may_be_space)
+            .map(|(file, _)| Arc::clone(file))
             .collect()
     }
 
@@ -96,6 +111,11 @@ impl Files {
             Outcome::Same => {}
         });
     }
+}
+
+/// Whether a file that was renamed into place may have to stand a while for all that: JSON that is cut is no JSON.
+fn is_yaml(file: &str) -> bool {
+    format_of(file).is_some_and(|(format, _)| format == Format::Yaml)
 }
 
 /// The directory that a file is in.

@@ -43,8 +43,9 @@ impl Files {
         self.waits.insert(Arc::clone(file), Wait { since, due, why, seen: None });
     }
 
-    /// Takes in what a scan of everything below `under` found; `told` is what it was made for.
-    pub(crate) fn found(&mut self, scan: Scan, under: &str, told: Told, now: Now) {
+    /// Takes in what a scan of everything below `under` found; `told` is what it was made for. What [departed](Self::departed)
+    /// elsewhere and turns up there was moved, and is whole.
+    pub(crate) fn found(&mut self, scan: Scan, under: &str, told: Told, departed: &HashSet<Body>, now: Now) {
         let id = scan.directories.get(under).copied();
         let replaced = under.is_empty() && self.root_id.is_some() && self.root_id != id;
         if replaced && scan.is_empty() && !self.entries.is_empty() {
@@ -64,11 +65,10 @@ impl Files {
             .absent(&scan, under)
             .into_iter()
             .filter(|file| !self.unread.keys().any(|directory| is_below(file, directory)))
-            .filter(|file| !matches!(self.waits.get(file), Some(Wait { why: Why::Missing(_) | Why::Vanished(_), .. })))
+            .filter(|file| !self.waits.get(file).is_some_and(Wait::is_for_what_is_gone))
             .filter(|file| told == Told::ByEvent || !self.missing.contains_key(file))
             .collect();
-        let moved: HashSet<Body> =
-            gone.iter().filter_map(|file| Some(self.entries.get(file)?.identity?.body())).collect();
+        let moved: HashSet<Body> = gone.iter().filter_map(|file| self.body(file)).collect();
         for file in gone {
             // A directory made anew is often still being filled.
             let wait = if replaced {
@@ -80,10 +80,25 @@ impl Files {
         }
         for (file, sight) in scan.files {
             self.missing.remove(&file);
-            let stood =
-                |identity: Identity| if first { has_stood(identity, now) } else { moved.contains(&identity.body()) };
+            let stood = |identity: Identity| {
+                if first {
+                    has_stood(identity, now)
+                } else {
+                    [&moved, departed].iter().any(|bodies| bodies.contains(&identity.body()))
+                }
+            };
             self.sight(file, &sight, first, stood, now);
         }
+    }
+
+    /// The bodies of the files that are gone from where they were, and do not count as removed yet.
+    pub(crate) fn departed(&self) -> HashSet<Body> {
+        let gone = self.waits.iter().filter(|(_, wait)| wait.is_for_what_is_gone());
+        gone.filter_map(|(file, _)| self.body(file)).collect()
+    }
+
+    fn body(&self, file: &str) -> Option<Body> {
+        Some(self.entries.get(file)?.identity?.body())
     }
 
     /// The files that a scan did not find. What it found as it was is in the order of the files, so the two are walked side by side:
@@ -139,7 +154,7 @@ impl Files {
 
     fn freeze(&mut self, why: String) {
         // What is missing while everything is missing was not removed.
-        self.waits.retain(|_, wait| !matches!(wait.why, Why::Missing(_) | Why::Vanished(_)));
+        self.waits.retain(|_, wait| !wait.is_for_what_is_gone());
         self.missing.clear();
         if self.frozen.as_ref() != Some(&why) {
             warn!("the spec directory is lost: {why}; what is served stays as it is until there is content again");

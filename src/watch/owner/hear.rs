@@ -1,6 +1,6 @@
 //! Hearing of changes: by marks of paths, by what is asked, and by scans.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::super::events::Health;
 use super::super::receipts;
-use super::super::scan::{format_of, is_below, is_passed_over, scan};
+use super::super::scan::{Body, absolute, format_of, is_below, is_passed_over, scan};
 use super::super::wait::Told;
 use super::{Gathering, Owner, SCAN_EVERY, SETTLING_MAX};
 use crate::control::{Mark, Receipt, Request};
@@ -52,12 +52,18 @@ impl Owner {
                 directories.insert(relative);
             }
         }
-        let mut done: Option<Arc<str>> = None;
-        for directory in directories {
-            // In byte order a directory comes before what is below it.
-            if !done.as_ref().is_some_and(|done| is_below(&directory, done)) {
-                self.scan_below(&directory, Told::ByEvent, now);
-                done = Some(directory);
+        // What is gone first: files that turn up elsewhere are then known to have moved, and nothing is missing between.
+        let (there, gone): (BTreeSet<_>, BTreeSet<_>) =
+            directories.into_iter().partition(|directory| is_directory(&absolute(&self.root, directory)));
+        for directories in [gone, there] {
+            let departed = if directories.is_empty() { HashSet::new() } else { self.files.departed() };
+            let mut done: Option<Arc<str>> = None;
+            for directory in directories {
+                // In byte order a directory comes before what is below it.
+                if !done.as_ref().is_some_and(|done| is_below(&directory, done)) {
+                    self.scan_below(&directory, Told::ByEvent, &departed, now);
+                    done = Some(directory);
+                }
             }
         }
     }
@@ -86,7 +92,7 @@ impl Owner {
         let begun = (self.clock)();
         // The first asks for every watch, which takes much longer than the next ones will.
         let first = self.scan_not_before.is_zero();
-        self.scan_below("", Told::ByScan, begun);
+        self.scan_below("", Told::ByScan, &self.files.departed(), begun);
         let ended = (self.clock)().monotonic;
         let took = ended.saturating_sub(begun.monotonic);
         let pause = match self.watches.health() {
@@ -101,13 +107,13 @@ impl Owner {
         self.scan_not_before = ended + took * SCAN_SHARE_ASKED;
     }
 
-    fn scan_below(&mut self, under: &str, told: Told, now: Now) {
+    fn scan_below(&mut self, under: &str, told: Told, departed: &HashSet<Body>, now: Now) {
         self.watches.begin();
         let known = |file: &str| self.files.known(file);
         match scan(&self.root, under, &known, &mut |directory, path, id| self.watches.add(directory, path, id)) {
             Ok(found) => {
                 self.watches.end(under, &found.directories);
-                self.files.found(found, under, told, now);
+                self.files.found(found, under, told, departed, now);
                 if under.is_empty() && self.gathering == Gathering::Until {
                     self.ready_by.get_or_insert(now.monotonic + SETTLING_MAX);
                 }
