@@ -8,7 +8,7 @@ use crate::registry::{
     AppState, Audience, ComponentKind, ComponentState, Health, InstanceState, OwnerKind, SpaceState, Standing,
     Timestamp,
 };
-use crate::zone::{self, AddressSet, App, Bare, Believed, Component, Gate, Instance, Owner, Port, Target};
+use crate::zone::{self, AddressSet, App, Bare, Believed, Component, Gate, Instance, Owner, Port, Reason, Target};
 
 /// The most octets of a reason: what every response has room for beside its sections.
 const REASON_MAX: usize = 200;
@@ -41,7 +41,7 @@ pub(super) fn compile(state: &AppState, space: &SpaceState) -> App {
 
 /// Whether the app's hostnames answer, and with what (design §4.2).
 fn gate(state: &AppState, space: &SpaceState, components: &[Component]) -> Gate {
-    let closed = |reason: String| Gate::Closed(cut(reason));
+    let closed = |reason: String| Gate::Closed(cut(reason).into());
     let Some(web) = &state.web else {
         return closed(format!("{}: it has no web component", state.label));
     };
@@ -70,7 +70,7 @@ fn compile_component(app: &AppState, label: &Label, state: &ComponentState) -> C
             .filter(|instance| is_up(instance))
             .flat_map(|instance| instance.addresses.iter().copied()),
     );
-    let closed = if up.is_empty() { reason(app, label, state) } else { Box::default() };
+    let closed = if up.is_empty() { reason(app, label, state).into() } else { Reason::default() };
     let instances: Box<[Instance]> =
         state.instances.iter().map(|(number, instance)| compile_instance(app, *number, instance)).collect();
     let bare = if state.has_bare_name { Bare::Named } else { Bare::Nameless };

@@ -24,7 +24,7 @@ use crate::record::Ttl;
 use crate::registry::{AppId, Own, Registry, SpaceState, Touched};
 use crate::zone::{
     self, AddressSet, Apex, ApexKind, App, Holder, Lan, NameServer, Ranges, Rule, Sharing, Snapshot, Space, View,
-    app_hash, holder_hash, key_of, reverse_zones,
+    app_hash, key_of, reverse_zones,
 };
 
 /// Keeps what is needed to compile by difference.
@@ -212,10 +212,10 @@ fn compile_address(registry: &Registry, address: IpAddr, next: &mut Snapshot) ->
         return false;
     }
     if let Some(old) = old {
-        next.holders.remove(holder_hash(key), old);
+        next.holders.remove(old);
     }
     if let Some(new) = new {
-        next.holders.insert(holder_hash(key), new);
+        next.holders.insert(new);
     }
     true
 }

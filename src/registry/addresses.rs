@@ -5,6 +5,7 @@
 //! addresses are decided together, newest first: one that lost holds nothing, and so displaces nobody in turn.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::name::Label;
 pub(super) type Identity = (AppId, Label, u32);
 
 /// How new a registration is: by batch, then (at a cold start) by the file's time, then by path and place.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Newness {
     pub(super) batch: u64,
     pub(super) modified: u64,
@@ -23,12 +24,31 @@ pub(super) struct Newness {
     pub(super) place: [u32; 3],
 }
 
-/// What one registration in force claims.
+impl Newness {
+    /// What a claim keeps of it: enough to see that it is another. Which of two is the newer is asked for where an address is
+    /// contested, and nearly none is.
+    pub(super) fn mark(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// What one registration in force claims. Of each instance there is one, so it is seven words and no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Claim {
+    pub(super) component: Label,
     pub(super) addresses: Claimed,
-    pub(super) newness: Newness,
+    /// See [`Newness::mark`].
+    pub(super) newness: u64,
+    pub(super) number: u32,
     pub(super) sharing: Sharing,
+}
+
+impl Claim {
+    fn instance(&self) -> (&Label, u32) {
+        (&self.component, self.number)
+    }
 }
 
 /// The addresses of one registration; of one, without an allocation.
@@ -55,9 +75,6 @@ impl Claimed {
     }
 }
 
-/// One of an app's claims, which are in order. A list: a tree has room for eleven, and most apps have one or two.
-type Own = ((Label, u32), Claim);
-
 /// One of the claims of an app, by its place among them.
 type Claimant = (AppId, u32);
 
@@ -79,7 +96,8 @@ pub(super) struct Settled {
 /// Every address claimed, and by whom.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    claims: HashMap<AppId, Box<[Own]>>,
+    /// Of each app, by its number; in the order of its instances.
+    claims: Vec<Box<[Claim]>>,
     /// Of an IPv4 address that one registration claims: nearly all are such.
     sole: HashMap<Ipv4Addr, Claimant>,
     /// Of every other address.
@@ -90,45 +108,48 @@ pub(super) struct Addresses {
 
 impl Addresses {
     pub(super) fn new() -> Self {
-        Self { claims: HashMap::new(), sole: HashMap::new(), others: HashMap::new(), displaced: HashMap::new() }
+        Self { claims: Vec::new(), sole: HashMap::new(), others: HashMap::new(), displaced: HashMap::new() }
     }
 
-    /// Replaces what an app claims; adds the addresses concerned to `changed`. Yields which of its instances had lost an address
-    /// and claim none now.
-    pub(super) fn claim(
-        &mut self,
-        app: AppId,
-        new: BTreeMap<(Label, u32), Claim>,
-        changed: &mut BTreeSet<IpAddr>,
-    ) -> Vec<(Label, u32)> {
-        let old = self.claims.remove(&app).unwrap_or_default();
-        let new: Box<[Own]> = new.into_iter().collect();
+    /// Replaces what an app claims by `new`, which is in order; adds the addresses concerned to `changed`. Yields which of its instances
+    /// had lost an address and claim none now.
+    pub(super) fn claim(&mut self, app: AppId, new: Box<[Claim]>, changed: &mut BTreeSet<IpAddr>) -> Vec<(Label, u32)> {
+        let old = self.claims_mut(app).map(std::mem::take).unwrap_or_default();
         // A claim that stays may lie at another place now.
-        let stays = |(index, own): (u32, &Own), others: &[Own]| {
-            let same = claim_in(others, &own.0).filter(|(_, claim)| **claim == own.1);
+        let stays = |(index, claim): (u32, &Claim), others: &[Claim]| {
+            let same = claim_in(others, claim.instance()).filter(|(_, other)| *other == claim);
             (same.is_some(), same.is_some_and(|(place, _)| place == index))
         };
-        for (index, own) in (0..).zip(&old) {
-            let (same, in_place) = stays((index, own), &new);
-            for address in own.1.addresses.iter().filter(|_| !in_place) {
+        for (index, claim) in (0..).zip(&old) {
+            let (same, in_place) = stays((index, claim), &new);
+            for address in claim.addresses.iter().filter(|_| !in_place) {
                 self.leave(address, (app, index));
             }
-            changed.extend(own.1.addresses.iter().filter(|_| !same));
+            changed.extend(claim.addresses.iter().filter(|_| !same));
         }
-        for (index, own) in (0..).zip(&new) {
-            let (same, in_place) = stays((index, own), &old);
-            for address in own.1.addresses.iter().filter(|_| !in_place) {
+        for (index, claim) in (0..).zip(&new) {
+            let (same, in_place) = stays((index, claim), &old);
+            for address in claim.addresses.iter().filter(|_| !in_place) {
                 self.join(address, (app, index));
             }
-            changed.extend(own.1.addresses.iter().filter(|_| !same));
+            changed.extend(claim.addresses.iter().filter(|_| !same));
         }
-        let over = old.into_iter().map(|(instance, _)| instance).filter(|instance| claim_in(&new, instance).is_none());
+        let over = old.into_iter().filter(|claim| claim_in(&new, claim.instance()).is_none());
+        let over = over.map(|Claim { component, number, .. }| (component, number));
         let over = over.filter(|(label, number)| self.displaced.remove(&(app, label.clone(), *number)).is_some());
         let over = over.collect();
-        if !new.is_empty() {
-            self.claims.insert(app, new);
+        if let Some(claims) = self.claims_mut(app) {
+            *claims = new;
         }
         over
+    }
+
+    fn claims_mut(&mut self, app: AppId) -> Option<&mut Box<[Claim]>> {
+        let app = usize::try_from(app).ok()?;
+        if app >= self.claims.len() {
+            self.claims.resize_with(app + 1, Box::default);
+        }
+        self.claims.get_mut(app)
     }
 
     fn join(&mut self, address: IpAddr, claimant: Claimant) {
@@ -169,18 +190,22 @@ impl Addresses {
         sole.map_or_else(|| self.others.get(&address).map_or(&[], Vec::as_slice), std::slice::from_ref)
     }
 
-    fn own(&self, (app, index): Claimant) -> Option<&Own> {
-        self.claims.get(&app)?.get(usize::try_from(index).ok()?)
+    fn claim_of(&self, (app, index): Claimant) -> Option<&Claim> {
+        self.claims.get(usize::try_from(app).ok()?)?.get(usize::try_from(index).ok()?)
     }
 
     fn identity(&self, claimant: Claimant) -> Option<Identity> {
-        let ((label, number), _) = self.own(claimant)?;
-        Some((claimant.0, label.clone(), *number))
+        let Claim { component, number, .. } = self.claim_of(claimant)?;
+        Some((claimant.0, component.clone(), *number))
     }
 
     /// Decides again who holds `changed` and all that hangs together with it; yields everyone whose standing changed, and everyone
-    /// who is displaced still: by whom, or from where, may read otherwise now.
-    pub(super) fn settle(&mut self, changed: &BTreeSet<IpAddr>) -> Vec<Settled> {
+    /// who is displaced still: by whom, or from where, may read otherwise now. `newness_of` gives that of an app's registrations in force.
+    pub(super) fn settle(
+        &mut self,
+        changed: &BTreeSet<IpAddr>,
+        newness_of: impl Fn(AppId) -> BTreeMap<(Label, u32), Newness>,
+    ) -> Vec<Settled> {
         let mut reached: BTreeMap<Identity, Claim> = BTreeMap::new();
         // Nearly every address has one claimant, and nothing hangs together with it.
         let mut pending: Vec<IpAddr> =
@@ -188,7 +213,7 @@ impl Addresses {
         let mut seen: BTreeSet<IpAddr> = pending.iter().copied().collect();
         while let Some(address) = pending.pop() {
             for claimant in self.claimants(address) {
-                let (Some(identity), Some((_, claim))) = (self.identity(*claimant), self.own(*claimant)) else {
+                let (Some(identity), Some(claim)) = (self.identity(*claimant), self.claim_of(*claimant)) else {
                     continue;
                 };
                 if reached.contains_key(&identity) {
@@ -198,11 +223,18 @@ impl Addresses {
                 reached.insert(identity, claim.clone());
             }
         }
-        let mut order: Vec<(&Identity, &Claim)> = reached.iter().collect();
-        order.sort_by(|(_, a), (_, b)| b.newness.cmp(&a.newness));
+        let apps: BTreeSet<AppId> = reached.keys().map(|(app, ..)| *app).collect();
+        let newness: BTreeMap<AppId, _> = apps.into_iter().map(|app| (app, newness_of(app))).collect();
+        let mut order: Vec<(Option<&Newness>, &Identity, &Claim)> = (reached.iter())
+            .map(|(identity, claim)| {
+                let of_app = newness.get(&identity.0);
+                (of_app.and_then(|of_app| of_app.get(&(claim.component.clone(), claim.number))), identity, claim)
+            })
+            .collect();
+        order.sort_by(|(a, ..), (b, ..)| b.cmp(a));
         let mut held: HashMap<IpAddr, Vec<(&Identity, Sharing)>> = HashMap::new();
         let mut settled = Vec::new();
-        for (identity, claim) in order {
+        for (_, identity, claim) in order {
             let lost = claim.addresses.iter().find_map(|address| {
                 let others = held.get(&address)?;
                 let stronger = others.iter().find(|(other, sharing)| {
@@ -247,15 +279,25 @@ impl Addresses {
     /// Whether an address has one claimant, who has it and shares none of its others.
     fn is_uncontested(&self, address: IpAddr) -> bool {
         let [claimant] = self.claimants(address) else { return false };
-        let alone = |(_, claim): &Own| claim.addresses.iter().all(|address| self.claimants(address).len() == 1);
+        let alone = |claim: &Claim| claim.addresses.iter().all(|address| self.claimants(address).len() == 1);
         // Nearly always nobody is displaced, and then nobody need be asked for.
         let is_displaced = || self.identity(*claimant).is_some_and(|identity| self.displaced.contains_key(&identity));
-        self.own(*claimant).is_some_and(alone) && (self.displaced.is_empty() || !is_displaced())
+        self.claim_of(*claimant).is_some_and(alone) && (self.displaced.is_empty() || !is_displaced())
     }
 }
 
 /// What an instance claims, of claims in order, and its place among them.
-fn claim_in<'c>(claims: &'c [Own], instance: &(Label, u32)) -> Option<(u32, &'c Claim)> {
-    let index = claims.binary_search_by(|(other, _)| other.cmp(instance)).ok()?;
-    Some((u32::try_from(index).ok()?, &claims.get(index)?.1))
+fn claim_in<'c>(claims: &'c [Claim], instance: (&Label, u32)) -> Option<(u32, &'c Claim)> {
+    let index = claims.binary_search_by(|other| other.instance().cmp(&instance)).ok()?;
+    Some((u32::try_from(index).ok()?, claims.get(index)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_seven_words() {
+        assert_eq!(size_of::<Claim>(), 56);
+    }
 }

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use super::addresses::{Claim, Claimed, Sharing};
 use super::claims::Moved;
 use super::deadlines::Deadline;
-use super::few::Few;
 use super::gather::{Gathered, Registered, wanted_lans};
 use super::health::Health;
 use super::names::{names_of, owner_called, report_misplaced_names};
+use super::numbers::Numbers;
 use super::state::{AppState, ComponentState, InstanceState, OwnerState, Standing};
 use super::{AppEntry, AppId, Concern, FileFault, Findings, NUMBERS_MAX, Registry, Source, SpaceState};
 use crate::name::Label;
@@ -58,7 +58,7 @@ impl Registry {
         let claims = address_claims(gathered, &state);
         self.checks.settle(id, &state);
         let (space, old) = (entry.space, entry.wanted.clone());
-        let (old_lans, contributions) = (entry.lans.clone(), entry.contributions.is_empty());
+        let (old_lans, contributions) = (entry.lans().to_vec(), entry.contributions.is_empty());
         for owner in &old {
             let key = (space, owner.name.clone());
             if owner_called(&wanted, &owner.name).is_none() {
@@ -87,9 +87,11 @@ impl Registry {
         self.replace_findings(Concern::App(id), findings);
         let Some(entry) = self.apps.get_mut(&id) else { return };
         entry.wanted = wanted.into();
-        entry.lans = lans.into();
         entry.created_routed = created_routed;
-        entry.declared_by = declared_by;
+        entry.change_rare(|rare| {
+            rare.declared_by = declared_by;
+            rare.lans = lans.into();
+        });
         entry.ever_declared |= is_declared;
         if contributions {
             self.forget_later(id);
@@ -108,10 +110,11 @@ impl Registry {
         let is_homeless = self.spaces.at(entry.space).is_none();
         if entry.ever_declared || self.tombstone.is_zero() || is_homeless {
             entry.numbers = Box::default();
-            self.deadlines.withdraw(entry.forget_at.take(), Deadline::Forget(id));
-        } else if !entry.numbers.is_empty() && entry.forget_at.is_none() {
+            self.deadlines.withdraw(entry.forget_at(), Deadline::Forget(id));
+            entry.change_rare(|rare| rare.forget_at = None);
+        } else if !entry.numbers.is_empty() && entry.forget_at().is_none() {
             let at = self.now.monotonic.saturating_add(self.tombstone);
-            entry.forget_at = Some(at);
+            entry.change_rare(|rare| rare.forget_at = Some(at));
             self.deadlines.set(at, Deadline::Forget(id));
         }
     }
@@ -172,7 +175,7 @@ impl Registry {
                 .entry(label.clone())
                 .or_insert_with(|| ComponentState::undeclared(gathered, label, has_lists));
             for number in numbers.iter() {
-                component.instances.entry(*number).or_insert_with(InstanceState::unregistered);
+                component.instances.entry(number).or_insert_with(InstanceState::unregistered);
             }
         }
         let mut left = DECLARED_MAX;
@@ -238,20 +241,21 @@ fn doubles(gathered: &Gathered<'_>) -> Vec<FileFault> {
 }
 
 /// What an app's registrations in force claim.
-fn address_claims(gathered: Gathered<'_>, state: &AppState) -> BTreeMap<(Label, u32), Claim> {
+fn address_claims(gathered: Gathered<'_>, state: &AppState) -> Box<[Claim]> {
     if state.archived.is_some() {
-        return BTreeMap::new();
+        return Box::default();
     }
     let in_force = gathered.instances.into_iter().filter(|(_, registered)| registered.standing().is_there());
     in_force
         .filter(|((label, number), _)| {
             state.components.get(*label).is_some_and(|found| found.instances.contains_key(number))
         })
-        .map(|((label, number), registered)| {
-            let sharing = if registered.spec.shared_address { Sharing::Shared } else { Sharing::Sole };
-            let claim =
-                Claim { addresses: Claimed::new(&registered.spec.addresses), newness: registered.newness, sharing };
-            ((label.clone(), number), claim)
+        .map(|((label, number), registered)| Claim {
+            component: label.clone(),
+            addresses: Claimed::new(&registered.spec.addresses),
+            newness: registered.newness.mark(),
+            number,
+            sharing: if registered.spec.shared_address { Sharing::Shared } else { Sharing::Sole },
         })
         .collect()
 }
@@ -268,7 +272,7 @@ impl AppEntry {
                 continue;
             }
             let place = all.binary_search_by(|(known, _)| known.cmp(label)).unwrap_or_else(|place| {
-                all.insert(place, (label.clone(), Few::new()));
+                all.insert(place, (label.clone(), Numbers::default()));
                 place
             });
             if let Some((_, numbers)) = all.get_mut(place) {
@@ -277,7 +281,7 @@ impl AppEntry {
             }
         }
         // Of components that come under ever new names, those that are gone are forgotten again.
-        let is_gone = |(label, _): &(Label, Few<u32>)| {
+        let is_gone = |(label, _): &(Label, Numbers)| {
             let component = state.components.get(label);
             component.is_none_or(|component| component.instances.values().all(|instance| instance.source.is_none()))
         };

@@ -17,10 +17,23 @@ use crate::name::Name;
 #[derive(Debug)]
 pub(super) struct Claims<K> {
     claims: HashMap<K, Claim>,
+    /// Those that are more than the word of one app.
+    contests: HashMap<K, Contest>,
+}
+
+/// A claim. Nearly every key is wanted by one app, which has it: two words say that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    /// One app wants it, and nobody has it yet.
+    Wanted(AppId),
+    /// One app wants it and has it.
+    Held(AppId),
+    /// Anything else, which is among the contests.
+    Contested,
 }
 
 #[derive(Debug, Default)]
-struct Claim {
+struct Contest {
     holder: Option<AppId>,
     /// Everyone who wants it, the holder included.
     wanting: Few<AppId>,
@@ -36,46 +49,97 @@ pub(super) struct Moved {
     pub(super) given_up: BTreeMap<(SpaceId, Name), OwnerKind>,
 }
 
-impl<K: Eq + Hash> Claims<K> {
+impl<K: Clone + Eq + Hash> Claims<K> {
     pub(super) fn new() -> Self {
-        Self { claims: HashMap::new() }
+        Self { claims: HashMap::new(), contests: HashMap::new() }
     }
 
     pub(super) fn holder(&self, key: &K) -> Option<AppId> {
-        self.claims.get(key)?.holder
+        self.holder_by(key, *self.claims.get(key)?)
+    }
+
+    fn holder_by(&self, key: &K, claim: Claim) -> Option<AppId> {
+        match claim {
+            Claim::Wanted(_) => None,
+            Claim::Held(app) => Some(app),
+            Claim::Contested => self.contests.get(key)?.holder,
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, AppId)> {
-        self.claims.iter().filter_map(|(key, claim)| Some((key, claim.holder?)))
+        self.claims.iter().filter_map(|(key, claim)| Some((key, self.holder_by(key, *claim)?)))
     }
 
     pub(super) fn want(&mut self, key: K, app: AppId) {
-        self.claims.entry(key).or_default().wanting.insert(app);
+        match self.claims.get(&key) {
+            None => _ = self.claims.insert(key, Claim::Wanted(app)),
+            Some(Claim::Wanted(other) | Claim::Held(other)) if *other == app => {}
+            Some(_) => self.contest(key, |contest| contest.wanting.insert(app)),
+        }
     }
 
     /// Gives a key to an app that had it before the process was started; it keeps it if it wants it.
     pub(super) fn grant(&mut self, key: K, app: AppId) {
-        self.claims.entry(key).or_default().holder = Some(app);
+        self.contest(key, |contest| contest.holder = Some(app));
     }
 
     /// Whoever wants a key no longer does; who has it is decided by [`settle`](Self::settle).
     pub(super) fn forgo(&mut self, key: &K, app: AppId) {
-        if let Some(claim) = self.claims.get_mut(key) {
-            claim.wanting.remove(&app);
+        if self.claims.contains_key(key) {
+            self.contest(key.clone(), |contest| contest.wanting.remove(&app));
         }
+    }
+
+    /// Changes a claim as the contest that it may be, and keeps it as one only where it is.
+    fn contest(&mut self, key: K, change: impl FnOnce(&mut Contest)) {
+        let mut contest = match self.claims.get(&key) {
+            None => Contest::default(),
+            Some(Claim::Wanted(app)) => Contest { holder: None, wanting: Few::of(*app) },
+            Some(Claim::Held(app)) => Contest { holder: Some(*app), wanting: Few::of(*app) },
+            Some(Claim::Contested) => self.contests.remove(&key).unwrap_or_default(),
+        };
+        change(&mut contest);
+        let claim = match (contest.holder, contest.wanting.only()) {
+            (None, Some(app)) => Claim::Wanted(*app),
+            (Some(holder), Some(app)) if holder == *app => Claim::Held(holder),
+            _ => {
+                self.contests.insert(key.clone(), contest);
+                Claim::Contested
+            }
+        };
+        self.claims.insert(key, claim);
     }
 
     /// Decides who has `key`: who had it, else the first by `rank`. Yields who had it before and everyone who wants it.
     fn settle<R: Ord>(&mut self, key: &K, rank: impl Fn(AppId) -> R) -> (Option<AppId>, Option<AppId>, Vec<AppId>) {
         let Some(claim) = self.claims.get_mut(key) else { return (None, None, Vec::new()) };
-        let before = claim.holder;
-        if !before.is_some_and(|holder| claim.wanting.contains(&holder)) {
-            claim.holder = claim.wanting.iter().copied().min_by_key(|app| rank(*app));
+        match *claim {
+            Claim::Wanted(app) => {
+                *claim = Claim::Held(app);
+                (None, Some(app), vec![app])
+            }
+            Claim::Held(app) => (Some(app), Some(app), vec![app]),
+            Claim::Contested => self.settle_contest(key, rank),
         }
-        let after = claim.holder;
-        let wanting = claim.wanting.iter().copied().collect::<Vec<_>>();
+    }
+
+    fn settle_contest<R: Ord>(
+        &mut self,
+        key: &K,
+        rank: impl Fn(AppId) -> R,
+    ) -> (Option<AppId>, Option<AppId>, Vec<AppId>) {
+        let (mut before, mut after, mut wanting) = (None, None, Vec::new());
+        self.contest(key.clone(), |contest| {
+            before = contest.holder;
+            if !before.is_some_and(|holder| contest.wanting.contains(&holder)) {
+                contest.holder = contest.wanting.iter().copied().min_by_key(|app| rank(*app));
+            }
+            after = contest.holder;
+            wanting = contest.wanting.iter().copied().collect();
+        });
         if wanting.is_empty() {
             self.claims.remove(key);
+            self.contests.remove(key);
         }
         (before, after, wanting)
     }
@@ -133,7 +197,7 @@ impl Registry {
     pub(super) fn settle_lan(&mut self, network: IpNet, touched: &mut Touched) {
         let apps = &self.apps;
         let source_of = |app: AppId| {
-            apps.get(&app)?.lans.iter().find(|(wanted, _)| *wanted == network).map(|(_, source)| source.clone())
+            apps.get(&app)?.lans().iter().find(|(wanted, _)| *wanted == network).map(|(_, source)| source.clone())
         };
         let (before, after, wanting) = self.lans.settle(&network, source_of);
         let mut findings = Findings::default();
@@ -184,5 +248,53 @@ impl Registry {
             ));
         }
         self.replace_findings(Concern::Address(identity.0, identity.1.clone(), identity.2), findings);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_a_key_keeps_it_while_it_wants_it_and_then_the_first_has_it() {
+        let mut claims = Claims::new();
+        let settle = |claims: &mut Claims<char>| claims.settle(&'k', |app| app);
+        claims.want('k', 2);
+        assert_eq!(claims.holder(&'k'), None);
+        assert_eq!(settle(&mut claims), (None, Some(2), vec![2]));
+        claims.want('k', 1);
+        claims.want('k', 2);
+        assert_eq!(settle(&mut claims), (Some(2), Some(2), vec![1, 2]));
+        claims.want('k', 3);
+        claims.forgo(&'k', 2);
+        assert_eq!(settle(&mut claims), (Some(2), Some(1), vec![1, 3]));
+        claims.forgo(&'k', 3);
+        assert_eq!(settle(&mut claims), (Some(1), Some(1), vec![1]));
+        assert!(claims.contests.is_empty(), "one is left");
+        assert_eq!(claims.iter().collect::<Vec<_>>(), [(&'k', 1)]);
+        claims.forgo(&'k', 1);
+        assert_eq!(claims.holder(&'k'), Some(1), "nothing is decided yet");
+        assert_eq!(settle(&mut claims), (Some(1), None, vec![]));
+        assert!(claims.claims.is_empty() && claims.contests.is_empty());
+    }
+
+    #[test]
+    fn who_was_granted_a_key_has_it_only_where_it_wants_it() {
+        let mut claims = Claims::new();
+        claims.grant('k', 7);
+        claims.want('k', 1);
+        claims.want('k', 7);
+        assert_eq!(claims.settle(&'k', |app| app), (Some(7), Some(7), vec![1, 7]));
+        claims.grant('l', 7);
+        claims.want('l', 1);
+        assert_eq!(claims.settle(&'l', |app| app), (Some(7), Some(1), vec![1]));
+        claims.grant('m', 7);
+        assert_eq!(claims.settle(&'m', |app| app), (Some(7), None, vec![]));
+        assert_eq!(claims.holder(&'m'), None);
+    }
+
+    #[test]
+    fn a_claim_of_one_app_is_two_words_of_four_octets() {
+        assert_eq!(size_of::<Claim>(), 8);
     }
 }

@@ -10,9 +10,12 @@ pub(super) struct Few<T>(Form<T>);
 #[derive(Debug, Clone)]
 enum Form<T> {
     One(T),
-    /// Any other number, and one where there were more.
-    List(Vec<T>),
+    /// Any other number, and one where there were more; `None` of none. Boxed: a list in here would be larger than most that there is one of.
+    List(Option<Box<List<T>>>),
 }
+
+#[derive(Debug, Clone)]
+struct List<T>(Vec<T>);
 
 impl<T: PartialEq> PartialEq for Few<T> {
     fn eq(&self, other: &Self) -> bool {
@@ -30,13 +33,22 @@ impl<T> Default for Few<T> {
 
 impl<T> Few<T> {
     pub(super) const fn new() -> Self {
-        Self(Form::List(Vec::new()))
+        Self(Form::List(None))
+    }
+
+    pub(super) const fn of(value: T) -> Self {
+        Self(Form::One(value))
+    }
+
+    /// The one in it, where there is one.
+    pub(super) fn only(&self) -> Option<&T> {
+        if let [only] = self.list() { Some(only) } else { None }
     }
 
     fn list(&self) -> &[T] {
         match &self.0 {
             Form::One(value) => std::slice::from_ref(value),
-            Form::List(list) => list,
+            Form::List(list) => list.as_ref().map_or(&[], |list| &list.0),
         }
     }
 
@@ -52,34 +64,30 @@ impl<T> Few<T> {
 impl<T: Ord> Few<T> {
     pub(super) fn insert(&mut self, value: T) {
         let Err(place) = self.list().binary_search(&value) else { return };
-        self.0 = match std::mem::replace(&mut self.0, Form::List(Vec::new())) {
-            Form::List(list) if list.is_empty() => Form::One(value),
-            Form::List(mut list) => {
-                list.insert(place, value);
-                Form::List(list)
+        self.0 = match std::mem::replace(&mut self.0, Form::List(None)) {
+            Form::List(None) => Form::One(value),
+            Form::List(Some(list)) if list.0.is_empty() => Form::One(value),
+            Form::List(Some(mut list)) => {
+                list.0.insert(place, value);
+                Form::List(Some(list))
             }
-            Form::One(other) if place == 0 => Form::List(vec![value, other]),
-            Form::One(other) => Form::List(vec![other, value]),
+            Form::One(other) => {
+                let list = if place == 0 { vec![value, other] } else { vec![other, value] };
+                Form::List(Some(Box::new(List(list))))
+            }
         };
     }
 
     pub(super) fn remove(&mut self, value: &T) {
         let Ok(place) = self.list().binary_search(value) else { return };
         match &mut self.0 {
-            Form::One(_) => *self = Self::new(),
-            Form::List(list) => _ = list.remove(place),
+            Form::List(Some(list)) => _ = list.0.remove(place),
+            Form::One(_) | Form::List(None) => *self = Self::new(),
         }
     }
 
     pub(super) fn contains(&self, value: &T) -> bool {
         self.list().binary_search(value).is_ok()
-    }
-
-    /// Removes the first ones beyond so many, which are not none.
-    pub(super) fn keep_last(&mut self, count: usize) {
-        if let Form::List(list) = &mut self.0 {
-            list.drain(..list.len().saturating_sub(count));
-        }
     }
 }
 
@@ -95,7 +103,7 @@ mod tests {
         }
         few.remove(&4);
         assert_eq!(few.iter().copied().collect::<Vec<_>>(), [1, 2, 3]);
-        few.keep_last(2);
+        few.remove(&1);
         few.remove(&2);
         assert!(few.contains(&3) && !few.contains(&2));
         let mut one = Few::new();
@@ -105,5 +113,11 @@ mod tests {
             few.remove(&3);
             assert!(few.is_empty());
         }
+    }
+
+    #[test]
+    fn it_is_as_large_as_one_or_as_a_pointer_and_what_tells_the_two_apart() {
+        assert_eq!(size_of::<Few<std::sync::Arc<str>>>(), 16);
+        assert_eq!(size_of::<Few<u32>>(), 16);
     }
 }

@@ -115,20 +115,27 @@ impl Registry {
     ) {
         match direction {
             Direction::Leave => {
-                let Some(id) = self.app_ids.get(&(space, label)) else { return };
-                if let Some(entry) = self.apps.get_mut(id) {
+                let Some(id) = self.app_ids.find(space, &label, &self.apps) else { return };
+                if let Some(entry) = self.apps.get_mut(&id) {
                     entry.contributions.remove(&contribution);
-                    touched.apps.insert(*id);
+                    touched.apps.insert(id);
                 }
             }
             Direction::Join => {
-                let id = *self.app_ids.entry((space, label.clone())).or_insert_with(|| {
-                    self.free_ids.pop_first().unwrap_or_else(|| AppId::try_from(self.apps.len()).unwrap_or(AppId::MAX))
+                let id = self.app_ids.find(space, &label, &self.apps).unwrap_or_else(|| {
+                    let id = self.free_ids.pop_first();
+                    let id = id.unwrap_or_else(|| AppId::try_from(self.apps.len()).unwrap_or(AppId::MAX));
+                    self.apps.insert(id, Box::new(AppEntry::new(space, label)));
+                    self.app_ids.insert(id, &self.apps);
+                    id
                 });
-                let entry = self.apps.entry(id).or_insert_with(|| Box::new(AppEntry::new(space, label)));
+                let Some(entry) = self.apps.get_mut(&id) else { return };
                 entry.contributions.insert(contribution);
                 touched.apps.insert(id);
-                self.deadlines.withdraw(entry.forget_at.take(), Deadline::Forget(id));
+                if let Some(at) = entry.forget_at() {
+                    entry.change_rare(|rare| rare.forget_at = None);
+                    self.deadlines.withdraw(Some(at), Deadline::Forget(id));
+                }
             }
         }
     }

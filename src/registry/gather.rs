@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::addresses::Newness;
 use super::state::Standing;
-use super::{AppEntry, Contribution, File, FileFault, Findings, Registry, Source, SpaceState};
+use super::{AppEntry, AppId, Contribution, File, FileFault, Findings, Registry, Source, SpaceState};
 use crate::name::{Label, Name};
 use crate::spec::{
     AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, DomainSpec, InstanceSpec, Role, State, TopologyApp,
@@ -76,7 +76,7 @@ impl Registry {
             if !matches!(&**document, Document::App(app) if app.role == Role::Spec) {
                 continue;
             }
-            if entry.declared_by.as_ref() == Some(&contribution.file) {
+            if entry.declared_by() == Some(&contribution.file) {
                 return Some(contribution);
             }
             first = first.or(Some(contribution));
@@ -121,6 +121,14 @@ impl Registry {
             }
         }
         gathered
+    }
+
+    /// How new each registration in force of an app is.
+    pub(super) fn newness_of(&self, app: AppId) -> BTreeMap<(Label, u32), Newness> {
+        let Some(entry) = self.apps.get(&app) else { return BTreeMap::new() };
+        let contributed = self.contributed(entry);
+        let instances = self.gather(entry, &contributed).instances.into_iter();
+        instances.map(|((label, number), registered)| ((label.clone(), number), registered.newness)).collect()
     }
 
     /// Takes a registration if it is allowed to be and newer than what is there.

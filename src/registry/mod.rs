@@ -22,7 +22,9 @@ mod few;
 mod files;
 mod gather;
 mod health;
+mod ids;
 mod names;
+mod numbers;
 mod saved;
 mod spaces;
 mod state;
@@ -52,6 +54,8 @@ use claims::Claims;
 use deadlines::{Deadline, Deadlines};
 use few::Few;
 use health::Checks;
+use ids::{Apps, Ids};
+use numbers::Numbers;
 use spaces::Spaces;
 
 /// A space's number; stable while the space exists.
@@ -164,8 +168,8 @@ pub struct Registry {
     files: HashMap<Arc<str>, File>,
     spaces: Spaces,
     /// Boxed: a tree that was filled in order has half its places free.
-    apps: BTreeMap<AppId, Box<AppEntry>>,
-    app_ids: HashMap<(SpaceId, Label), AppId>,
+    apps: Apps,
+    app_ids: Ids,
     free_ids: BTreeSet<AppId>,
     names: Claims<(SpaceId, Name)>,
     lans: Claims<ipnet::IpNet>,
@@ -211,16 +215,23 @@ struct AppEntry {
     contributions: Few<Contribution>,
     /// Whether it was created internally routed; `None` while nothing declares it.
     created_routed: Option<bool>,
-    /// The file of the app spec being served.
-    declared_by: Option<Arc<str>>,
     /// Whether anything ever declared it.
     ever_declared: bool,
     /// The numbers once registered, by component and in its order.
-    numbers: Box<[(Label, Few<u32>)]>,
-    /// When `numbers` are forgotten, because nothing names the app any more.
-    forget_at: Option<Duration>,
+    numbers: Box<[(Label, Numbers)]>,
     /// The names that it wants.
     wanted: Box<[OwnerState]>,
+    /// What most apps have nothing of.
+    rare: Option<Box<Rare>>,
+}
+
+/// What few apps have; apart, as there may be a hundred thousand apps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Rare {
+    /// The file of the app spec being served.
+    declared_by: Option<Arc<str>>,
+    /// When the app's numbers are forgotten, because nothing names it any more.
+    forget_at: Option<Duration>,
     /// The LANs that it wants.
     lans: Box<[(ipnet::IpNet, Source)]>,
 }
@@ -278,8 +289,8 @@ impl Registry {
             now: Now { monotonic: Duration::ZERO, wall: 0 },
             files: HashMap::new(),
             spaces: Spaces::new(),
-            apps: BTreeMap::new(),
-            app_ids: HashMap::new(),
+            apps: Apps::new(),
+            app_ids: Ids::default(),
             free_ids: BTreeSet::new(),
             names: Claims::new(),
             lans: Claims::new(),
@@ -337,7 +348,7 @@ impl Registry {
                 Deadline::Forget(app) => {
                     if let Some(entry) = self.apps.get_mut(&app) {
                         entry.numbers = Box::default();
-                        entry.forget_at = None;
+                        entry.change_rare(|rare| rare.forget_at = None);
                         touched.apps.insert(app);
                     }
                 }
@@ -417,7 +428,7 @@ impl Registry {
     /// The app called `label` in `space`.
     #[must_use]
     pub fn app_named(&self, space: SpaceId, label: &Label) -> Option<AppId> {
-        self.app_ids.get(&(space, label.clone())).copied()
+        self.app_ids.find(space, label, &self.apps)
     }
 
     /// Every app's number, space and name, without resolving the app.
@@ -475,7 +486,7 @@ impl Registry {
     #[must_use]
     pub fn lan_source(&self, network: ipnet::IpNet) -> Option<&Source> {
         let holder = self.apps.get(&self.lans.holder(&network)?)?;
-        holder.lans.iter().find(|(wanted, _)| *wanted == network).map(|(_, source)| source)
+        holder.lans().iter().find(|(wanted, _)| *wanted == network).map(|(_, source)| source)
     }
 
     /// Resolves every touched app again and lets claims follow. Names and addresses change hands without changing what
@@ -498,14 +509,16 @@ impl Registry {
         for network in moved.lans {
             self.settle_lan(network, touched);
         }
-        let settled = self.addresses.settle(&moved.addresses);
+        let mut addresses = std::mem::replace(&mut self.addresses, Addresses::new());
+        let settled = addresses.settle(&moved.addresses, |app| self.newness_of(app));
+        self.addresses = addresses;
         touched.addresses.extend(moved.addresses);
         self.settle_displaced(settled, touched);
         let gone: Vec<AppId> =
             touched.apps.iter().copied().filter(|id| self.apps.get(id).is_some_and(|entry| entry.is_gone())).collect();
         for id in gone {
-            if let Some(entry) = self.apps.remove(&id) {
-                self.app_ids.remove(&(entry.space, entry.label));
+            self.app_ids.remove(id, &self.apps);
+            if self.apps.remove(&id).is_some() {
                 self.free_ids.insert(id);
                 self.forget_findings(&Concern::App(id));
                 self.checks.forget(id);
@@ -536,12 +549,35 @@ impl AppEntry {
             label,
             contributions: Few::new(),
             created_routed: None,
-            declared_by: None,
             ever_declared: false,
             numbers: Box::default(),
-            forget_at: None,
             wanted: Box::default(),
-            lans: Box::default(),
+            rare: None,
+        }
+    }
+
+    fn declared_by(&self) -> Option<&Arc<str>> {
+        self.rare.as_ref()?.declared_by.as_ref()
+    }
+
+    fn forget_at(&self) -> Option<Duration> {
+        self.rare.as_ref()?.forget_at
+    }
+
+    fn lans(&self) -> &[(ipnet::IpNet, Source)] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.lans)
+    }
+
+    /// Changes what few apps have, and keeps it where there is any left.
+    fn change_rare(&mut self, change: impl FnOnce(&mut Rare)) {
+        let mut none = Rare::default();
+        let rare = self.rare.as_deref_mut().unwrap_or(&mut none);
+        change(rare);
+        let is_some = *rare != Rare::default();
+        if !is_some {
+            self.rare = None;
+        } else if self.rare.is_none() {
+            self.rare = Some(Box::new(none));
         }
     }
 
@@ -556,4 +592,18 @@ fn sorted<'a>(findings: impl Iterator<Item = &'a FileFault>) -> Vec<FileFault> {
     all.sort();
     all.dedup();
     all
+}
+
+#[cfg(test)]
+mod sizes {
+    use super::*;
+
+    /// There may be a hundred thousand of each, and mimalloc has no size between 96 octets and 112.
+    #[test]
+    fn of_an_app_and_of_a_file_no_word_is_kept_that_few_of_them_need() {
+        assert_eq!(size_of::<AppEntry>(), 96);
+        assert_eq!(size_of::<File>(), 40);
+        assert_eq!(size_of::<Contribution>(), size_of::<Few<Contribution>>());
+        assert_eq!(size_of::<(Label, Numbers)>(), 40);
+    }
 }

@@ -15,8 +15,8 @@ use ipnet::IpNet;
 
 use super::claims::Moved;
 use super::deadlines::Deadline;
-use super::few::Few;
 use super::health::UnreadyInstance;
+use super::numbers::Numbers;
 use super::{
     AppEntry, AppId, Concern, File, FileFault, Findings, Now, OwnerKind, Registry, SpaceId, SpaceState, Tombstone,
     Touched,
@@ -138,13 +138,13 @@ impl Registry {
             space: entry.space,
             label: entry.label.clone(),
             created_routed: entry.created_routed,
-            declared_by: entry.declared_by.clone(),
+            declared_by: entry.declared_by().cloned(),
             ever_declared: entry.ever_declared,
-            numbers: entry.numbers.iter().map(|(label, few)| (label.clone(), few.iter().copied().collect())).collect(),
-            forget_in: entry.forget_at.map(|at| self.left(at)),
+            numbers: entry.numbers.iter().map(|(label, all)| (label.clone(), all.iter().collect())).collect(),
+            forget_in: entry.forget_at().map(|at| self.left(at)),
             names: entry.wanted.iter().map(|owner| &owner.name).filter(|name| holds(name)).cloned().collect(),
             lans: entry
-                .lans
+                .lans()
                 .iter()
                 .map(|(network, _)| *network)
                 .filter(|network| self.lans.holder(network) == Some(id))
@@ -198,30 +198,29 @@ impl Registry {
 
     fn restore_app(&mut self, claims: AppClaims, moved: &mut Moved) {
         let AppClaims { id, space, label, names, lans, .. } = claims;
-        let key = (space, label.clone());
-        if id > ID_MAX || self.apps.contains_key(&id) || self.app_ids.contains_key(&key) {
+        if id > ID_MAX || self.apps.contains_key(&id) || self.app_ids.find(space, &label, &self.apps).is_some() {
             return;
         }
         let mut entry = AppEntry::new(space, label);
         entry.created_routed = claims.created_routed;
-        entry.declared_by = claims.declared_by;
         entry.ever_declared = claims.ever_declared;
-        let mut remembered = Vec::with_capacity(claims.numbers.len());
-        for (label, numbers) in claims.numbers {
-            let mut few = Few::new();
-            numbers.into_iter().for_each(|number| few.insert(number));
-            remembered.push((label, few));
-        }
+        let remembered = claims.numbers.into_iter();
+        let mut remembered: Vec<(Label, Numbers)> =
+            remembered.map(|(label, numbers)| (label, numbers.into_iter().collect())).collect();
         remembered.sort_by(|(a, _), (b, _)| a.cmp(b));
         remembered.dedup_by(|(a, _), (b, _)| a == b);
         entry.numbers = remembered.into();
-        entry.forget_at = claims.forget_in.map(|left| self.now.monotonic.saturating_add(left.min(self.tombstone)));
-        if let Some(at) = entry.forget_at {
+        let forget_at = claims.forget_in.map(|left| self.now.monotonic.saturating_add(left.min(self.tombstone)));
+        entry.change_rare(|rare| {
+            rare.declared_by = claims.declared_by;
+            rare.forget_at = forget_at;
+        });
+        if let Some(at) = forget_at {
             self.deadlines.set(at, Deadline::Forget(id));
         }
         self.checks.restore(id, claims.unready);
         self.apps.insert(id, Box::new(entry));
-        self.app_ids.insert(key, id);
+        self.app_ids.insert(id, &self.apps);
         for name in names {
             self.names.grant((space, name.clone()), id);
             moved.names.insert((space, name));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::few::Few;
 use super::spaces::Cover;
 use super::{AppEntry, AppId, AppState, Contribution, Registry, topology};
+use crate::name::Label;
 use crate::spec::{Document, Head};
 
 impl Registry {
@@ -28,7 +29,7 @@ impl Registry {
         let mut apps = BTreeSet::new();
         for (path, file) in files.iter().filter_map(|file| self.files.get_key_value(file)) {
             let Cover::Space(space) = self.spaces.cover(path) else { continue };
-            let id = |label| self.app_ids.get(&(space, label)).copied();
+            let id = |label: Label| self.app_ids.find(space, &label, &self.apps);
             for head in file.documents.heads() {
                 match head {
                     Head::App(app) => apps.extend(id(app.value)),

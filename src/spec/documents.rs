@@ -26,8 +26,12 @@ pub struct Documents(Form);
 enum Form {
     /// Each with its length before it.
     Packed(Box<[u8]>),
-    Whole(Box<[Document]>),
+    /// Boxed once more: of two fat pointers one could not be told from the other without a third word, for each file.
+    Whole(Box<Whole>),
 }
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Whole(Box<[Document]>);
 
 /// What the beginning of a document tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +55,7 @@ impl From<Vec<Document>> for Documents {
     fn from(documents: Vec<Document>) -> Self {
         let is_app = |document: &Document| matches!(document, Document::App(_));
         if documents.is_empty() || documents.len() > PACKED_MAX || !documents.iter().all(is_app) {
-            return Self(Form::Whole(documents.into()));
+            return Self(Form::Whole(Box::new(Whole(documents.into()))));
         }
         let (mut packed, mut one) = (Writer::new(), Writer::new());
         for document in &documents {
@@ -74,7 +78,7 @@ impl Documents {
                 let one = packed(octets).nth(index)?;
                 Reader::whole(one, read_app).map(|app| Cow::Owned(Document::App(app)))
             }
-            Form::Whole(documents) => documents.get(index).map(Cow::Borrowed),
+            Form::Whole(whole) => whole.0.get(index).map(Cow::Borrowed),
         }
     }
 
@@ -87,7 +91,7 @@ impl Documents {
     pub fn heads(&self) -> impl Iterator<Item = Head<'_>> {
         let (octets, whole): (&[u8], &[Document]) = match &self.0 {
             Form::Packed(octets) => (octets, &[]),
-            Form::Whole(documents) => (&[], documents),
+            Form::Whole(whole) => (&[], &whole.0),
         };
         let whole = whole.iter().map(|document| match document {
             Document::App(app) => Head::App(app.app.clone()),
@@ -100,7 +104,7 @@ impl Documents {
     pub fn others(&self) -> impl Iterator<Item = &Document> {
         let whole: &[Document] = match &self.0 {
             Form::Packed(_) => &[],
-            Form::Whole(documents) => documents,
+            Form::Whole(whole) => &whole.0,
         };
         whole.iter().filter(|document| !matches!(document, Document::App(_)))
     }
@@ -110,8 +114,8 @@ impl Documents {
     pub fn has_apps(&self) -> bool {
         match &self.0 {
             Form::Packed(_) => true,
-            Form::Whole(documents) => {
-                documents.iter().any(|document| matches!(document, Document::App(_) | Document::Topology(_)))
+            Form::Whole(whole) => {
+                whole.0.iter().any(|document| matches!(document, Document::App(_) | Document::Topology(_)))
             }
         }
     }
@@ -380,6 +384,11 @@ mod tests {
         ---\napp: shop\ninstances:\n- {component: api, number: 70000, addresses: [10.0.0.1, 'fd00::1'], \
         ports: {http: 8080, metrics: 65535}, state: draining, lease: 90s, shared_address: true}\n\
         - {component: jobs, number: 1, address: 10.0.0.2}\n";
+
+    #[test]
+    fn documents_are_two_words() {
+        assert_eq!(size_of::<Documents>(), 16);
+    }
 
     #[test]
     fn what_is_packed_is_what_was_written() {

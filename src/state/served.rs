@@ -12,9 +12,9 @@ use super::log::Records;
 use crate::octets::{Reader, Writer};
 use crate::record::Ttl;
 use crate::zone::{
-    AddressSet, Apex, ApexKind, App, Audience, Bare, Believed, Component, Gate, Holder, Instance, InstanceState, Lan,
-    LooseName, NameEntry, NameServer, Owner, OwnerKind, Paged, Port, Ranges, Readiness, Sharing, Snapshot, Space,
-    Table, Target, Types, View, app_hash, holder_hash, key_of, name_hash,
+    AddressSet, Apex, ApexKind, App, Audience, Bare, Believed, Component, Gate, Holder, Holders, Instance,
+    InstanceState, Lan, LooseName, NameEntry, NameServer, Owner, OwnerKind, Paged, Port, Ranges, Readiness, Sharing,
+    Snapshot, Space, Table, Target, Types, View, app_hash, key_of, name_hash,
 };
 
 /// What the first octet of a key says of a record that is served; everything else is higher than [`SERVED_MAX`].
@@ -145,9 +145,9 @@ fn app_names_of(apps: &[(u32, Arc<App>)]) -> Table<u32> {
 }
 
 /// Who holds each address: of several apps the first in byte order, as the compiler has it.
-fn holders_of(apps: &[(u32, Arc<App>)]) -> Table<Holder> {
+fn holders_of(apps: &[(u32, Arc<App>)]) -> Holders {
     let instances = |app: &App| app.components.iter().map(|component| component.instances.len()).sum::<usize>();
-    let mut holders = Table::with_room(apps.iter().map(|(_, app)| instances(app)).sum());
+    let mut holders = Holders::with_room(apps.iter().map(|(_, app)| instances(app)).sum());
     let by_index: Vec<&App> = apps.iter().map(|(_, app)| &**app).collect();
     // Which place in `apps` an index has; only asked where an address is shared.
     let label_of = |index: u32| {
@@ -160,17 +160,16 @@ fn holders_of(apps: &[(u32, Arc<App>)]) -> Table<Holder> {
                 for address in instance.held().map(key_of) {
                     let sharing = Sharing::Sole;
                     let new = Holder { address, app: *index, component: place, instance: number, sharing };
-                    let hash = holder_hash(address);
-                    let Some(old) = holders.find(hash, |old: Holder| old.address == address) else {
-                        holders.insert(hash, new);
+                    let Some(old) = holders.find(address) else {
+                        holders.insert(new);
                         continue;
                     };
                     if old.app == *index {
                         continue;
                     }
                     let first = if label_of(old.app) <= Some(&app.label) { old } else { new };
-                    holders.remove(hash, old);
-                    holders.insert(hash, Holder { sharing: Sharing::Shared, ..first });
+                    holders.remove(old);
+                    holders.insert(Holder { sharing: Sharing::Shared, ..first });
                 }
             }
         }

@@ -246,7 +246,7 @@ pub struct SrvSet<'s> {
 impl<'s> SrvSet<'s> {
     /// What there is to say of the component's addresses.
     #[must_use]
-    pub const fn why(&self) -> Why<'s> {
+    pub fn why(&self) -> Why<'s> {
         Why::of(self.app, self.component)
     }
 }
@@ -280,7 +280,7 @@ pub enum Why<'s> {
 impl<'s> Why<'s> {
     /// What there is to say of a component's addresses: why there are none, or that they are kept.
     #[inline(always)]
-    pub(super) const fn of(app: &'s App, component: &'s Component) -> Self {
+    pub(super) fn of(app: &'s App, component: &'s Component) -> Self {
         match component.believed {
             Believed::Checks => Self::Text(&component.closed),
             Believed::Instances => Self::Kept(app, component),

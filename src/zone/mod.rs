@@ -7,6 +7,7 @@ mod addresses;
 mod app;
 mod find;
 mod found;
+mod holders;
 mod paged;
 mod records;
 mod space;
@@ -20,18 +21,19 @@ use std::sync::Arc;
 
 pub use addresses::{AddressSet, BUCKETS, bucket_of};
 pub use app::{
-    App, Audience, Bare, Believed, Component, Gate, Instance, InstanceState, Owner, OwnerKind, Port, Target,
+    App, Audience, Bare, Believed, Component, Gate, Instance, InstanceState, Owner, OwnerKind, Port, Reason, Target,
 };
 pub use found::{Fit, Found, Host, Hosts, Missing, Node, Owned, Plain, PlainKind, Pointer, SrvSet, Types, Why, Zone};
+pub use holders::{Holder, Holders, Sharing};
 pub use paged::Paged;
 pub use records::SOA_TIMERS;
 pub use space::{Apex, ApexKind, NameServer, Space, SpaceIndex, reverse_name, reverse_zones};
 pub use special::is_reserved;
 pub use table::{Table, hash};
-pub use view::{Holder, Lan, Ranges, Rule, Sharing, View, key_of};
+pub use view::{Lan, Ranges, Rule, View, key_of};
 pub use withheld::Withheld;
 
-use crate::name::{Name, fold};
+use crate::name::Name;
 
 /// An app's place in [`Snapshot::apps`]; stable while the app exists.
 pub type AppIndex = u32;
@@ -49,8 +51,8 @@ pub struct Snapshot {
     pub spaces: Arc<[Option<Arc<Space>>]>,
     /// Who is shown what, by address.
     pub ranges: Arc<Ranges>,
-    /// Registered instance addresses, under [`holder_hash`].
-    pub holders: Table<Holder>,
+    /// Registered instance addresses.
+    pub holders: Holders,
     /// Hostnames, DNS targets, custom domains, wildcards, and what lies above or was there, under [`name_hash`].
     pub names: Table<NameEntry>,
     /// Apps by space and name, under [`app_hash`].
@@ -107,7 +109,7 @@ impl Snapshot {
             readiness: Readiness::Starting,
             spaces: Arc::from([]),
             ranges: Arc::default(),
-            holders: Table::new(),
+            holders: Holders::default(),
             names: Table::new(),
             app_names: Table::new(),
             apps: Paged::default(),
@@ -173,7 +175,7 @@ impl Snapshot {
     #[inline(always)]
     #[must_use]
     pub fn holder(&self, address: u128) -> Option<Holder> {
-        self.holders.find(holder_hash(address), |holder| holder.address == address)
+        self.holders.find(address)
     }
 
     /// The app called `label` in `space`.
@@ -183,15 +185,6 @@ impl Snapshot {
         let index = self.app_names.find(app_hash(space, label), |index| self.apps.at(index).is_some_and(is_it))?;
         Some((index, self.apps.at(index)?))
     }
-}
-
-/// The hash of an instance address in [`Snapshot::holders`].
-#[inline(always)]
-#[must_use]
-pub const fn holder_hash(address: u128) -> u64 {
-    let [a, b, c, d, e, f, g, h, rest @ ..] = address.to_le_bytes();
-    let (low, high) = (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes(rest));
-    fold(low ^ 0x9e37_79b9_7f4a_7c15, high ^ 0x94d0_49bb_1331_11eb)
 }
 
 /// The hash of a name in [`Snapshot::names`]; `wire` is the whole name, lower-cased.

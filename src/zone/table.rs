@@ -8,7 +8,12 @@
 //!
 //! The table knows hashes, not keys: a look-up yields the few values whose tag fits, and the caller holds each against
 //! the key. That is what keeps a slot at the size of a tag and a value.
+//!
+//! A shard is probed in line, and its entries lie in the order of their tags (Amble and Knuth, "Ordered hash tables", 1974): a look-up of
+//! what is not there ends where a higher tag is, and not at the next free slot. So shards may be nine tenths full, where three quarters
+//! were the most before; and with a place that is a product of tag and size, and no mask, they grow by quarters and not by doubling.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::name;
@@ -16,8 +21,12 @@ use crate::name;
 /// Shards in a page, and pages in a table; a power of two. 32 × 32 shards are 1,024: a million entries make a thousand
 /// a shard, some 30 KiB to copy in a change.
 const FAN: usize = 32;
-/// Slots of a shard that has any; a power of two.
+/// Slots of a shard that has any; a power of two, and at least [`STEPS`].
 const SHARD_MIN: usize = 8;
+/// Sizes of shards to each doubling, as the allocator has: what lies between two of its sizes would be lost.
+const STEPS: usize = 4;
+/// One of so many slots is no entry's home, but where those go that are pushed past the last home.
+const TAIL: usize = 32;
 
 /// A table of small values found by hash.
 #[derive(Debug, Clone)]
@@ -31,22 +40,27 @@ type Page<V> = Arc<[Arc<Shard<V>>; FAN]>;
 
 #[derive(Debug, Clone)]
 struct Shard<V> {
-    /// Empty, or a power of two of slots of which at most three quarters are taken.
+    /// In the order of their tags; those between an entry and its home are taken.
     slots: Box<[Option<Slot<V>>]>,
-    taken: usize,
+    /// How many of the slots are homes, of which at most nine tenths are taken.
+    homes: u32,
+    taken: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Slot<V> {
-    tag: u32,
+    tag: Tag,
     value: V,
 }
+
+/// Thirty-one bits of a hash, and one that is set: so a free slot is told without a word of its own.
+type Tag = NonZeroU32;
 
 impl<V: Copy + PartialEq> Table<V> {
     /// Makes an empty table.
     #[must_use]
     pub fn new() -> Self {
-        let shard = Arc::new(Shard { slots: Box::default(), taken: 0 });
+        let shard = Arc::new(Shard::with_slots(0));
         let page: Page<V> = Arc::new(std::array::from_fn(|_| Arc::clone(&shard)));
         Self { pages: Arc::new(std::array::from_fn(|_| Arc::clone(&page))), length: 0 }
     }
@@ -54,11 +68,13 @@ impl<V: Copy + PartialEq> Table<V> {
     /// Makes an empty table with room for so many entries.
     #[must_use]
     pub fn with_room(count: usize) -> Self {
-        // An eighth more than a shard's share: hashes do not fall evenly.
-        let share = count / (FAN * FAN);
-        let slots = (share + share / 8 + 1) * 4 / 3;
-        let slots = if count == 0 { 0 } else { slots.next_power_of_two().max(SHARD_MIN) };
-        let shard = || Arc::new(Shard { slots: vec![None; slots].into(), taken: 0 });
+        // Hashes do not fall evenly: every other shard grows once.
+        let share = count.div_ceil(FAN * FAN);
+        let mut slots = 0;
+        while share > 0 && is_full(homes_in(slots), share - 1) {
+            slots = more_than(slots);
+        }
+        let shard = || Arc::new(Shard::with_slots(slots));
         let page = || Page::<V>::new(std::array::from_fn(|_| shard()));
         Self { pages: Arc::new(std::array::from_fn(|_| page())), length: 0 }
     }
@@ -91,8 +107,8 @@ impl<V: Copy + PartialEq> Table<V> {
     #[inline(always)]
     pub(super) fn candidates(&self, hash: u64) -> Candidates<'_, V> {
         let place = Place::of(hash);
-        let slots = self.shard(place).map_or(&[][..], |shard| &shard.slots);
-        Candidates { slots, index: place.start, tag: place.tag }
+        let (slots, homes) = self.shard(place).map_or((&[][..], 0), |shard| (&shard.slots, shard.homes));
+        Candidates { slots, index: home(place.tag, homes), tag: place.tag }
     }
 
     /// Every value, in no order.
@@ -109,7 +125,7 @@ impl<V: Copy + PartialEq> Table<V> {
     pub fn insert(&mut self, hash: u64, value: V) {
         let place = Place::of(hash);
         let Some(shard) = self.shard_mut(place) else { return };
-        if (shard.taken + 1) * 4 > shard.slots.len() * 3 {
+        if is_full(shard.homes, to_usize(shard.taken)) {
             shard.grow();
         }
         shard.put(Slot { tag: place.tag, value });
@@ -123,7 +139,7 @@ impl<V: Copy + PartialEq> Table<V> {
         }
         let place = Place::of(hash);
         let Some(shard) = self.shard_mut(place) else { return false };
-        shard.take(place, value);
+        shard.take(place.tag, value);
         self.length -= 1;
         true
     }
@@ -143,7 +159,7 @@ impl<V: Copy + PartialEq> Table<V> {
 pub(super) struct Candidates<'t, V> {
     slots: &'t [Option<Slot<V>>],
     index: usize,
-    tag: u32,
+    tag: Tag,
 }
 
 impl<V: Copy> Iterator for Candidates<'_, V> {
@@ -151,12 +167,11 @@ impl<V: Copy> Iterator for Candidates<'_, V> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<V> {
-        let mask = self.slots.len().wrapping_sub(1);
         loop {
-            let slot = self.slots.get(self.index & mask)?.as_ref()?;
-            self.index = self.index.wrapping_add(1);
-            if slot.tag == self.tag {
-                return Some(slot.value);
+            let slot = self.slots.get(self.index)?.as_ref()?;
+            self.index += 1;
+            if slot.tag >= self.tag {
+                return if slot.tag == self.tag { Some(slot.value) } else { None };
             }
         }
     }
@@ -169,47 +184,66 @@ impl<V: Copy + PartialEq> Default for Table<V> {
 }
 
 impl<V: Copy + PartialEq> Shard<V> {
+    fn with_slots(slots: usize) -> Self {
+        Self { slots: vec![None; slots].into(), homes: homes_in(slots), taken: 0 }
+    }
+
+    /// Puts an entry behind those of lower and equal tags; each that is in the way goes one slot on.
     fn put(&mut self, slot: Slot<V>) {
-        let mask = self.slots.len().wrapping_sub(1);
-        let mut index = start_of(slot.tag);
-        while let Some(place) = self.slots.get_mut(index & mask) {
-            if place.is_none() {
-                *place = Some(slot);
-                self.taken += 1;
-                return;
+        let (mut index, mut slot) = (home(slot.tag, self.homes), slot);
+        loop {
+            match self.slots.get_mut(index) {
+                Some(Some(other)) => {
+                    if other.tag > slot.tag {
+                        std::mem::swap(other, &mut slot);
+                    }
+                    index += 1;
+                }
+                Some(free) => {
+                    *free = Some(slot);
+                    self.taken += 1;
+                    return;
+                }
+                None => self.lengthen(),
             }
-            index += 1;
         }
     }
 
     fn grow(&mut self) {
-        let size = (self.slots.len() * 2).max(SHARD_MIN);
-        let old = std::mem::replace(&mut self.slots, vec![None; size].into());
-        self.taken = 0;
-        for slot in old.into_iter().flatten() {
+        let larger = Self::with_slots(more_than(slots_for(self.homes)));
+        for slot in std::mem::replace(self, larger).slots.into_iter().flatten() {
             self.put(slot);
         }
     }
 
-    /// Empties the slot and closes the gap, so that a look-up may stop at the first empty slot.
-    fn take(&mut self, place: Place, value: V) {
-        let mask = self.slots.len().wrapping_sub(1);
-        let mut index = place.start;
-        while let Some(Some(slot)) = self.slots.get(index & mask) {
-            if slot.tag == place.tag && slot.value == value {
+    /// Makes room behind the last home for those that are pushed past it. To grow would not do: entries of one hash have one home
+    /// however many there are.
+    fn lengthen(&mut self) {
+        let mut slots = std::mem::take(&mut self.slots).into_vec();
+        slots.resize(more_than(slots.len()), None);
+        self.slots = slots.into();
+    }
+
+    /// Empties the slot and closes the gap, so that a look-up may stop at the first free slot.
+    fn take(&mut self, tag: Tag, value: V) {
+        let mut index = home(tag, self.homes);
+        while let Some(Some(slot)) = self.slots.get(index) {
+            if slot.tag == tag && slot.value == value {
                 break;
             }
             index += 1;
         }
-        let Some(gap) = self.slots.get_mut(index & mask) else { return };
-        *gap = None;
         self.taken -= 1;
-        // Everything up to the next empty slot may have been pushed past this one: put it again.
-        loop {
+        // Everything up to the next free slot, or to the next that is at home, was pushed by one.
+        while let Some(Some(next)) = self.slots.get(index + 1).copied()
+            && home(next.tag, self.homes) <= index
+            && let Some(gap) = self.slots.get_mut(index)
+        {
+            *gap = Some(next);
             index += 1;
-            let Some(slot) = self.slots.get_mut(index & mask).and_then(Option::take) else { return };
-            self.taken -= 1;
-            self.put(slot);
+        }
+        if let Some(gap) = self.slots.get_mut(index) {
+            *gap = None;
         }
     }
 }
@@ -219,22 +253,52 @@ impl<V: Copy + PartialEq> Shard<V> {
 struct Place {
     page: usize,
     shard: usize,
-    tag: u32,
-    start: usize,
+    tag: Tag,
 }
 
 impl Place {
     #[inline(always)]
     fn of(hash: u64) -> Self {
         let [a, b, c, d, e, f, _, _] = hash.to_le_bytes();
-        let tag = u32::from_le_bytes([a, b, c, d]);
-        Self { page: usize::from(e) & (FAN - 1), shard: usize::from(f) & (FAN - 1), tag, start: start_of(tag) }
+        let tag = Tag::MIN | u32::from_le_bytes([a, b, c, d]);
+        Self { page: usize::from(e) & (FAN - 1), shard: usize::from(f) & (FAN - 1), tag }
     }
 }
 
+/// Where an entry is to be, of so many homes: higher tags are never before lower ones.
 #[inline(always)]
-fn start_of(tag: u32) -> usize {
-    usize::try_from(tag).unwrap_or(usize::MAX >> 1)
+fn home(tag: Tag, homes: u32) -> usize {
+    let [.., a, b, c, d] = (u64::from(tag.get()) * u64::from(homes)).to_le_bytes();
+    to_usize(u32::from_le_bytes([a, b, c, d]))
+}
+
+/// How many of so many slots are homes.
+fn homes_in(slots: usize) -> u32 {
+    u32::try_from(slots - slots / TAIL).unwrap_or(u32::MAX)
+}
+
+/// The reverse of it: of the slots of a shard some may be more tail than usual.
+fn slots_for(homes: u32) -> usize {
+    to_usize(homes) + to_usize(homes) / (TAIL - 1)
+}
+
+/// Whether one more than `taken` is too many for so many homes: at nine tenths a look-up meets five others, on two lines.
+fn is_full(homes: u32, taken: usize) -> bool {
+    (taken + 1) * 10 > to_usize(homes) * 9
+}
+
+/// The next size after so many slots.
+fn more_than(slots: usize) -> usize {
+    if slots < SHARD_MIN {
+        return SHARD_MIN;
+    }
+    let step = (slots + 1).next_power_of_two() / 2 / STEPS;
+    (slots / step + 1) * step
+}
+
+#[inline(always)]
+fn to_usize(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// The hash of octets under a scope.
@@ -284,6 +348,49 @@ mod tests {
         for n in 0..100 {
             assert_eq!(table.find(42, |value| value == n).is_some(), n != 50, "{n}");
         }
+    }
+
+    #[test]
+    fn however_many_are_pushed_past_the_last_home_all_are_found_and_no_room_is_wasted_on_them() {
+        let mut table = Table::new();
+        for n in 0..1_000_u32 {
+            table.insert(u64::from(u32::MAX), n);
+            table.insert(u64::from(n) << 22, n);
+        }
+        let found: Vec<u32> = table.candidates(u64::from(u32::MAX)).collect();
+        assert_eq!(found.len(), 1_000);
+        for n in (0..1_000).filter(|n| n % 7 != 0) {
+            assert!(table.remove(u64::from(u32::MAX), n));
+        }
+        assert_eq!(table.candidates(u64::from(u32::MAX)).count(), 143);
+        assert!((0..1_000).all(|n| table.find(u64::from(n) << 22, |value| value == n).is_some()));
+        let slots: usize = table.pages.iter().flat_map(|page| page.iter()).map(|shard| shard.slots.len()).sum();
+        assert!(slots < 4_000, "{slots}");
+    }
+
+    #[test]
+    fn shards_are_filled_to_nine_tenths_and_as_large_as_they_must_be() {
+        let sizes: Vec<usize> = std::iter::successors(Some(0), |slots| Some(more_than(*slots))).take(12).collect();
+        assert_eq!(sizes, [0, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48]);
+        assert!(sizes.iter().all(|slots| slots_for(homes_in(*slots)) == *slots));
+        for count in [0, 1, 1_000, 10_000, 200_000] {
+            let (mut grown, mut made) = (Table::new(), Table::with_room(count));
+            for n in 0..u32::try_from(count).unwrap() {
+                grown.insert(hash(7, &n.to_le_bytes()), n);
+                made.insert(hash(7, &n.to_le_bytes()), n);
+            }
+            for table in [grown, made] {
+                let slots: usize = table.pages.iter().flat_map(|page| page.iter()).map(|shard| shard.slots.len()).sum();
+                // Four sizes to each doubling, of which the smallest has eight.
+                assert!(slots <= count * 3 / 2 + FAN * FAN * SHARD_MIN, "{count}: {slots}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_free_slot_needs_no_word_of_its_own() {
+        assert_eq!(size_of::<Option<Slot<u32>>>(), 8);
+        assert_eq!(size_of::<Option<Slot<[u32; 3]>>>(), 16);
     }
 
     #[test]

@@ -7,44 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{AppIndex, SpaceIndex};
 
-/// Where a registered instance address belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-// A table holds two for each app: without room behind the address a slot is 32 octets and not 48.
-#[repr(Rust, packed(4))]
-pub struct Holder {
-    /// The address, as [`key_of`] gives it.
-    pub address: u128,
-    /// The app; of a shared address the first in byte order.
-    pub app: AppIndex,
-    /// The component, by its place in the app.
-    pub component: u16,
-    /// The instance, by its place in the component.
-    pub instance: u16,
-    /// Whether other apps hold the address too.
-    pub sharing: Sharing,
-}
-
-impl Holder {
-    /// The address itself.
-    #[must_use]
-    pub const fn ip(&self) -> IpAddr {
-        let address = Ipv6Addr::from_bits(self.address);
-        match address.to_ipv4_mapped() {
-            Some(address) => IpAddr::V4(address),
-            None => IpAddr::V6(address),
-        }
-    }
-}
-
-/// Whether several apps hold an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sharing {
-    /// One app holds it.
-    Sole,
-    /// Several do: a caller from there is on no app's LAN.
-    Shared,
-}
-
 /// What is shown to a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {

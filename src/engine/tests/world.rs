@@ -7,8 +7,8 @@ use crate::name::{Label, Name};
 use crate::record::Ttl;
 use crate::zone::{
     AddressSet, Apex, ApexKind, App, AppIndex, Audience, Bare, Believed, Component, Gate, Holder, Instance,
-    InstanceState, Lan, LooseName, NameEntry, NameServer, Owner, OwnerKind, Port, Ranges, Readiness, Rule, Sharing,
-    Snapshot, Space, Target, Types, View, app_hash, holder_hash, key_of, name_hash, reverse_zones,
+    InstanceState, Lan, LooseName, NameEntry, NameServer, Owner, OwnerKind, Port, Ranges, Readiness, Reason, Rule,
+    Sharing, Snapshot, Space, Target, Types, View, app_hash, key_of, name_hash, reverse_zones,
 };
 
 /// On the LAN of `shop`.
@@ -134,7 +134,7 @@ pub(crate) fn component(label: &str, bare: Bare) -> Draft {
         bare,
         up: AddressSet::default(),
         believed: Believed::Checks,
-        closed: Box::default(),
+        closed: Reason::default(),
         instances: Box::default(),
         ports: Box::default(),
     };
@@ -205,7 +205,7 @@ pub(crate) fn add_app(snapshot: &mut Snapshot, index: AppIndex, app: App) {
                 let sharing = if address == addresses(&[SHARED])[0] { Sharing::Shared } else { Sharing::Sole };
                 let address = key_of(address);
                 let holder = Holder { address, app: index, component: place, instance: number, sharing };
-                snapshot.holders.insert(holder_hash(address), holder);
+                snapshot.holders.insert(holder);
             }
         }
     }

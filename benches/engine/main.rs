@@ -4,24 +4,25 @@
 //! writing, without a socket. `cargo bench --bench engine -- 1000` asks so many queries an outcome, for a smoke
 //! test; `-- hostname` only those outcomes whose name has that in it.
 //!
-//! `-- --instructions` counts instead: the instructions of one query, by outcome. valgrind counts them, in a run of this program within the
-//! run, so the figures are the same on a busy machine. `.ci/instructions` holds them to those in `instructions.txt`.
+//! `-- --instructions` counts instead: the instructions of one query, by outcome, in the engine and in a whole UDP worker (`worker`).
+//! valgrind counts them, in a run of this program within the run, so the figures are the same on a busy machine. `.ci/instructions` holds
+//! them to those in `instructions.txt`.
+
+mod worker;
+mod world;
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Instant;
 
 use spacedns::engine::{Ask, Note, Reading, Recursion, Secrets, Settings, Transport, Trust, Verdict, respond_to};
-use spacedns::name::{Label, Name};
-use spacedns::record::Ttl;
-use spacedns::zone::{
-    AddressSet, Apex, ApexKind, App, Audience, Bare, Believed, Component, Gate, Holder, Instance, InstanceState, Lan,
-    NameEntry, NameServer, Owner, OwnerKind, Port, Ranges, Readiness, Rule, Sharing, Snapshot, Space, Target, View,
-    app_hash, holder_hash, key_of, name_hash, reverse_zones,
-};
+use spacedns::name::Name;
+use spacedns::zone::Snapshot;
+
+use worker::{ASKED, Asked as WorkerAsked, BATCHES};
+use world::{anywhere, instance, snapshot};
 
 const APPS: u32 = 10_000;
 
@@ -97,9 +98,15 @@ fn main() {
             let queries = case.queries(COUNTED, &settings);
             black_box(answer(&snapshot, &queries, case.rounds(COUNTED), &mut response));
         }
+        ASKED.iter().for_each(|asked| asked.answer(&CASES, &snapshot));
     } else if std::env::args().any(|argument| argument == "--instructions") {
-        for (case, count) in CASES.iter().zip(count()) {
-            println!("{:28} {:6}", case.outcome, count / u64::from(case.rounds(COUNTED)));
+        let counts = count();
+        let (engine, workers) = counts.split_at(CASES.len());
+        for (case, count) in CASES.iter().zip(engine) {
+            println!("{:30} {:6}", case.outcome, count / u64::from(case.rounds(COUNTED)));
+        }
+        for (asked, counts) in ASKED.iter().zip(workers.chunks(BATCHES)) {
+            println!("{:30} {:6}", asked.outcome, WorkerAsked::each(counts));
         }
     } else {
         let snapshot = snapshot(APPS);
@@ -109,7 +116,7 @@ fn main() {
             let begin = Instant::now();
             let sent = answer(&snapshot, &queries, rounds, &mut response);
             let each = begin.elapsed().as_nanos() / u128::from(rounds);
-            println!("{:28} {each:6} ns {:5} octets", case.outcome, sent / u64::from(rounds));
+            println!("{:30} {each:6} ns {:5} octets", case.outcome, sent / u64::from(rounds));
         }
     }
 }
@@ -129,23 +136,28 @@ fn answer(snapshot: &Snapshot, asked: &[Asked<'_>], rounds: u32, response: &mut 
     sent
 }
 
-/// The instructions that the queries of each outcome take.
+/// The instructions that the queries of each outcome take; of a worker's, those of each batch.
 #[allow(clippy::disallowed_methods, reason = "the program runs itself")]
 fn count() -> Vec<u64> {
     let home = std::env::temp_dir().join(format!("spacedns-instructions-{}", std::process::id()));
     std::fs::create_dir(&home).expect("a directory of our own");
     let status = Command::new("valgrind")
-        .args(["--quiet", "--tool=callgrind", "--toggle-collect=engine::answer", "--dump-after=engine::answer"])
+        .args(["--quiet", "--tool=callgrind"])
+        .args(COUNTED_IN.iter().flat_map(|name| [format!("--toggle-collect={name}"), format!("--dump-after={name}")]))
         .arg(format!("--callgrind-out-file={}", home.join("count").display()))
         .arg(std::env::current_exe().expect("the program that runs"))
         .env(INSIDE, "1")
         .status()
         .expect("valgrind is installed");
     assert!(status.success(), "valgrind: {status}");
-    let counts = (1..=CASES.len()).map(|number| total(&home.join(format!("count.{number}")))).collect();
+    let dumps = CASES.len() + ASKED.len() * BATCHES;
+    let counts = (1..=dumps).map(|number| total(&home.join(format!("count.{number}")))).collect();
     std::fs::remove_dir_all(&home).expect("it is ours");
     counts
 }
+
+/// What is counted: a run of the engine's queries, and a batch of a worker's.
+const COUNTED_IN: [&str; 2] = ["engine::answer", "spacedns::serve::udp::Worker::turn"];
 
 /// The total of one of callgrind's dumps.
 fn total(dump: &Path) -> u64 {
@@ -160,14 +172,6 @@ impl Case {
     }
 
     fn queries<'s>(&self, apps: u32, settings: &'s Settings) -> Vec<Asked<'s>> {
-        let query = |n| {
-            let mut query = query(&(self.name)(n), self.qtype);
-            if self.outcome == PLAIN {
-                query.truncate(query.len() - OPT.len());
-                query.iter_mut().skip(11).take(1).for_each(|additionals| *additionals = 0);
-            }
-            query
-        };
         let ask = |n| Ask {
             source: (self.source)(n),
             trust: Trust::Nobody,
@@ -178,7 +182,17 @@ impl Case {
             secrets: Some(&SECRETS),
             now: 1_800_000_000,
         };
-        (0..apps).map(|n| (ask(n), query(n))).collect()
+        (0..apps).map(|n| (ask(n), self.query(n))).collect()
+    }
+
+    /// The query about app `n`.
+    fn query(&self, n: u32) -> Vec<u8> {
+        let mut query = query(&(self.name)(n), self.qtype);
+        if self.outcome == PLAIN {
+            query.truncate(query.len() - OPT.len());
+            query.iter_mut().skip(11).take(1).for_each(|additionals| *additionals = 0);
+        }
+        query
     }
 }
 
@@ -193,14 +207,6 @@ fn query(name: &str, qtype: u16) -> Vec<u8> {
 
 const OPT: [u8; 11] = [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0];
 
-fn anywhere(n: u32) -> IpAddr {
-    Ipv4Addr::from_bits(0x0aff_0000 + n % 60_000).into()
-}
-
-fn instance(n: u32, number: u32) -> Ipv4Addr {
-    Ipv4Addr::from_bits(0x0a10_0000 + n * 4 + number)
-}
-
 fn reverse(n: u32) -> String {
     let [a, b, c, d] = instance(n, 1).octets();
     format!("{d}.{c}.{b}.{a}.in-addr.arpa")
@@ -210,94 +216,4 @@ fn reverse(n: u32) -> String {
 fn deepest(n: u32) -> String {
     let digits: String = (0..125).map(|place| format!("{}.", (n >> (place % 16)) & 1)).collect();
     format!("{digits}a.b")
-}
-
-fn label(text: &str) -> Label {
-    Label::from_octets(text.as_bytes()).expect("a label")
-}
-
-fn name(text: &str) -> Name {
-    text.parse().expect("a name")
-}
-
-fn snapshot(apps: u32) -> Snapshot {
-    let view = View { space: 0, lan: Lan::None };
-    let network = "10.0.0.0/8".parse().expect("a network");
-    let apex = |text, labels| Apex { name: name(text), labels, kind: ApexKind::Discovery };
-    let space = Space {
-        name: "bench".into(),
-        ttl: Ttl::from_seconds(5),
-        negative_ttl: Ttl::from_seconds(2),
-        router: AddressSet::default(),
-        apexes: [apex("app.localspace", 2), apex("a.b", 2)].into(),
-        reverse: reverse_zones(network).into(),
-        discovery: [name("app.localspace")].into(),
-        ns: [NameServer { name: name("localhost"), v4: Box::default(), v6: Box::default() }].into(),
-    };
-    let mut snapshot = Snapshot {
-        readiness: Readiness::Ready,
-        spaces: Arc::from([Some(Arc::new(space))]),
-        ranges: Arc::new(Ranges::flatten(&[Rule { network, rank: 1, view }])),
-        ..Snapshot::starting()
-    };
-    for n in 0..apps {
-        add_app(&mut snapshot, n * 2, n, &format!("app{n}"), Gate::Web(0));
-        let reason = format!("off{n}: 0 of 2 web instances up; web.1 lease expired 2026-11-20T16:40:12Z");
-        add_app(&mut snapshot, n * 2 + 1, n, &format!("off{n}"), Gate::Closed(reason.into()));
-    }
-    add_large(&mut snapshot, apps * 2);
-    snapshot
-}
-
-/// An app with as many instances as there may be, of names so short that the addresses of most fit as well.
-fn add_large(snapshot: &mut Snapshot, index: u32) {
-    let instances = (1..=1000).map(|number| {
-        let addresses = AddressSet::new([instance(number, 1), instance(number, 2)].map(IpAddr::V4));
-        Instance { number, state: InstanceState::Up, addresses }
-    });
-    let targets = (0..1000).map(|instance| Target { instance, port: 8080 }).collect();
-    let component = Component {
-        label: label("w"),
-        bare: Bare::Nameless,
-        up: AddressSet::default(),
-        believed: Believed::Checks,
-        closed: Box::default(),
-        instances: instances.collect(),
-        ports: [Port { label: label("http"), targets }].into(),
-    };
-    let (audience, gate) = (Audience::Space, Gate::Web(0));
-    let app =
-        App { space: 0, label: label("big"), audience, gate, owners: Box::default(), components: [component].into() };
-    snapshot.app_names.insert(app_hash(0, b"big"), index);
-    snapshot.apps.set(index, Some(Arc::new(app)));
-}
-
-fn add_app(snapshot: &mut Snapshot, index: u32, n: u32, text: &str, gate: Gate) {
-    let held = if gate == Gate::Web(0) { vec![instance(n, 1), instance(n, 2)] } else { Vec::new() };
-    let instances = held.iter().zip(1..).map(|(address, number)| Instance {
-        number,
-        state: InstanceState::Up,
-        addresses: AddressSet::new([IpAddr::V4(*address)]),
-    });
-    let targets = (0..).zip(&held).map(|(instance, _)| Target { instance, port: 8080 }).collect();
-    let web = Component {
-        label: label("web"),
-        bare: Bare::Named,
-        up: AddressSet::new(held.iter().copied().map(IpAddr::V4)),
-        believed: Believed::Checks,
-        closed: Box::default(),
-        instances: instances.collect(),
-        ports: [Port { label: label("http"), targets }].into(),
-    };
-    let hostname = name(&format!("{text}.herokuapp.com"));
-    snapshot.names.insert(name_hash(0, hostname.wire()), NameEntry::Owner { app: index, owner: 0 });
-    snapshot.app_names.insert(app_hash(0, text.as_bytes()), index);
-    for (address, instance) in held.iter().zip(0..) {
-        let address = key_of((*address).into());
-        let holder = Holder { address, app: index, component: 0, instance, sharing: Sharing::Sole };
-        snapshot.holders.insert(holder_hash(address), holder);
-    }
-    let owners = [Owner { name: hostname, kind: OwnerKind::Hostname }].into();
-    let app = App { space: 0, label: label(text), audience: Audience::Space, gate, owners, components: [web].into() };
-    snapshot.apps.set(index, Some(Arc::new(app)));
 }
