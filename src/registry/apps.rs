@@ -16,7 +16,7 @@ use super::health::Health;
 use super::names::{names_of, owner_called, report_misplaced_names};
 use super::numbers::Numbers;
 use super::state::{AppState, ComponentState, InstanceState, OwnerState, Standing};
-use super::{AppEntry, AppId, Concern, FileFault, Findings, NUMBERS_MAX, Registry, Source, SpaceState};
+use super::{AppEntry, AppId, CREATIONS_MAX, Concern, FileFault, Findings, NUMBERS_MAX, Registry, Source, SpaceState};
 use crate::name::Label;
 use crate::spec::{Audience, ComponentKind, ComponentSpec};
 
@@ -38,6 +38,7 @@ impl Registry {
 
     /// Looks at an app again after one of its documents changed, and lets its claims follow.
     pub(super) fn settle_app(&mut self, id: AppId, moved: &mut Moved) {
+        self.end_creation(id);
         let Some(entry) = self.apps.get(&id) else { return };
         let contributed = self.contributed(entry);
         let mut gathered = self.gather(entry, &contributed);
@@ -45,12 +46,13 @@ impl Registry {
         let lans = wanted_lans(&gathered);
         let declared_by = gathered.in_force.map(|contribution| Arc::clone(&contribution.file));
         let is_declared = gathered.declared.is_some();
+        let said = gathered.internal_routing.as_ref().map(|(value, _)| *value);
         let routed = is_declared.then(|| {
-            let said = gathered.internal_routing.as_ref().map(|(value, _)| *value);
             entry.created_routed.or(said).unwrap_or_else(|| space.is_some_and(|space| space.spec.internal_routing))
         });
         // A topology does not say whether its app is routed, and so does not settle it either (design §2.4).
         let created_routed = if gathered.is_created { routed } else { entry.created_routed.filter(|_| is_declared) };
+        let is_created = entry.created_routed.is_none() && created_routed.is_some();
         let wanted = if routed == Some(true) { names_of(entry, &gathered, space) } else { Vec::new() };
         let state = self.assemble(id, entry, &mut gathered, space);
         let mut findings = std::mem::take(&mut gathered.findings);
@@ -93,10 +95,28 @@ impl Registry {
             rare.lans = lans.into();
         });
         entry.ever_declared |= is_declared;
+        if is_created && said.is_none() && self.creations.len() < CREATIONS_MAX {
+            self.creations.insert(id, self.now.monotonic);
+        }
         if contributions {
             self.forget_later(id);
         } else {
             entry.remember_numbers(&state);
+        }
+    }
+
+    /// Takes what is said of an app's routing a moment after it was created, where nothing was said, for what was said then: a spec
+    /// and the settings beside it are two files, and become whole one after the other.
+    fn end_creation(&mut self, id: AppId) {
+        if !self.creations.contains_key(&id) {
+            return;
+        }
+        let says = |entry: &AppEntry| self.gather(entry, &self.contributed(entry)).internal_routing.is_some();
+        if self.apps.get(&id).is_none_or(|entry| says(entry)) {
+            self.creations.remove(&id);
+            if let Some(entry) = self.apps.get_mut(&id) {
+                entry.created_routed = None;
+            }
         }
     }
 
