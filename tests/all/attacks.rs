@@ -24,7 +24,7 @@ use crate::tls::{Encrypted, framed, query, read_frame, run};
 /// Times that let an attack end while a test waits.
 ///
 /// Not so short that whoever means well is cut off on a machine that has much else to do.
-const SHORT: [&str; 4] = ["idle=3s", "frame=300ms", "handshake=5s", "drain=1s"];
+const SHORT: [&str; 4] = ["idle=3s", "frame=300ms", "handshake=3s", "drain=10s"];
 
 /// Runs an attack beside the canary and holds the server to what it was before; gives its last words.
 fn withstand(encrypted: Encrypted, attack: impl FnOnce(&Encrypted)) -> String {
