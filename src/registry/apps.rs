@@ -265,8 +265,10 @@ fn address_claims(gathered: Gathered<'_>, state: &AppState) -> Box<[Claim]> {
     if state.archived.is_some() {
         return Box::default();
     }
+    // Exactly as much room as nearly always is needed: of more, half would stay behind each list (`compile::app` says why).
+    let mut claims = Vec::with_capacity(gathered.instances.len());
     let in_force = gathered.instances.into_iter().filter(|(_, registered)| registered.standing().is_there());
-    in_force
+    let in_force = in_force
         .filter(|((label, number), _)| {
             state.components.get(*label).is_some_and(|found| found.instances.contains_key(number))
         })
@@ -276,8 +278,9 @@ fn address_claims(gathered: Gathered<'_>, state: &AppState) -> Box<[Claim]> {
             newness: registered.newness.mark(),
             number,
             sharing: if registered.spec.shared_address { Sharing::Shared } else { Sharing::Sole },
-        })
-        .collect()
+        });
+    claims.extend(in_force);
+    claims.into()
 }
 
 impl AppEntry {
@@ -292,6 +295,7 @@ impl AppEntry {
                 continue;
             }
             let place = all.binary_search_by(|(known, _)| known.cmp(label)).unwrap_or_else(|place| {
+                all.reserve_exact(1);
                 all.insert(place, (label.clone(), Numbers::default()));
                 place
             });
