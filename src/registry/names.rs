@@ -88,12 +88,12 @@ const REVERSE: [&[u8]; 2] = [b"\x07in-addr\x04arpa\0", b"\x03ip6\x04arpa\0"];
 /// Whether a name is the one with these octets, or lies below it.
 fn is_within(name: &Name, tree: &[u8]) -> bool {
     let mut left = name.wire().len();
-    let mut is_here = |label: &[u8]| {
+    let is_here = |label: &[u8]| {
         let here = left;
         left -= label.len() + 1;
         here == tree.len()
     };
-    name.wire().ends_with(tree) && name.labels().any(|label| is_here(label))
+    name.wire().ends_with(tree) && name.labels().any(is_here)
 }
 
 pub(super) fn report_misplaced_names(entry: &AppEntry, gathered: &mut Gathered<'_>, space: &SpaceState) {
