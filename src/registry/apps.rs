@@ -17,7 +17,7 @@ use super::names::{names_of, owner_called, report_misplaced_names};
 use super::numbers::Numbers;
 use super::settle::{Hands, Wants};
 use super::state::{AppState, ComponentState, InstanceState, OwnerState, Standing};
-use super::{AppEntry, AppId, Concern, FileFault, Findings, NUMBERS_MAX, Registry, Source, SpaceState};
+use super::{AppEntry, AppId, CREATIONS_MAX, Concern, FileFault, Findings, NUMBERS_MAX, Registry, Source, SpaceState};
 use crate::name::Label;
 use crate::spec::{Audience, ComponentKind, ComponentSpec};
 
@@ -47,12 +47,13 @@ impl Registry {
         let lans = wanted_lans(&gathered).into();
         let declared_by = gathered.in_force.map(|contribution| Arc::clone(&contribution.file));
         let is_declared = gathered.declared.is_some();
+        let said = gathered.internal_routing.as_ref().map(|(value, _)| *value);
         let routed = is_declared.then(|| {
-            let said = gathered.internal_routing.as_ref().map(|(value, _)| *value);
             entry.created_routed.or(said).unwrap_or_else(|| space.is_some_and(|space| space.spec.internal_routing))
         });
         // A topology does not say whether its app is routed, and so does not settle it either (design §2.4).
         let created_routed = if gathered.is_created { routed } else { entry.created_routed.filter(|_| is_declared) };
+        let was_silent = entry.created_routed.is_none() && created_routed.is_some() && said.is_none();
         let names: Box<[OwnerState]> =
             if routed == Some(true) { names_of(entry, &gathered, space).into() } else { Box::default() };
         let mut state = self.assemble(id, entry, &mut gathered, space);
@@ -68,14 +69,26 @@ impl Registry {
             hands.make(&state, space)
         });
         let state = self.checks.are_wanted().then_some(state);
-        Some(Wants { names, lans, claims, numbers, created_routed, declared_by, is_declared, findings, state, made })
+        Some(Wants {
+            names,
+            lans,
+            claims,
+            numbers,
+            created_routed,
+            was_silent,
+            declared_by,
+            is_declared,
+            findings,
+            state,
+            made,
+        })
     }
 
     /// Lets the claims of an app follow what it wants. What was made of it is yielded where nothing speaks against it yet: it holds if the app
     /// has all that it wants in the end.
     pub(super) fn follow<M>(&mut self, id: AppId, wants: Wants<M>, moved: &mut Moved) -> Option<M> {
-        let Wants { names, lans, claims, numbers, created_routed, declared_by, is_declared, findings, state, made } =
-            wants;
+        let Wants { names, lans, claims, numbers, created_routed, was_silent, .. } = wants;
+        let Wants { declared_by, is_declared, findings, state, made, .. } = wants;
         if let Some(state) = state {
             self.checks.settle(id, &state);
         }
@@ -120,10 +133,28 @@ impl Registry {
             self.forget_findings(&Concern::Address(id, label, number));
         }
         self.replace_findings(Concern::App(id), findings);
+        if was_silent && self.creations.len() < CREATIONS_MAX {
+            self.creations.insert(id, self.now.monotonic);
+        }
         if !is_named {
             self.forget_later(id);
         }
         made.filter(|_| !is_over)
+    }
+
+    /// Takes what is said of an app's routing a moment after it was created, where nothing was said, for what was said then: a spec
+    /// and the settings beside it are two files, and become whole one after the other.
+    pub(super) fn end_creation(&mut self, id: AppId) {
+        if !self.creations.contains_key(&id) {
+            return;
+        }
+        let says = |entry: &AppEntry| self.gather(entry, &self.contributed(entry)).internal_routing.is_some();
+        if self.apps.get(&id).is_none_or(|entry| says(entry)) {
+            self.creations.remove(&id);
+            if let Some(entry) = self.apps.get_mut(&id) {
+                entry.created_routed = None;
+            }
+        }
     }
 
     /// Sets when the numbers of an app that nothing names any more are forgotten.
@@ -271,8 +302,10 @@ fn address_claims(gathered: Gathered<'_>, state: &AppState) -> Box<[Claim]> {
     if state.archived.is_some() {
         return Box::default();
     }
+    // Exactly as much room as nearly always is needed: of more, half would stay behind each list (`compile::app` says why).
+    let mut claims = Vec::with_capacity(gathered.instances.len());
     let in_force = gathered.instances.into_iter().filter(|(_, registered)| registered.standing().is_there());
-    in_force
+    let in_force = in_force
         .filter(|((label, number), _)| {
             state.components.get(*label).is_some_and(|found| found.instances.contains_key(number))
         })
@@ -282,8 +315,9 @@ fn address_claims(gathered: Gathered<'_>, state: &AppState) -> Box<[Claim]> {
             newness: registered.newness.mark(),
             number,
             sharing: if registered.spec.shared_address { Sharing::Shared } else { Sharing::Sole },
-        })
-        .collect()
+        });
+    claims.extend(in_force);
+    claims.into()
 }
 
 impl AppEntry {
@@ -299,6 +333,7 @@ impl AppEntry {
                 continue;
             }
             let place = all.binary_search_by(|(known, _)| known.cmp(label)).unwrap_or_else(|place| {
+                all.reserve_exact(1);
                 all.insert(place, (label.clone(), Numbers::default()));
                 place
             });

@@ -185,6 +185,8 @@ pub struct Registry {
     tombstones: BTreeMap<(SpaceId, Name), Tombstone>,
     checks: Checks,
     deadlines: Deadlines,
+    /// The apps created a moment ago of which nothing said whether they are internally routed, and when; at most [`CREATIONS_MAX`].
+    creations: BTreeMap<AppId, Duration>,
     /// Only what has any; by what it concerns.
     faults: BTreeMap<Concern, Findings>,
     /// Counts changes of `faults`.
@@ -284,6 +286,11 @@ struct Findings {
 
 /// The most numbers of one component that are remembered after their registrations went.
 const NUMBERS_MAX: usize = 1_000;
+/// For how long an app is being created: what its files say first comes one file after the other, and each may take half a second to
+/// be left alone and a second to stand.
+const CREATION: Duration = Duration::from_secs(2);
+/// The most apps of which is known that they are being created. More come together, with all that is said of them.
+const CREATIONS_MAX: usize = 1_000;
 /// The most tombstones kept; beyond it the one that would end first goes.
 const TOMBSTONES_MAX: usize = 1_000_000;
 
@@ -306,6 +313,7 @@ impl Registry {
             tombstones: BTreeMap::new(),
             checks: Checks::default(),
             deadlines: Deadlines::new(),
+            creations: BTreeMap::new(),
             faults: BTreeMap::new(),
             fault_changes: 0,
         }
@@ -327,6 +335,7 @@ impl Registry {
     ) -> (Touched, Made<H::Made>) {
         self.now = now;
         self.batch += 1;
+        self.creations.retain(|_, at| now.monotonic.saturating_sub(*at) < CREATION);
         let mut touched = Touched { spaces: self.batch == 1, ranges: self.batch == 1, ..Touched::default() };
         // Of two changes of one file the last holds.
         changes.sort_by(|a, b| a.file.cmp(&b.file));

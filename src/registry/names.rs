@@ -15,10 +15,10 @@ pub(super) fn names_of(entry: &AppEntry, gathered: &Gathered<'_>, space: Option<
     for owner in named(entry, gathered, space).filter(|owner| is_placed(&owner.name, space)) {
         owners.entry(owner.name.clone()).or_insert(owner);
     }
-    let mut owners: Vec<OwnerState> = owners.into_values().collect();
-    // They are kept, and most apps have one.
-    owners.shrink_to_fit();
-    owners
+    // They are kept, and most apps have one: no room for more.
+    let mut exact = Vec::with_capacity(owners.len());
+    exact.extend(owners.into_values());
+    exact
 }
 
 /// Finds a name in what [`names_of`] gave.

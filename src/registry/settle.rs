@@ -51,6 +51,8 @@ pub(super) struct Wants<M> {
     pub(super) claims: Box<[Claim]>,
     pub(super) numbers: Box<[(Label, Numbers)]>,
     pub(super) created_routed: Option<bool>,
+    /// Whether it is created now, and nothing is said of its routing.
+    pub(super) was_silent: bool,
     pub(super) declared_by: Option<Arc<str>>,
     pub(super) is_declared: bool,
     pub(super) findings: Findings,
@@ -76,6 +78,7 @@ impl Registry {
         let ids: Vec<AppId> = touched.apps.iter().copied().collect();
         let mut made = Vec::with_capacity(ids.len());
         for some in ids.chunks(LOOKED_AT) {
+            some.iter().for_each(|id| self.end_creation(*id));
             let wants = hands.divide(some, |id| self.look_at(*id, hands));
             for (id, wants) in some.iter().zip(wants) {
                 made.extend(wants.and_then(|wants| Some((*id, self.follow(*id, wants, &mut moved)?))));

@@ -329,6 +329,25 @@ fn routing_that_is_written_otherwise_later_is_not_what_says_so() {
 }
 
 #[test]
+fn routing_that_is_said_a_moment_after_the_app_was_created_was_said_with_it() {
+    for (seconds, is_routed) in [(1, false), (2, true)] {
+        let mut dropped = Dropped::new();
+        dropped.write(&[("shop.yaml", "name: shop\n")]);
+        assert!(dropped.app("shop").unwrap().internal_routing, "as its space has it");
+        // What else is said of it meanwhile does not end that.
+        dropped.write(&[("web.yaml", "app: shop\ndiscovery: app\n")]);
+        dropped.at(seconds);
+        dropped.write(&[("settings.yaml", "app: shop\ninternal_routing: false\n")]);
+        assert_eq!(dropped.app("shop").unwrap().internal_routing, is_routed, "after {seconds} s");
+        assert_eq!(dropped.faults().len(), usize::from(is_routed), "{:?}", dropped.faults());
+        // Once said it is said.
+        dropped.write(&[("settings.yaml", "app: shop\ninternal_routing: true\n")]);
+        assert_eq!(dropped.app("shop").unwrap().internal_routing, is_routed);
+        assert_eq!(dropped.faults().len(), usize::from(!is_routed), "{:?}", dropped.faults());
+    }
+}
+
+#[test]
 fn an_app_has_a_thousand_components_and_remembers_as_many() {
     let mut dropped = Dropped::new();
     let many: String = (0..1_005)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::tests::{query, stand_in};
 use super::*;
-use crate::observe::{Carrier, Class, Event, QueryType, Source};
+use crate::observe::{Carrier, Class, Event, Limit, QueryType, Source};
 use crate::publish::{Publisher, Snapshot};
 
 /// How long anything may take before a test says that it does not happen.
@@ -193,9 +193,8 @@ fn a_stop_waits_for_nobody_who_is_idle() {
     let server = serve_on(&["127.0.0.1:0", "[::1]:0"], 2, Limits::default());
     let mut stream = server.connect();
     server.wait_for(Event::Accepted, 1);
-    let begun = Instant::now();
-    server.running.stop();
-    assert!(begun.elapsed() < Limits::default().drain, "{:?}", begun.elapsed());
+    let totals = server.running.stop();
+    assert_eq!(totals.limits(Limit::Drain), 0, "it waited for as long as it may");
     assert!(is_closed(&mut stream));
     bind(&server.addresses, NonZeroUsize::MIN, &mut Inherited::none()).unwrap();
 }
@@ -210,9 +209,9 @@ fn a_stop_cuts_whoever_goes_on_after_the_time_to_drain() {
     let _ = stream.set_nonblocking(true);
     let _ = stream.write(&many);
     server.wait_for(Event::Accepted, 1);
-    let begun = Instant::now();
-    server.running.stop();
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(server.running.stop()));
+    assert!(told.recv_timeout(PATIENCE).is_ok(), "it waits for who goes on");
 }
 
 #[test]
@@ -451,8 +450,7 @@ fn with_few_descriptors_accepting_fails_and_recovers() {
     socket.send_to(&query(1, "shop"), server.addresses[0]).unwrap();
     assert_eq!(id_of(&receive(&socket)), 1, "UDP never pauses");
     drop(taken);
-    let begun = Instant::now();
+    // Within what whoever reads has patience for.
     stream.write_all(&framed(&query(2, "shop"))).unwrap();
     assert_eq!(id_of(&read_frame(&mut stream)), 2);
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }

@@ -65,7 +65,8 @@ impl From<Vec<Document>> for Documents {
                 one.0.clear();
             }
         }
-        Self(Form::Packed(packed.0.into()))
+        // A copy has no room behind it; what was grown by doubling keeps it.
+        Self(Form::Packed(packed.0.as_slice().into()))
     }
 }
 

@@ -329,6 +329,8 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         let mut trouble: Option<String> = None;
+        // Whether it is to be said that all is well: only when all is saved, which may have to be asked for first.
+        let mut is_to_be_told = false;
         loop {
             let mut inner = self.shared.lock();
             if !self.lock.is_held() && trouble.is_none() {
@@ -349,9 +351,10 @@ impl Writer {
             match outcome {
                 Ok(()) => {
                     inner.written = submitted;
-                    let caught_up = mem::take(&mut inner.pace) == Pace::Lagging;
+                    is_to_be_told |= trouble.take().is_some() | (mem::take(&mut inner.pace) == Pace::Lagging);
+                    let is_saved = inner.wants != Wants::Whole;
                     drop(inner);
-                    if trouble.take().is_some() || caught_up {
+                    if is_saved && mem::take(&mut is_to_be_told) {
                         info!("{}: state is saved again", self.shared.place.directory().display());
                     }
                     self.shared.written.notify_all();

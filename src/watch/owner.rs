@@ -156,7 +156,7 @@ impl Owner {
         self.notice_pause(wait, now);
         match order {
             Order::Stop => {
-                self.saving.end(&self.publisher.current());
+                self.end(now);
                 return ControlFlow::Break(());
             }
             Order::Rescan => self.ask_for_scan(),
@@ -182,6 +182,15 @@ impl Owner {
         }
         self.reply(questions);
         ControlFlow::Continue(())
+    }
+
+    /// Ends in an orderly way. Where everything is to be saved, as after a time in which nothing could be, no later round will.
+    fn end(&mut self, now: Now) {
+        let current = self.publisher.current();
+        if self.gathering == Gathering::Over {
+            self.saving.save_everything(&self.files, &self.registry, &current, now);
+        }
+        self.saving.end(&current);
     }
 
     /// Whether the first snapshot is published.

@@ -18,7 +18,7 @@ pub(crate) type Addresses = BTreeSet<String>;
 /// Between two queries.
 const PACE: Duration = Duration::from_millis(10);
 /// How long one answer may take on a machine that has much else to do.
-const LOST: Duration = Duration::from_secs(10);
+const LOST: Duration = PATIENCE;
 
 /// Asks all the time, by one of a few names that all stand for the same instances.
 pub(crate) struct Canary {

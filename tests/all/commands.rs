@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::message::{Query, Response};
+use crate::pace::Stopwatch;
 use crate::process::{PATIENCE, SPACEDNS, Server, drop_file, is_installed, poll};
 
 /// The TTL is as long as a test that waits for it can bear.
@@ -66,10 +67,10 @@ impl Site {
 
     /// Waits until a name is answered with exactly these.
     fn until(&self, name: &str, addresses: &[&str]) -> Duration {
-        let begun = Instant::now();
+        let watch = Stopwatch::start();
         let seen = poll(PATIENCE, || (self.addresses(name) == addresses).then_some(()));
         assert!(seen.is_some(), "{name} is {:?}, not {addresses:?}\n{}", self.addresses(name), self.server.log());
-        begun.elapsed()
+        watch.given()
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::message::{Query, Response, wire_name};
+use crate::pace::Stopwatch;
 use crate::process::{PATIENCE, SPACEDNS, Server, ask, drop_file, poll};
 use crate::tls::{Encrypted, ask_quic, framed, read_frame, run};
 use crate::upstream::{APP, Upstream, address, alias, asked, behind, errors, lines, owned_answers, record, server};
@@ -193,7 +194,7 @@ fn addresses_of_ones_own_machine_are_taken_out_but_where_they_are_allowed() {
 fn a_dead_upstream_is_said_within_four_seconds_and_not_asked_again_at_once() {
     let upstream = Upstream::start(|_| Vec::new());
     let (server, _directory) = behind(&upstream);
-    let begun = Instant::now();
+    let watch = Stopwatch::start();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| asked(&server, "www.example", 1));
         while !waiting.is_finished() {
@@ -202,11 +203,12 @@ fn a_dead_upstream_is_said_within_four_seconds_and_not_asked_again_at_once() {
         let response = waiting.join().unwrap();
         assert_eq!((response.rcode, errors(&response)), (2, vec![22]));
     });
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    let given = watch.given();
+    assert!(given < Duration::from_secs(4), "{given:?}");
     assert!((1..=3).contains(&upstream.packets()), "{} packets", upstream.packets());
-    let (packets, again) = (upstream.packets(), Instant::now());
+    let (packets, again) = (upstream.packets(), Stopwatch::start());
     assert_eq!(asked(&server, "www.example", 1).rcode, 2);
-    assert!(again.elapsed() < Duration::from_millis(900));
+    assert!(again.given() < Duration::from_millis(900));
     assert_eq!(upstream.packets(), packets);
 }
 
@@ -217,11 +219,15 @@ fn another_upstream_is_asked_when_the_first_is_slow_or_declines() {
     let well = Upstream::start(|asked| vec![asked.answer([192, 0, 2, 1], 600)]);
     for first in [&dead, &declining] {
         let (server, _directory) = server(&[first.address.to_string(), well.address.to_string()], &[]);
-        let begun = Instant::now();
+        let watch = Stopwatch::start();
         assert_eq!(asked(&server, "www.example", 1).answer.len(), 1);
-        assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
+        let given = watch.given();
+        assert!(given < Duration::from_millis(1_500), "{given:?}");
     }
-    assert_eq!((dead.packets(), declining.packets(), well.packets()), (1, 1, 2));
+    // On a machine that stalls, a response that is on its way may be given up: then all are asked once more.
+    for (upstream, least) in [(&dead, 1), (&declining, 1), (&well, 2)] {
+        assert!((least..=2 * least).contains(&upstream.packets()), "{} packets", upstream.packets());
+    }
 }
 
 #[test]
@@ -232,12 +238,13 @@ fn a_dead_upstream_is_passed_over_after_five_failures() {
     for number in 0..5 {
         assert_eq!(asked(&server, &format!("n{number}.example"), 1).answer.len(), 1);
     }
-    let begun = Instant::now();
+    let (watch, begun) = (Stopwatch::start(), Instant::now());
     for number in 5..25 {
         assert_eq!(asked(&server, &format!("n{number}.example"), 1).answer.len(), 1);
     }
-    assert!(begun.elapsed() < Duration::from_secs(3), "20 queries took {:?}", begun.elapsed());
-    assert!(dead.packets() <= 5 + 4, "it is looked at once a second: {}", dead.packets());
+    let (given, seconds) = (watch.given(), usize::try_from(begun.elapsed().as_secs()).unwrap());
+    assert!(given < Duration::from_secs(3), "20 queries took {given:?}");
+    assert!(dead.packets() <= 5 + seconds + 2, "it is looked at once a second: {} in {seconds} s", dead.packets());
 }
 
 #[test]
@@ -348,9 +355,9 @@ fn a_loop_through_an_upstream_ends() {
     });
     let (server, _directory) = behind(&upstream);
     *target.lock().unwrap() = Some(server.address);
-    let begun = Instant::now();
+    let watch = Stopwatch::start();
     assert_eq!(asked(&server, "www.example", 1).rcode, 2);
-    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert!(watch.given() < Duration::from_secs(4));
     assert!(upstream.packets() <= 3, "{} packets", upstream.packets());
     owned_answers(&server);
 }
@@ -377,20 +384,41 @@ fn what_has_run_out_is_better_than_nothing() {
     assert_eq!(lines(&asked(&server, "www.example", 1)), ["www.example. 1 A 192.0.2.1"]);
     dead.store(true, Ordering::SeqCst);
     let stale = poll(PATIENCE, || {
-        let begun = Instant::now();
+        let watch = Stopwatch::start();
         let response = asked(&server, "www.example", 1);
-        assert!(begun.elapsed() < Duration::from_millis(2_400), "{:?}", begun.elapsed());
+        let given = watch.given();
+        assert!(given < Duration::from_millis(2_400), "{given:?}");
         (errors(&response) == [3]).then_some(response)
     });
     assert_eq!(lines(&stale.unwrap()), ["www.example. 30 A 192.0.2.1"]);
 }
 
+/// Holds back what an upstream answers, until it is opened.
+#[derive(Clone, Default)]
+struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    fn upstream(&self) -> Upstream {
+        let gate = self.clone();
+        Upstream::start(move |asked| {
+            poll(PATIENCE, || gate.0.load(Ordering::SeqCst).then_some(()));
+            vec![asked.answer([192, 0, 2, 1], 600)]
+        })
+    }
+
+    fn open(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn close(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn a_slow_forward_is_overtaken_on_the_same_connection() {
-    let upstream = Upstream::start(|asked| {
-        std::thread::sleep(Duration::from_millis(500));
-        vec![asked.answer([192, 0, 2, 1], 600)]
-    });
+    let gate = Gate::default();
+    let upstream = gate.upstream();
     let (server, _directory) = behind(&upstream);
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -409,6 +437,7 @@ fn a_slow_forward_is_overtaken_on_the_same_connection() {
             stream.read_exact(&mut response).unwrap();
             let response = Response::read(&response).unwrap();
             assert_eq!(response.answer.len(), 1);
+            gate.open();
             response.id
         })
         .collect();
@@ -417,10 +446,8 @@ fn a_slow_forward_is_overtaken_on_the_same_connection() {
 
 #[test]
 fn over_tls_and_quic_a_slow_forward_is_overtaken_too() {
-    let upstream = Upstream::start(|asked| {
-        std::thread::sleep(Duration::from_millis(100));
-        vec![asked.answer([192, 0, 2, 1], 600)]
-    });
+    let gate = Gate::default();
+    let upstream = gate.upstream();
     let encrypted = Encrypted::start_after(&format!("export SPACEDNS_UPSTREAM={}", upstream.address), &[]);
     let octets = |id, name: &str| Query { id, ..Query::new(name, 1) }.octets();
     let mut stream = encrypted.connect();
@@ -429,10 +456,12 @@ fn over_tls_and_quic_a_slow_forward_is_overtaken_too() {
         .map(|_| {
             let response = Response::read(&read_frame(&mut stream).unwrap()).unwrap();
             assert_eq!(response.answer.len(), 1);
+            gate.open();
             response.id
         })
         .collect();
     assert_eq!(ids, [2, 1]);
+    gate.close();
     run(async {
         let endpoint = encrypted.endpoint();
         let connection = encrypted.connect_quic(&endpoint).await;
@@ -444,7 +473,8 @@ fn over_tls_and_quic_a_slow_forward_is_overtaken_too() {
         }
         let owned = ask_quic(&connection, &octets(0, "shop.herokuapp.com")).await;
         assert_eq!(Response::read(&owned).unwrap().answer.len(), 1);
-        assert!(upstream.packets() < 9, "it did not wait for the eight");
+        // It did not wait for the eight, of which none is answered before this.
+        gate.open();
         while let Some(response) = slow.join_next().await {
             assert_eq!(Response::read(&response.unwrap()).unwrap().answer[0].rdata, "192.0.2.1");
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -12,7 +12,7 @@ use spacedns::life::takeover;
 
 use crate::load::Load;
 use crate::message::{Query, Response};
-use crate::process::{PATIENCE, SPACEDNS, Server, drop_file, is_installed, poll};
+use crate::process::{PATIENCE, Port, SPACEDNS, Server, drop_file, is_installed, poll};
 
 const NAME: &str = "shop.herokuapp.com";
 const SPACE: &str = "space: acme\ncidr: 10.0.0.0/16\n";
@@ -125,7 +125,8 @@ fn what_systemd_passes_on_is_answered_and_left_to_it() {
         command
     };
     // It is the first connection that starts the server, and that is answered by it.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let reserved = Port::free();
+    let port = reserved.number;
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut child = activate(port).stderr(log.reopen().unwrap()).spawn().unwrap();
     let query = Query::new(NAME, 1).octets();

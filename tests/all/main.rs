@@ -35,6 +35,7 @@ mod load;
 mod message;
 mod metrics;
 mod outlives;
+mod pace;
 mod page;
 mod process;
 mod prometheus;

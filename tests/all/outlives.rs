@@ -10,9 +10,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::message::{Query, Response};
+use crate::pace::Stopwatch;
 use crate::process::{PATIENCE, SPACEDNS, Server, ask, drop_file, poll};
 
 const SPACE: &str = "space: acme\ncidr: 10.0.0.0/8\n";
@@ -425,9 +426,9 @@ fn whenever_a_process_is_killed_the_next_one_answers_as_it_did() {
         let lags = log.contains("changes are served before they are saved");
         lagged += usize::from(lags);
 
-        let begun = Instant::now();
+        let watch = Stopwatch::start();
         let saved = site.serve_saved();
-        starts.push(begun.elapsed());
+        starts.push(watch.given());
         for app in 0..APPS {
             let found = addresses(&saved, &version_name(app));
             let version = found.first().and_then(|address| version_of(app, address));

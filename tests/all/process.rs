@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as SocketName, UnixDatagram};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -23,6 +25,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// What it says: shown when something goes wrong.
     log: tempfile::NamedTempFile,
+    /// Given back after the process has ended.
+    _port: Port,
 }
 
 impl Server {
@@ -44,11 +48,11 @@ impl Server {
 
     /// Starts a name server on a free port and waits until it answers anything but SERVFAIL.
     ///
-    /// A port that was free may be another's by the time the server binds it: then the server ends, and is started on another.
+    /// A port that was free may be another program's by the time the server binds it: then the server ends, and is started on another.
     pub(crate) fn start(command: impl Fn(u16) -> Command) -> Self {
         let mut ended = String::new();
         for _ in 0..3 {
-            match Self::start_on(free_port(), &command) {
+            match Self::start_on(Port::free(), &command) {
                 Ok(server) => return server,
                 Err(fault) => ended += &fault,
             }
@@ -57,13 +61,14 @@ impl Server {
     }
 
     /// Starts a name server on `port`; when it ends before it answers, gives its words.
-    fn start_on(port: u16, command: impl Fn(u16) -> Command) -> Result<Self, String> {
+    fn start_on(port: Port, command: impl Fn(u16) -> Command) -> Result<Self, String> {
         let log = tempfile::NamedTempFile::new().unwrap();
         let output = || Stdio::from(File::options().append(true).open(log.path()).unwrap());
-        let mut command = command(port);
+        let mut command = command(port.number);
         let started = command.process_group(0).stdin(Stdio::null()).stdout(output()).stderr(output()).spawn();
         let child = started.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut server = Self { child, address: (Ipv4Addr::LOCALHOST, port).into(), log };
+        let address = (Ipv4Addr::LOCALHOST, port.number).into();
+        let mut server = Self { child, address, log, _port: port };
         let query = Query::new("app.localspace", 6).octets();
         let ready = poll(PATIENCE, || {
             if let Some(status) = server.child.try_wait().unwrap() {
@@ -200,15 +205,28 @@ pub(crate) fn poll<T>(patience: Duration, mut attempt: impl FnMut() -> Option<T>
     }
 }
 
-/// A port that is free for both UDP and TCP. Another process may take it before it is used; then the start fails loudly.
-fn free_port() -> u16 {
-    let free = poll(PATIENCE, || {
-        let stream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
-        let port = stream.local_addr().ok()?.port();
-        UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
-        Some(port)
-    });
-    free.expect("loopback has a free port")
+/// A port that was free for both UDP and TCP, and is no other test's while this is held.
+///
+/// Servers share a port where another bound it so that it can be shared, as an upgrade needs. So a port that two tests had seen to be
+/// free would be both servers', and each would answer some of the other's queries. Who has a port has the abstract socket of its
+/// number, which is of one network namespace as ports are, and goes with the process. A port that any other program takes is
+/// no port that a server can bind: then it ends, and says so.
+pub(crate) struct Port {
+    pub(crate) number: u16,
+    _reserved: UnixDatagram,
+}
+
+impl Port {
+    pub(crate) fn free() -> Self {
+        let free = poll(PATIENCE, || {
+            let stream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+            let number = stream.local_addr().ok()?.port();
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
+            let name = SocketName::from_abstract_name(format!("spacedns-test-port-{number}")).ok()?;
+            Some(Self { number, _reserved: UnixDatagram::bind_addr(&name).ok()? })
+        });
+        free.expect("loopback has a free port")
+    }
 }
 
 /// Writes a file as a careful program does: beside its place, then renamed into it.

@@ -38,10 +38,19 @@ fn renewing<T>(directory: &TempDir, done: impl FnOnce() -> T) -> T {
                 std::thread::sleep(Duration::from_millis(500));
             }
         });
-        let result = done();
-        ended.store(true, Ordering::Relaxed);
-        result
+        // Also where it fails: the scope waits for the thread.
+        let _end = Flag(&ended);
+        done()
     })
+}
+
+/// Is set when this is dropped.
+struct Flag<'f>(&'f AtomicBool);
+
+impl Drop for Flag<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
@@ -77,7 +86,7 @@ fn setting_the_clock_expires_nothing() {
     let mut canary = Canary::start(&server, &NAMES[1..], one());
     renewing(&directory, || {
         for (turn, time) in (2..).zip(["+1h", "-1h", "+3650d", "-3650d", "+0"]) {
-            fs::write(&told, time).unwrap();
+            drop_file(own.path(), "time", time);
             canary.hold(A_WHILE);
             // The wall clock did change: the log, which is written by it, shows that.
             drop_file(directory.path(), "other.json", &registration("other", turn, &format!("10.0.1.{turn}"), ""));
