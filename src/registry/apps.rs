@@ -53,7 +53,7 @@ impl Registry {
         });
         // A topology does not say whether its app is routed, and so does not settle it either (design §2.4).
         let created_routed = if gathered.is_created { routed } else { entry.created_routed.filter(|_| is_declared) };
-        let was_silent = entry.created_routed.is_none() && created_routed.is_some() && said.is_none();
+        let is_begun = entry.created_routed.is_none() && created_routed.is_some() && said.is_none();
         let names: Box<[OwnerState]> =
             if routed == Some(true) { names_of(entry, &gathered, space).into() } else { Box::default() };
         let mut state = self.assemble(id, entry, &mut gathered, space);
@@ -75,7 +75,7 @@ impl Registry {
             claims,
             numbers,
             created_routed,
-            was_silent,
+            is_begun,
             declared_by,
             is_declared,
             findings,
@@ -87,8 +87,19 @@ impl Registry {
     /// Lets the claims of an app follow what it wants. What was made of it is yielded where nothing speaks against it yet: it holds if the app
     /// has all that it wants in the end.
     pub(super) fn follow<M>(&mut self, id: AppId, wants: Wants<M>, moved: &mut Moved) -> Option<M> {
-        let Wants { names, lans, claims, numbers, created_routed, was_silent, .. } = wants;
-        let Wants { declared_by, is_declared, findings, state, made, .. } = wants;
+        let Wants {
+            names,
+            lans,
+            claims,
+            numbers,
+            created_routed,
+            is_begun,
+            declared_by,
+            is_declared,
+            findings,
+            state,
+            made,
+        } = wants;
         if let Some(state) = state {
             self.checks.settle(id, &state);
         }
@@ -133,7 +144,7 @@ impl Registry {
             self.forget_findings(&Concern::Address(id, label, number));
         }
         self.replace_findings(Concern::App(id), findings);
-        if was_silent && self.creations.len() < CREATIONS_MAX {
+        if is_begun && self.creations.len() < CREATIONS_MAX {
             self.creations.insert(id, self.now.monotonic);
         }
         if !is_named {

@@ -51,8 +51,8 @@ pub(super) struct Wants<M> {
     pub(super) claims: Box<[Claim]>,
     pub(super) numbers: Box<[(Label, Numbers)]>,
     pub(super) created_routed: Option<bool>,
-    /// Whether it is created now, and nothing is said of its routing.
-    pub(super) was_silent: bool,
+    /// Whether it is created now, and nothing says yet whether it is internally routed.
+    pub(super) is_begun: bool,
     pub(super) declared_by: Option<Arc<str>>,
     pub(super) is_declared: bool,
     pub(super) findings: Findings,
@@ -76,9 +76,9 @@ impl Registry {
         hands: &H,
     ) -> Made<H::Made> {
         let ids: Vec<AppId> = touched.apps.iter().copied().collect();
+        ids.iter().for_each(|id| self.end_creation(*id));
         let mut made = Vec::with_capacity(ids.len());
         for some in ids.chunks(LOOKED_AT) {
-            some.iter().for_each(|id| self.end_creation(*id));
             let wants = hands.divide(some, |id| self.look_at(*id, hands));
             for (id, wants) in some.iter().zip(wants) {
                 made.extend(wants.and_then(|wants| Some((*id, self.follow(*id, wants, &mut moved)?))));
