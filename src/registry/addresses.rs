@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::AppId;
+use super::room::keep_room;
 use crate::name::Label;
 
 /// Which instance of which app: there is one registration in force for each.
@@ -109,6 +110,11 @@ pub(super) struct Addresses {
 impl Addresses {
     pub(super) fn new() -> Self {
         Self { claims: Vec::new(), sole: HashMap::new(), others: HashMap::new(), displaced: HashMap::new() }
+    }
+
+    /// Keeps it from growing where claims only come and go.
+    pub(super) fn keep_room(&mut self) {
+        keep_room(&mut self.sole);
     }
 
     /// Replaces what an app claims by `new`, which is in order; adds the addresses concerned to `changed`. Yields which of its instances

@@ -10,6 +10,7 @@ use super::addresses::{Identity, Settled};
 use super::deadlines::Deadline;
 use super::few::Few;
 use super::names::owner_called;
+use super::room::keep_room;
 use super::{AppId, AppState, Concern, Findings, OwnerKind, Registry, SpaceId, TOMBSTONES_MAX, Tombstone, Touched};
 use crate::name::Name;
 
@@ -53,6 +54,11 @@ pub(super) struct Moved {
 impl<K: Clone + Eq + Hash> Claims<K> {
     pub(super) fn new() -> Self {
         Self { claims: HashMap::new(), contests: HashMap::new() }
+    }
+
+    /// Keeps it from growing where claims only come and go.
+    pub(super) fn keep_room(&mut self) {
+        keep_room(&mut self.claims);
     }
 
     pub(super) fn holder(&self, key: &K) -> Option<AppId> {

@@ -26,6 +26,7 @@ mod health;
 mod ids;
 mod names;
 mod numbers;
+mod room;
 mod saved;
 mod settle;
 mod spaces;
@@ -59,6 +60,7 @@ use few::Few;
 use health::Checks;
 use ids::{Apps, Ids};
 use numbers::Numbers;
+use room::keep_room;
 use spaces::Spaces;
 
 /// A space's number; stable while the space exists.
@@ -366,7 +368,15 @@ impl Registry {
             self.settle_spaces(&mut touched);
         }
         let made = self.settle_moved(claims::Moved::default(), &mut touched, hands);
+        self.keep_room();
         (touched, made)
+    }
+
+    /// Keeps what has an entry for each file, name or address from growing where these only come and go.
+    fn keep_room(&mut self) {
+        keep_room(&mut self.files);
+        self.names.keep_room();
+        self.addresses.keep_room();
     }
 
     /// Lets time pass: leases and tombstones run out.
