@@ -14,14 +14,14 @@ mod app;
 mod loss;
 mod names;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use self::loss::Loss;
 use crate::name::Name;
 use crate::record::Ttl;
-use crate::registry::{AppId, Own, Registry, SpaceState, Touched};
+use crate::registry::{AppId, AppState, Own, Registry, SpaceState, Touched};
 use crate::zone::{
     self, AddressSet, Apex, ApexKind, App, Holder, Lan, NameServer, Ranges, Rule, Sharing, Snapshot, Space, View,
     app_hash, key_of, reverse_zones,
@@ -70,7 +70,7 @@ impl Compiler {
         registry: &Registry,
         touched: &Touched,
         previous: &Snapshot,
-        blocks: Vec<Block>,
+        blocks: impl IntoIterator<Item = Block>,
     ) -> Option<Snapshot> {
         let mut blocks = blocks.into_iter();
         let mut next = previous.clone();
@@ -78,12 +78,17 @@ impl Compiler {
         if touched.spaces {
             changed |= compile_spaces(registry, &mut next);
         }
-        let mut addresses = touched.addresses.clone();
-        let mut names = touched.names.clone();
+        // Lists and no sets: at a start most of what is in them is added twice, in an order that is nearly theirs.
+        let mut addresses: Vec<IpAddr> = touched.addresses.iter().copied().collect();
+        let mut names: Vec<(u16, Name)> = touched.names.iter().cloned().collect();
         for id in &touched.apps {
             let new = blocks.next().unwrap_or_else(|| block(registry, *id));
             changed |= compile_app((*id, new), previous, &mut next, &mut addresses, &mut names);
         }
+        names.sort();
+        names.dedup();
+        addresses.sort();
+        addresses.dedup();
         changed |= self.compile_names(registry, &names, previous, &mut next);
         for address in addresses {
             changed |= compile_address(registry, address, &mut next);
@@ -106,7 +111,13 @@ pub type Block = Option<Arc<App>>;
 #[must_use]
 pub fn block(registry: &Registry, id: AppId) -> Block {
     let state = registry.app(id)?;
-    Some(Arc::new(app::compile(&state, registry.space(state.space)?)))
+    block_of(&state, registry.space(state.space)?)
+}
+
+/// The same of an app that is resolved already.
+#[must_use]
+pub fn block_of(app: &AppState, space: &SpaceState) -> Block {
+    Some(Arc::new(app::compile(app, space)))
 }
 
 fn compile_spaces(registry: &Registry, next: &mut Snapshot) -> bool {
@@ -167,8 +178,8 @@ fn compile_app(
     (id, new): (AppId, Block),
     previous: &Snapshot,
     next: &mut Snapshot,
-    addresses: &mut BTreeSet<IpAddr>,
-    names: &mut BTreeSet<(u16, Name)>,
+    addresses: &mut Vec<IpAddr>,
+    names: &mut Vec<(u16, Name)>,
 ) -> bool {
     let old = previous.apps.at(id);
     if old == new.as_deref() {

@@ -20,32 +20,48 @@ pub(super) struct Ancestors {
 }
 
 impl Compiler {
-    /// Enters what each of `names` is now. `next.apps` must be compiled already: an owner is a place in them.
+    /// Enters what each of `names` is now, each once and in order. `next.apps` must be compiled already: an owner is a place in them.
     pub(super) fn compile_names(
         &mut self,
         registry: &Registry,
-        names: &BTreeSet<(SpaceId, Name)>,
+        names: &[(SpaceId, Name)],
         previous: &Snapshot,
         next: &mut Snapshot,
     ) -> bool {
         let mut above = BTreeSet::new();
-        for key in names {
-            let was_owner = matches!(previous.name_entry(key.0, key.1.wire()), Some(NameEntry::Owner { .. }));
-            let is_owner = owner(registry, next, key).is_some();
-            if was_owner != is_owner {
-                self.ancestors.count(key, is_owner, &mut above);
+        let owners: Vec<Option<NameEntry>> = names.iter().map(|key| owner(registry, next, key)).collect();
+        let old: Vec<Option<NameEntry>> =
+            names.iter().map(|(space, name)| previous.name_entry(*space, name.wire())).collect();
+        let mut counted = Counted::default();
+        for (key, (owner, old)) in names.iter().zip(owners.iter().zip(&old)) {
+            let was_owner = matches!(old, Some(NameEntry::Owner { .. }));
+            if was_owner != owner.is_some() {
+                counted
+                    .add(key, owner.is_some(), |key, is_owner, by| self.ancestors.count(key, is_owner, by, &mut above));
             }
         }
+        counted.end(|key, is_owner, by| self.ancestors.count(key, is_owner, by, &mut above));
         let mut changed = false;
-        for key in names.union(&above) {
-            changed |= self.settle(registry, key, previous, next);
+        for (key, (owner, old)) in names.iter().zip(owners.into_iter().zip(old)) {
+            changed |= self.settle(registry, key, (old, owner), previous, next);
+        }
+        for key in above.iter().filter(|key| names.binary_search(key).is_err()) {
+            let known = (previous.name_entry(key.0, key.1.wire()), owner(registry, next, key));
+            changed |= self.settle(registry, key, known, previous, next);
         }
         changed
     }
 
-    fn settle(&mut self, registry: &Registry, key: &(SpaceId, Name), previous: &Snapshot, next: &mut Snapshot) -> bool {
+    /// Enters a name, which was `old` and has this owner now.
+    fn settle(
+        &mut self,
+        registry: &Registry,
+        key: &(SpaceId, Name),
+        (old, owner): (Option<NameEntry>, Option<NameEntry>),
+        previous: &Snapshot,
+        next: &mut Snapshot,
+    ) -> bool {
         let (space, name) = key;
-        let old = previous.name_entry(*space, name.wire());
         let old_loose = match old {
             Some(NameEntry::EmptyNonTerminal(loose) | NameEntry::Tombstone(loose)) => {
                 previous.loose.at(loose).map(|found| (loose, found.types))
@@ -53,8 +69,8 @@ impl Compiler {
             _ => None,
         };
         let loose = |types| LooseName { space: *space, name: name.clone(), types };
-        let new = if let Some(owner) = owner(registry, next, key) {
-            Some(owner)
+        let new = if owner.is_some() {
+            owner
         } else if let Some(kind) = registry.tombstone(*space, name) {
             let types = match kind {
                 OwnerKind::Hostname | OwnerKind::Target => Types::All,
@@ -102,7 +118,7 @@ impl Ancestors {
                     let Some(app) = snapshot.apps.at(app) else { continue };
                     let Some(owner) = app.owners.get(usize::from(owner)) else { continue };
                     let key = (app.space, owner.name.clone());
-                    self.count(&key, true, &mut above);
+                    self.count(&key, true, 1, &mut above);
                     names.insert(key);
                 }
                 NameEntry::EmptyNonTerminal(place) | NameEntry::Tombstone(place) => {
@@ -112,18 +128,19 @@ impl Ancestors {
         }
     }
 
-    /// Counts an owner among those below each of its ancestors, or no longer; notes what gains its first or loses its last.
-    fn count(&mut self, key: &(SpaceId, Name), is_owner: bool, above: &mut BTreeSet<(SpaceId, Name)>) {
+    /// Counts so many owners, of which this is one and the others lie beside it, among those below each of its ancestors, or no longer;
+    /// notes what gains its first or loses its last.
+    fn count(&mut self, key: &(SpaceId, Name), is_owner: bool, by: usize, above: &mut BTreeSet<(SpaceId, Name)>) {
         let ancestors = std::iter::successors(key.1.parent(), Name::parent).take_while(|name| !name.is_root());
         for ancestor in ancestors {
             let ancestor = (key.0, ancestor);
             match self.below.get_mut(&ancestor) {
-                Some(below) if is_owner => *below += 1,
+                Some(below) if is_owner => *below += by,
                 None if is_owner => {
-                    self.below.insert(ancestor.clone(), 1);
+                    self.below.insert(ancestor.clone(), by);
                     above.insert(ancestor);
                 }
-                Some(below) if *below > 1 => *below -= 1,
+                Some(below) if *below > by => *below -= by,
                 Some(_) => {
                     self.below.remove(&ancestor);
                     above.insert(ancestor);
@@ -141,6 +158,38 @@ impl Ancestors {
         next.loose.set(place, Some(Arc::new(name)));
         place
     }
+}
+
+/// Owners of one parent that come one after the other: nearly all of a start, and their ancestors are counted once.
+#[derive(Default)]
+struct Counted<'k> {
+    last: Option<(&'k (SpaceId, Name), bool)>,
+    count: usize,
+}
+
+impl<'k> Counted<'k> {
+    /// Adds an owner that came or went; counts those before it where it is not beside them.
+    fn add(&mut self, key: &'k (SpaceId, Name), is_owner: bool, count: impl FnMut(&(SpaceId, Name), bool, usize)) {
+        let is_beside =
+            self.last.is_some_and(|(last, was)| was == is_owner && last.0 == key.0 && above(&last.1) == above(&key.1));
+        if !is_beside {
+            self.end(count);
+            self.last = Some((key, is_owner));
+        }
+        self.count += 1;
+    }
+
+    fn end(&mut self, mut count: impl FnMut(&(SpaceId, Name), bool, usize)) {
+        if let Some((last, is_owner)) = self.last.take() {
+            count(last, is_owner, std::mem::take(&mut self.count));
+        }
+    }
+}
+
+/// The octets of a name without its leftmost label.
+fn above(name: &Name) -> &[u8] {
+    let first = name.wire().first().map_or(0, |length| usize::from(*length) + 1);
+    name.wire().get(first..).unwrap_or_default()
 }
 
 /// The entry of a name that an app holds.

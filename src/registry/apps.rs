@@ -15,6 +15,7 @@ use super::gather::{Gathered, Registered, wanted_lans};
 use super::health::Health;
 use super::names::{names_of, owner_called, report_misplaced_names};
 use super::numbers::Numbers;
+use super::settle::{Hands, Wants};
 use super::state::{AppState, ComponentState, InstanceState, OwnerState, Standing};
 use super::{AppEntry, AppId, CREATIONS_MAX, Concern, FileFault, Findings, NUMBERS_MAX, Registry, Source, SpaceState};
 use crate::name::Label;
@@ -36,14 +37,14 @@ impl Registry {
         (state, gathered.findings)
     }
 
-    /// Looks at an app again after one of its documents changed, and lets its claims follow.
-    pub(super) fn settle_app(&mut self, id: AppId, moved: &mut Moved) {
-        self.end_creation(id);
-        let Some(entry) = self.apps.get(&id) else { return };
+    /// Looks at an app again after one of its documents changed: what it wants now. This changes nothing and depends on no other app, so
+    /// many may be looked at at once; [`follow`](Self::follow) has its claims follow.
+    pub(super) fn look_at<H: Hands>(&self, id: AppId, hands: &H) -> Option<Wants<H::Made>> {
+        let entry = self.apps.get(&id)?;
         let contributed = self.contributed(entry);
         let mut gathered = self.gather(entry, &contributed);
         let space = self.space(entry.space);
-        let lans = wanted_lans(&gathered);
+        let lans = wanted_lans(&gathered).into();
         let declared_by = gathered.in_force.map(|contribution| Arc::clone(&contribution.file));
         let is_declared = gathered.declared.is_some();
         let said = gathered.internal_routing.as_ref().map(|(value, _)| *value);
@@ -52,30 +53,65 @@ impl Registry {
         });
         // A topology does not say whether its app is routed, and so does not settle it either (design §2.4).
         let created_routed = if gathered.is_created { routed } else { entry.created_routed.filter(|_| is_declared) };
-        let is_created = entry.created_routed.is_none() && created_routed.is_some();
-        let wanted = if routed == Some(true) { names_of(entry, &gathered, space) } else { Vec::new() };
-        let state = self.assemble(id, entry, &mut gathered, space);
+        let is_begun = entry.created_routed.is_none() && created_routed.is_some() && said.is_none();
+        let names: Box<[OwnerState]> =
+            if routed == Some(true) { names_of(entry, &gathered, space).into() } else { Box::default() };
+        let mut state = self.assemble(id, entry, &mut gathered, space);
         let mut findings = std::mem::take(&mut gathered.findings);
         findings.warnings.extend(doubles(&gathered));
         let claims = address_claims(gathered, &state);
-        self.checks.settle(id, &state);
-        let (space, old) = (entry.space, entry.wanted.clone());
-        let (old_lans, contributions) = (entry.lans().to_vec(), entry.contributions.is_empty());
-        for owner in &old {
-            let key = (space, owner.name.clone());
-            if owner_called(&wanted, &owner.name).is_none() {
-                if self.names.holder(&key) == Some(id) {
-                    moved.given_up.insert(key.clone(), owner.kind);
-                }
-                self.names.forgo(&key, id);
-                moved.names.insert(key);
-            }
+        let is_named = !entry.contributions.is_empty();
+        let (numbers, memory) = entry.remember_numbers(&state);
+        let stays = is_named && memory == Memory::Whole && self.checks.leave_alone(&state);
+        let made = space.filter(|_| stays).map(|space| {
+            // As nearly always: what it wants it gets.
+            state.owners = names.to_vec();
+            hands.make(&state, space)
+        });
+        let state = self.checks.are_wanted().then_some(state);
+        Some(Wants {
+            names,
+            lans,
+            claims,
+            numbers,
+            created_routed,
+            is_begun,
+            declared_by,
+            is_declared,
+            findings,
+            state,
+            made,
+        })
+    }
+
+    /// Lets the claims of an app follow what it wants. What was made of it is yielded where nothing speaks against it yet: it holds if the app
+    /// has all that it wants in the end.
+    pub(super) fn follow<M>(&mut self, id: AppId, wants: Wants<M>, moved: &mut Moved) -> Option<M> {
+        let Wants {
+            names,
+            lans,
+            claims,
+            numbers,
+            created_routed,
+            is_begun,
+            declared_by,
+            is_declared,
+            findings,
+            state,
+            made,
+        } = wants;
+        if let Some(state) = state {
+            self.checks.settle(id, &state);
         }
-        for owner in &wanted {
-            self.names.want((space, owner.name.clone()), id);
-            moved.names.insert((space, owner.name.clone()));
+        let entry = self.apps.get_mut(&id)?;
+        let (space, is_named) = (entry.space, !entry.contributions.is_empty());
+        let old = std::mem::take(&mut entry.wanted);
+        entry.created_routed = created_routed;
+        entry.ever_declared |= is_declared;
+        if is_named {
+            entry.numbers = numbers;
         }
-        for (network, _) in &old_lans {
+        for (network, _) in entry.lans() {
             self.lans.forgo(network, id);
             moved.lans.insert(*network);
         }
@@ -83,31 +119,43 @@ impl Registry {
             self.lans.want(*network, id);
             moved.lans.insert(*network);
         }
-        for (label, number) in self.addresses.claim(id, claims, &mut moved.addresses) {
+        entry.change_rare(|rare| {
+            rare.declared_by = declared_by;
+            rare.lans = lans;
+        });
+        for owner in &old {
+            let key = (space, owner.name.clone());
+            if owner_called(&names, &owner.name).is_none() {
+                if self.names.holder(&key) == Some(id) {
+                    moved.given_up.insert(key.clone(), owner.kind);
+                }
+                self.names.forgo(&key, id);
+                moved.names.push(key);
+            }
+        }
+        for owner in &names {
+            self.names.want((space, owner.name.clone()), id);
+            moved.names.push((space, owner.name.clone()));
+        }
+        entry.wanted = names;
+        let over = self.addresses.claim(id, claims, &mut moved.addresses);
+        let is_over = !over.is_empty();
+        for (label, number) in over {
             self.forget_findings(&Concern::Address(id, label, number));
         }
         self.replace_findings(Concern::App(id), findings);
-        let Some(entry) = self.apps.get_mut(&id) else { return };
-        entry.wanted = wanted.into();
-        entry.created_routed = created_routed;
-        entry.change_rare(|rare| {
-            rare.declared_by = declared_by;
-            rare.lans = lans.into();
-        });
-        entry.ever_declared |= is_declared;
-        if is_created && said.is_none() && self.creations.len() < CREATIONS_MAX {
+        if is_begun && self.creations.len() < CREATIONS_MAX {
             self.creations.insert(id, self.now.monotonic);
         }
-        if contributions {
+        if !is_named {
             self.forget_later(id);
-        } else {
-            entry.remember_numbers(&state);
         }
+        made.filter(|_| !is_over)
     }
 
     /// Takes what is said of an app's routing a moment after it was created, where nothing was said, for what was said then: a spec
     /// and the settings beside it are two files, and become whole one after the other.
-    fn end_creation(&mut self, id: AppId) {
+    pub(super) fn end_creation(&mut self, id: AppId) {
         if !self.creations.contains_key(&id) {
             return;
         }
@@ -284,9 +332,10 @@ fn address_claims(gathered: Gathered<'_>, state: &AppState) -> Box<[Claim]> {
 }
 
 impl AppEntry {
-    /// Remembers every registered number, so that its name stays a node.
-    fn remember_numbers(&mut self, state: &AppState) {
-        let mut all = std::mem::take(&mut self.numbers).into_vec();
+    /// The numbers that are remembered of an app as it is now: every registered one, so that its name stays a node.
+    fn remember_numbers(&self, state: &AppState) -> (Box<[(Label, Numbers)]>, Memory) {
+        let mut all = self.numbers.to_vec();
+        let mut memory = Memory::Whole;
         for (label, component) in &state.components {
             let registered =
                 component.instances.iter().filter(|(_, instance)| instance.source.is_some()).map(|(number, _)| *number);
@@ -301,7 +350,9 @@ impl AppEntry {
             });
             if let Some((_, numbers)) = all.get_mut(place) {
                 registered.for_each(|number| numbers.insert(number));
-                numbers.keep_last(NUMBERS_MAX);
+                if numbers.keep_last(NUMBERS_MAX) > 0 {
+                    memory = Memory::Cut;
+                }
             }
         }
         // Of components that come under ever new names, those that are gone are forgotten again.
@@ -313,9 +364,17 @@ impl AppEntry {
             && let Some(gone) = all.iter().position(is_gone)
         {
             all.remove(gone);
+            memory = Memory::Cut;
         }
-        self.numbers = all.into();
+        (all.into(), memory)
     }
+}
+
+/// Whether everything is remembered that there was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    Whole,
+    Cut,
 }
 
 impl InstanceState {

@@ -42,7 +42,8 @@ struct Contest {
 /// Keys whose claims are to be decided again.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
-    pub(super) names: BTreeSet<(SpaceId, Name)>,
+    /// In any order, and some of them more than once.
+    pub(super) names: Vec<(SpaceId, Name)>,
     pub(super) lans: BTreeSet<IpNet>,
     pub(super) addresses: BTreeSet<IpAddr>,
     /// Names that their holder gave up, and what they were to it.
@@ -146,13 +147,22 @@ impl<K: Clone + Eq + Hash> Claims<K> {
 }
 
 impl Registry {
-    /// Decides who has a name; whoever gains or loses it is touched.
-    pub(super) fn settle_name(&mut self, key: (SpaceId, Name), touched: &mut Touched) {
+    /// Decides who has a name; whoever gains or loses it is touched. Yields the name where it changed hands, and adds everyone who wants it
+    /// to `contested` where that are several.
+    pub(super) fn settle_name(
+        &mut self,
+        key: (SpaceId, Name),
+        touched: &mut Touched,
+        contested: &mut BTreeSet<AppId>,
+    ) -> Option<(SpaceId, Name)> {
         let apps = &self.apps;
         let source_of = |app: AppId| owner_called(&apps.get(&app)?.wanted, &key.1).map(|owner| owner.source.clone());
         let (before, after, wanting) = self.names.settle(&key, source_of);
         let mut findings = Findings::default();
-        if let Some(holding) = after.and_then(source_of) {
+        if wanting.len() > 1
+            && let Some(holding) = after.and_then(source_of)
+        {
+            contested.extend(&wanting);
             for source in wanting.iter().filter(|app| Some(**app) != after).filter_map(|app| source_of(*app)) {
                 findings.faults.push(source.fault(
                     "",
@@ -163,7 +173,7 @@ impl Registry {
         }
         self.replace_findings(Concern::Name(key.0, key.1.clone()), findings);
         if before == after {
-            return;
+            return None;
         }
         touched.apps.extend(before.into_iter().chain(after).filter(|app| self.apps.contains_key(app)));
         if after.is_some()
@@ -171,7 +181,7 @@ impl Registry {
         {
             self.deadlines.withdraw(Some(tombstone.until), Deadline::Tombstone(key.0, key.1.clone()));
         }
-        touched.names.insert(key);
+        Some(key)
     }
 
     /// Remembers a name that its app gave up, so that it does not take the public route at once (design §4.3).

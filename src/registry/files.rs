@@ -143,10 +143,12 @@ impl Registry {
     /// Decides anew which directory is which space, and enters every file again where that changed.
     pub(super) fn settle_spaces(&mut self, touched: &mut Touched) {
         let files = std::mem::take(&mut self.files);
-        // Leave under the old spaces, join under the new ones: a file may now belong to another.
-        for (file, content) in &files {
-            self.contribute(file, &content.documents, Direction::Leave, touched);
-            self.forget_findings(&Concern::File(Arc::clone(file)));
+        // Leave under the old spaces, join under the new ones: a file may now belong to another. At a start none has joined.
+        if !self.apps.is_empty() || !self.faults.is_empty() {
+            for (file, content) in &files {
+                self.contribute(file, &content.documents, Direction::Leave, touched);
+                self.forget_findings(&Concern::File(Arc::clone(file)));
+            }
         }
         let findings = self.spaces.settle(&files, self.batch);
         self.replace_findings(Concern::Spaces, findings);
@@ -169,7 +171,7 @@ impl Registry {
     pub(super) fn join_files(&mut self, touched: &mut Touched) {
         let files = std::mem::take(&mut self.files);
         let mut by_path: Vec<(&Arc<str>, &File)> = files.iter().collect();
-        by_path.sort_by_key(|(file, _)| *file);
+        by_path.sort_unstable_by_key(|(file, _)| *file);
         for (file, content) in by_path {
             self.contribute(file, &content.documents, Direction::Join, touched);
         }

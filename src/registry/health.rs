@@ -247,6 +247,21 @@ impl Checks {
         facts.get(position(facts, component, number)?).filter(|fact| *fact.addresses == *addresses)
     }
 
+    /// Whether instances are held to their checks.
+    pub(super) const fn are_wanted(&self) -> bool {
+        self.policy.is_some()
+    }
+
+    /// Whether entering an app as it was just resolved leaves its instances as healthy as they are.
+    pub(super) fn leave_alone(&self, state: &AppState) -> bool {
+        let is_left = |component: &ComponentState, instance: &InstanceState| {
+            instance.health == Health::Presumed && (component.health_check.is_none() || instance.source.is_none())
+        };
+        let mut components = state.components.values();
+        !self.are_wanted()
+            || components.all(|component| component.instances.values().all(|one| is_left(component, one)))
+    }
+
     /// Enters the instances that an app has now, as it was just resolved, and forgets those that it has no more.
     pub(super) fn settle(&mut self, id: AppId, state: &AppState) {
         if self.policy.is_none() {

@@ -11,6 +11,7 @@
 //! - `spaces`: which directory is which space (design §2.1).
 //! - `apps`: one app from all that says something of it (§2.2 to §2.4).
 //! - `claims`: who holds what when two want it (§2.5).
+//! - `settle`: what a change touched, resolved again.
 //! - `saved`: what is to outlive the process, and a registry made of it again.
 //! - `health`: what readiness checks say, which no document does.
 
@@ -26,6 +27,7 @@ mod ids;
 mod names;
 mod numbers;
 mod saved;
+mod settle;
 mod spaces;
 mod state;
 #[cfg(test)]
@@ -41,6 +43,7 @@ use std::time::Duration;
 
 pub use health::{AllUnhealthy, Check, Health, Judgement, Reason, UnreadyInstance, Verdict};
 pub use saved::{AppClaims, FileClaims, Saved, SavedFile, SpaceClaims, TombstoneClaim};
+pub use settle::{Alone, Hands, Made};
 pub use spaces::{DEFAULT_SPACE, SpaceState};
 // Words of the documents that a state is told in.
 pub use crate::spec::{Audience, ComponentKind, Own};
@@ -151,11 +154,16 @@ impl Touched {
     pub fn extend(&mut self, other: Self) {
         self.spaces |= other.spaces;
         self.ranges |= other.ranges;
-        self.apps.extend(other.apps);
-        self.names.extend(other.names);
-        self.addresses.extend(other.addresses);
-        self.leases.extend(other.leases);
+        join(&mut self.apps, other.apps);
+        join(&mut self.names, other.names);
+        join(&mut self.addresses, other.addresses);
+        join(&mut self.leases, other.leases);
     }
+}
+
+/// Adds one set to another: a large one is merged, a small one put in piece by piece.
+fn join<T: Ord>(set: &mut BTreeSet<T>, mut other: BTreeSet<T>) {
+    if other.len() > set.len() / 16 { set.append(&mut other) } else { set.extend(other) }
 }
 
 /// What is, made of the documents of every file.
@@ -315,32 +323,50 @@ impl Registry {
     ///
     /// A file whose documents are the same as before is a renewal of its leases and touches nothing else.
     pub fn apply(&mut self, changes: Vec<FileChange>, now: Now) -> Touched {
+        self.apply_by(&Alone, changes, now).0
+    }
+
+    /// As [`apply`](Self::apply), by all `hands`; yields what they made of the apps that were touched, where it holds.
+    pub fn apply_by<H: Hands>(
+        &mut self,
+        hands: &H,
+        mut changes: Vec<FileChange>,
+        now: Now,
+    ) -> (Touched, Made<H::Made>) {
         self.now = now;
         self.batch += 1;
         self.creations.retain(|_, at| now.monotonic.saturating_sub(*at) < CREATION);
         let mut touched = Touched { spaces: self.batch == 1, ranges: self.batch == 1, ..Touched::default() };
-        let mut changed = BTreeMap::new();
+        // Of two changes of one file the last holds.
+        changes.sort_by(|a, b| a.file.cmp(&b.file));
+        let mut changed: Vec<(Arc<str>, Option<FileContent>)> = Vec::with_capacity(changes.len());
         for FileChange { file, content } in changes {
             match content {
                 Some(content) if self.files.get(&file).is_some_and(|old| old.documents == content.documents) => {
                     self.grant(&file, &mut touched);
                 }
-                content => _ = changed.insert(file, content),
+                content => {
+                    changed.pop_if(|(last, _)| *last == file);
+                    changed.push((file, content));
+                }
             }
         }
         let spaces_changed = self.batch == 1
-            || (self.spaces.has_retained() && changed.values().any(Option::is_none))
+            || (self.spaces.has_retained() && changed.iter().any(|(_, content)| content.is_none()))
             || changed.iter().any(|(file, content)| self.concerns_spaces(file, content.as_ref()));
         // Where spaces change, settling them enters every file anew: to enter these before would be for nothing.
         let entry = if spaces_changed { Entry::Later } else { Entry::Now };
+        if self.files.is_empty() {
+            self.files.reserve(changed.len());
+        }
         for (file, content) in changed {
             self.replace(file, content, entry, &mut touched);
         }
         if spaces_changed {
             self.settle_spaces(&mut touched);
         }
-        self.settle(&mut touched);
-        touched
+        let made = self.settle_moved(claims::Moved::default(), &mut touched, hands);
+        (touched, made)
     }
 
     /// Lets time pass: leases and tombstones run out.
@@ -496,43 +522,6 @@ impl Registry {
     pub fn lan_source(&self, network: ipnet::IpNet) -> Option<&Source> {
         let holder = self.apps.get(&self.lans.holder(&network)?)?;
         holder.lans().iter().find(|(wanted, _)| *wanted == network).map(|(_, source)| source)
-    }
-
-    /// Resolves every touched app again and lets claims follow. Names and addresses change hands without changing what
-    /// anyone wants, so one pass is enough.
-    fn settle(&mut self, touched: &mut Touched) {
-        self.settle_moved(claims::Moved::default(), touched);
-    }
-
-    /// As [`settle`](Self::settle), with claims to decide that no app brings up.
-    fn settle_moved(&mut self, mut moved: claims::Moved, touched: &mut Touched) {
-        for id in touched.apps.clone() {
-            self.settle_app(id, &mut moved);
-        }
-        for key in moved.names {
-            self.settle_name(key, touched);
-        }
-        for (key, kind) in moved.given_up {
-            self.bury(&key, kind);
-        }
-        for network in moved.lans {
-            self.settle_lan(network, touched);
-        }
-        let mut addresses = std::mem::replace(&mut self.addresses, Addresses::new());
-        let settled = addresses.settle(&moved.addresses, |app| self.newness_of(app));
-        self.addresses = addresses;
-        touched.addresses.extend(moved.addresses);
-        self.settle_displaced(settled, touched);
-        let gone: Vec<AppId> =
-            touched.apps.iter().copied().filter(|id| self.apps.get(id).is_some_and(|entry| entry.is_gone())).collect();
-        for id in gone {
-            self.app_ids.remove(id, &self.apps);
-            if self.apps.remove(&id).is_some() {
-                self.free_ids.insert(id);
-                self.forget_findings(&Concern::App(id));
-                self.checks.forget(id);
-            }
-        }
     }
 
     fn replace_findings(&mut self, concern: Concern, findings: Findings) {

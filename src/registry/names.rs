@@ -78,9 +78,22 @@ fn star() -> Option<Label> {
 /// Whether an app may hold a name: not in a discovery domain, not the apex of a zone of ours, not a reverse name.
 fn is_placed(name: &Name, space: &SpaceState) -> bool {
     let is_apex = space.spec.app_domains.iter().any(|domain| domain.value.name == *name);
-    let tree = |root: &str| root.parse::<Name>().is_ok_and(|root| name.is_within(&root));
-    let is_reverse = tree("in-addr.arpa") || tree("ip6.arpa");
+    let is_reverse = REVERSE.iter().any(|tree| is_within(name, tree));
     !is_apex && !is_reverse && !space.is_discovery(name) && name.label_count() > 1
+}
+
+/// The trees of reverse names, as they go on the wire.
+const REVERSE: [&[u8]; 2] = [b"\x07in-addr\x04arpa\0", b"\x03ip6\x04arpa\0"];
+
+/// Whether a name is the one with these octets, or lies below it.
+fn is_within(name: &Name, tree: &[u8]) -> bool {
+    let mut left = name.wire().len();
+    let is_here = |label: &[u8]| {
+        let here = left;
+        left -= label.len() + 1;
+        here == tree.len()
+    };
+    name.wire().ends_with(tree) && name.labels().any(is_here)
 }
 
 pub(super) fn report_misplaced_names(entry: &AppEntry, gathered: &mut Gathered<'_>, space: &SpaceState) {

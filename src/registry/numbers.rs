@@ -36,14 +36,15 @@ impl Numbers {
         self.0.iter().flat_map(|run| run.first..=run.last)
     }
 
-    /// Forgets the first beyond so many.
-    pub(super) fn keep_last(&mut self, count: usize) {
+    /// Forgets the first beyond so many; yields how many those were.
+    pub(super) fn keep_last(&mut self, count: usize) -> usize {
         let over =
             self.0.iter().map(|run| usize::try_from(run.last - run.first).unwrap_or(usize::MAX).saturating_add(1));
         let over = over.fold(0, usize::saturating_add).saturating_sub(count);
         if over > 0 {
             *self = self.iter().skip(over).collect();
         }
+        over
     }
 }
 

@@ -18,8 +18,8 @@ use super::deadlines::Deadline;
 use super::health::UnreadyInstance;
 use super::numbers::Numbers;
 use super::{
-    AppEntry, AppId, Concern, File, FileFault, Findings, Now, OwnerKind, Registry, SpaceId, SpaceState, Tombstone,
-    Touched,
+    Alone, AppEntry, AppId, Concern, File, FileFault, Findings, Hands, Made, Now, OwnerKind, Registry, SpaceId,
+    SpaceState, Tombstone, Touched,
 };
 use crate::name::{Label, Name};
 use crate::spec::Documents;
@@ -166,6 +166,13 @@ impl Registry {
     /// Everything is touched. Every lease that had not run out starts anew.
     #[must_use]
     pub fn restored(&self, saved: Saved, now: Now) -> (Self, Touched) {
+        let (registry, touched, _) = self.restored_by(&Alone, saved, now);
+        (registry, touched)
+    }
+
+    /// As [`restored`](Self::restored), by all `hands`, as [`apply_by`](Self::apply_by) has it.
+    #[must_use]
+    pub fn restored_by<H: Hands>(&self, hands: &H, saved: Saved, now: Now) -> (Self, Touched, Made<H::Made>) {
         let tombstone = self.tombstone;
         let mut registry = Self::new(tombstone);
         registry.checks.share_settings(&self.checks);
@@ -191,9 +198,9 @@ impl Registry {
         }
         let mut touched = Touched { apps: registry.apps.keys().copied().collect(), ..Touched::default() };
         registry.restore_spaces(spaces, &mut touched);
-        registry.settle_moved(moved, &mut touched);
+        let made = registry.settle_moved(moved, &mut touched, hands);
         touched.extend(registry.everything());
-        (registry, touched)
+        (registry, touched, made)
     }
 
     fn restore_app(&mut self, claims: AppClaims, moved: &mut Moved) {
@@ -223,7 +230,7 @@ impl Registry {
         self.app_ids.insert(id, &self.apps);
         for name in names {
             self.names.grant((space, name.clone()), id);
-            moved.names.insert((space, name));
+            moved.names.push((space, name));
         }
         for network in lans {
             self.lans.grant(network, id);

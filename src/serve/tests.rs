@@ -210,7 +210,7 @@ fn a_stop_cuts_whoever_goes_on_after_the_time_to_drain() {
     let _ = stream.write(&many);
     server.wait_for(Event::Accepted, 1);
     let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || tell.send(server.running.stop()));
+    std::thread::spawn(move || _ = tell.send(server.running.stop()));
     assert!(told.recv_timeout(PATIENCE).is_ok(), "it waits for who goes on");
 }
 

@@ -7,6 +7,7 @@
 //! null; enums come in any case; unknown keys are warnings. The types below are what is left after that: strict.
 
 mod app;
+mod block;
 mod component;
 mod document;
 mod documents;
@@ -41,7 +42,7 @@ pub const REGISTRATION_MAX: usize = 4 * 1024 * 1024;
 ///
 /// `stem` is the file's name without its extension: what an app spec without a `name` is called. Never panics, and
 /// takes bounded time and memory, whatever the octets. A plain registration in JSON is read straight into its type;
-/// everything else goes through a located tree.
+/// everything else goes through a located tree, which plain YAML has a fast path to.
 #[must_use]
 pub fn read(octets: &[u8], format: Format, stem: &str) -> Reading {
     document::read(octets, format, stem)

@@ -13,7 +13,7 @@ use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Sp
 
 use super::report::{Report, Step, quote};
 use super::text::to_u32;
-use super::{Place, SPEC_MAX};
+use super::{Place, SPEC_MAX, block};
 
 /// The most values of a file, keys included.
 ///
@@ -69,6 +69,14 @@ pub(super) struct Entry<'t> {
 
 /// Reads every document of `text`; what does not parse is reported and left out, and so are empty documents.
 pub(super) fn parse<'t>(text: &'t str, report: &mut Report<'_>) -> Vec<Node<'t>> {
+    match block::read(text) {
+        Some(document) => vec![document],
+        None => parse_any(text, report),
+    }
+}
+
+/// The same of whatever is YAML.
+pub(super) fn parse_any<'t>(text: &'t str, report: &mut Report<'_>) -> Vec<Node<'t>> {
     let options = options! {
         emit_unresolved_aliases: true,
         emit_comments: false,
@@ -303,7 +311,8 @@ impl Open<'_> {
     }
 }
 
-fn scalar(text: Cow<'_, str>, plain: bool) -> Content<'_> {
+/// What a scalar is, by its text and whether it was written without quotes.
+pub(super) fn scalar(text: Cow<'_, str>, plain: bool) -> Content<'_> {
     // The core schema's nulls (YAML 1.2.2 §10.3.2).
     if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
         Content::Null
@@ -320,7 +329,7 @@ fn key_text(content: Content<'_>) -> Option<Cow<'_, str>> {
 }
 
 /// Whether a mapping is small, has no key twice, and merges nothing: all but a few are, and need no table.
-fn is_plainly_settled(entries: &[Entry<'_>]) -> bool {
+pub(super) fn is_plainly_settled(entries: &[Entry<'_>]) -> bool {
     entries.len() <= 16
         && entries.iter().enumerate().all(|(index, entry)| {
             entry.key != MERGE && entries.iter().take(index).all(|earlier| earlier.key != entry.key)

@@ -20,14 +20,14 @@ use super::files::{Files, Keep};
 use super::hold::Hold;
 use super::receipts::Receipts;
 use super::saving::{Resumed, Saving};
-use super::shares::in_shares;
+use super::shares::{Shares, in_shares};
 use super::{Clock, Explain, Settings};
-use crate::compile::{self, Compiler};
+use crate::compile::{self, Block, Compiler};
 use crate::control::checks::{Checklist, Finding, TargetId};
 use crate::control::{Change, Control, Inbox, Order, Pending};
 use crate::observe::{FileGauges, Span};
 use crate::publish::{Publisher, Readiness, Snapshot};
-use crate::registry::{AllUnhealthy, FileChange, FileFault, Now, Registry, Timestamp, Touched};
+use crate::registry::{AllUnhealthy, AppId, FileChange, FileFault, Made, Now, Registry, Timestamp, Touched};
 use crate::state::State;
 
 /// The state of the owner task.
@@ -135,12 +135,12 @@ impl Owner {
     fn take_in_saved(&mut self) {
         let now = (self.clock)();
         let Some(resumed) = self.saving.resume(&self.root, &self.registry, now) else { return };
-        let Resumed { files, registry, mut touched } = resumed;
+        let Resumed { files, registry, mut touched, made } = resumed;
         let (compiler, served) = Compiler::resume(&self.publisher.current());
         (self.files, self.registry, self.compiler) = (files, registry, compiler);
         self.gathering = Gathering::Over;
         touched.extend(served);
-        if let Some(contents) = self.compile(&touched, None) {
+        if let Some(contents) = self.compile(&touched, made, None) {
             self.publish(contents, now);
         }
         let files: Vec<Arc<str>> = self.files.paths().cloned().collect();
@@ -251,14 +251,14 @@ impl Owner {
         let mut contents = self.take_in(due.changes, None, &mut changed, now);
         if !renewed.is_empty() {
             let touched = self.registry.renew(&renewed, now);
-            contents = self.compile(&touched, contents);
+            contents = self.compile(&touched, Vec::new(), contents);
         }
         let believed = self.believe_losses(contents.as_ref(), now);
         contents = self.take_in(believed, contents, &mut changed, now);
         // After the files: a lease that was renewed while this thread was held up has not run out.
         if self.registry.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
             let touched = self.registry.advance(now);
-            contents = self.compile(&touched, contents);
+            contents = self.compile(&touched, Vec::new(), contents);
         }
         let is_judged = !self.findings.is_empty();
         contents = self.judge(contents);
@@ -317,9 +317,9 @@ impl Owner {
             return contents;
         }
         changed.extend(changes.iter().map(|change| Arc::clone(&change.file)));
-        let touched = self.registry.apply(changes, now);
+        let (touched, made) = self.registry.apply_by(&Shares, changes, now);
         self.saving.note_files(changed);
-        let contents = self.compile(&touched, contents);
+        let contents = self.compile(&touched, made, contents);
         self.tell_conflicts();
         contents
     }
@@ -353,11 +353,11 @@ impl Owner {
         let judgements = checks.judgements(findings);
         let touched = self.registry.judge(judgements.clone());
         checks::tell(&self.registry, &judgements);
-        self.compile(&touched, contents)
+        self.compile(&touched, Vec::new(), contents)
     }
 
-    /// Compiles what `touched` names upon `contents`, or upon what is published.
-    fn compile(&mut self, touched: &Touched, contents: Option<Snapshot>) -> Option<Snapshot> {
+    /// Compiles what `touched` names upon `contents`, or upon what is published; of some apps the block is made already.
+    fn compile(&mut self, touched: &Touched, made: Made<Block>, contents: Option<Snapshot>) -> Option<Snapshot> {
         if touched.is_empty() {
             return contents;
         }
@@ -369,8 +369,14 @@ impl Owner {
             Gathering::Until => Arc::new(Snapshot::starting()),
             Gathering::Over => self.publisher.current(),
         };
-        let apps: Vec<_> = touched.apps.iter().copied().collect();
-        let blocks = in_shares(&apps, |app| compile::block(&self.registry, *app));
+        let is_made = |app: &AppId| made.binary_search_by_key(app, |(made, _)| *made).is_ok();
+        let others: Vec<AppId> = touched.apps.iter().copied().filter(|app| !is_made(app)).collect();
+        let mut others = in_shares(&others, |app| compile::block(&self.registry, *app)).into_iter();
+        let mut made = made.into_iter().peekable();
+        let blocks = touched.apps.iter().map(|app| match made.next_if(|(of, _)| of == app) {
+            Some((_, block)) => block,
+            None => others.next().unwrap_or_else(|| compile::block(&self.registry, *app)),
+        });
         let previous = contents.as_ref().unwrap_or(&published);
         let compiled = self.compiler.compile_blocks(&self.registry, touched, previous, blocks);
         compiled.or(contents)

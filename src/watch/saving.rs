@@ -12,9 +12,10 @@ use tracing::{info, warn};
 use super::files::{Files, Keep, Kept};
 use super::read::{self, Parsed, Removal};
 use super::scan::{DirectoryId, Identity, Way};
-use super::shares::in_shares;
+use super::shares::{Shares, in_shares};
+use crate::compile::Block;
 use crate::publish::Snapshot;
-use crate::registry::{FileClaims, Now, Registry, Saved, SavedFile, Touched};
+use crate::registry::{FileClaims, Made, Now, Registry, Saved, SavedFile, Touched};
 use crate::spec::Document;
 use crate::state::{Batch, Remembered, State, Version};
 
@@ -55,9 +56,9 @@ impl Saving {
         }
         self.root = mark.and_then(|mark| DirectoryId::from_octets(&mark));
         files.restore_root(self.root);
-        let (registry, touched) = empty.restored(saved, now);
+        let (registry, touched, made) = empty.restored_by(&Shares, saved, now);
         info!(files = files.count(), "what was saved is taken in: what changed since is looked for");
-        Some(Resumed { files, registry, touched })
+        Some(Resumed { files, registry, touched, made })
     }
 
     /// Notes what a round touched.
@@ -139,6 +140,7 @@ pub(super) struct Resumed {
     pub(super) files: Files,
     pub(super) registry: Registry,
     pub(super) touched: Touched,
+    pub(super) made: Made<Block>,
 }
 
 fn put_claims(batch: &mut Batch, registry: &Registry, touched: &Touched, now: Now) {

@@ -2,6 +2,24 @@
 
 use std::thread;
 
+use crate::compile::{Block, block_of};
+use crate::registry::{AppState, Hands, SpaceState};
+
+/// The hands that apply changes here: every core, and each makes the blocks of the apps that it looks at.
+pub(crate) struct Shares;
+
+impl Hands for Shares {
+    type Made = Block;
+
+    fn make(&self, app: &AppState, space: &SpaceState) -> Block {
+        block_of(app, space)
+    }
+
+    fn divide<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+        in_shares(items, work)
+    }
+}
+
 /// Does `work` on each of `items`, in as many threads as there are cores where they are many; in their order.
 pub(crate) fn in_shares<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use spacedns::compile::{Compiler, canonical};
+use spacedns::compile::{self, Block, Compiler, canonical};
 use spacedns::name::{Label, Name};
 use spacedns::registry::{
-    AllUnhealthy, AppClaims, AppId, Check, FileChange, FileContent, Judgement, Now, Registry, Saved, SavedFile,
-    SpaceId, TombstoneClaim, Touched, Verdict,
+    AllUnhealthy, AppClaims, AppId, AppState, Check, FileChange, FileContent, Hands, Judgement, Made, Now, Registry,
+    Saved, SavedFile, SpaceId, SpaceState, TombstoneClaim, Touched, Verdict,
 };
 use spacedns::spec::{
     AppDomain, AppSpec, At, Audience, ComponentKind, ComponentSpec, Document, Documents, DomainSpec, HealthCheck,
@@ -199,6 +199,29 @@ pub(crate) fn changes_of(files: &BTreeMap<u8, Option<Vec<Document>>>) -> Vec<Fil
         .collect()
 }
 
+/// Makes the blocks of apps while they are looked at, the last app first.
+struct Backwards;
+
+impl Hands for Backwards {
+    type Made = Block;
+
+    fn make(&self, app: &AppState, space: &SpaceState) -> Block {
+        compile::block_of(app, space)
+    }
+
+    fn divide<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+        let mut done: Vec<R> = items.iter().rev().map(work).collect();
+        done.reverse();
+        done
+    }
+}
+
+/// Those that are not what would be made of their app as it is.
+fn wrong(made: Made<Block>, registry: &Registry) -> Vec<(Block, Block)> {
+    let compared = made.into_iter().map(|(id, block)| (block, compile::block(registry, id)));
+    compared.filter(|(made, right)| made != right).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -219,7 +242,9 @@ proptest! {
                 Step::Change(files) => {
                     let mut backwards = changes_of(files);
                     backwards.reverse();
-                    (registry.apply(changes_of(files), now), reversed.apply(backwards, now))
+                    let (touched, made) = registry.apply_by(&Backwards, changes_of(files), now);
+                    prop_assert_eq!(wrong(made, &registry), vec![], "what was made while an app was looked at");
+                    (touched, reversed.apply(backwards, now))
                 }
                 Step::Pass(seconds) => {
                     second += seconds;
@@ -277,7 +302,8 @@ proptest! {
         let later = Now { monotonic: Duration::from_secs(7), wall: now.wall };
         let mut empty = Registry::new(TOMBSTONE);
         empty.check_health(AllUnhealthy::Keep);
-        let (restored, mut touched) = empty.restored(kept.saved(&registry, now), later);
+        let (restored, mut touched, made) = empty.restored_by(&Backwards, kept.saved(&registry, now), later);
+        prop_assert_eq!(wrong(made, &restored), vec![], "what was made while an app was looked at");
         prop_assert_eq!(restored.faults(), registry.faults());
         prop_assert_eq!(restored.warnings(), registry.warnings());
         let from_nothing = Compiler::new().compile(&restored, &touched, &Snapshot::starting());
