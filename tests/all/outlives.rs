@@ -317,8 +317,16 @@ fn a_server_that_is_ended_as_soon_as_it_may_save_has_saved() {
     first.end();
     site.drop_file("shop.json", &registration("shop", "10.0.0.2"));
     wait_for(&second, "web.shop.app.localspace", &["10.0.0.2"]);
-    let is_taken = || File::open(site.state().join("lock")).unwrap().try_lock().is_err().then_some(());
-    assert!(poll(PATIENCE, is_taken).is_some(), "{}", second.log());
+    // Each scan puts off the next, with which it would save everything before it is told to end.
+    let mut turns = 0;
+    let taken = poll(PATIENCE, || {
+        turns += 1;
+        if turns % 100 == 0 {
+            second.signal("HUP");
+        }
+        File::open(site.state().join("lock")).unwrap().try_lock().is_err().then_some(())
+    });
+    assert!(taken.is_some(), "{}", second.log());
     second.end();
     let third = site.serve_saved();
     assert_eq!(addresses(&third, "web.shop.app.localspace"), ["10.0.0.2"]);
