@@ -67,8 +67,10 @@ pub(crate) enum Way {
 
 /// What changes when a file's contents do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+// One of each file is kept: with its nine words of four octets all that is known of a file is 112 octets and not 120, which mimalloc has not.
+#[repr(Rust, packed(4))]
 pub(crate) struct Identity {
-    device: u64,
+    device: u32,
     inode: u64,
     /// In octets, and one more: so an `Option` of all this is no larger.
     above_size: NonZeroU64,
@@ -84,7 +86,7 @@ impl Identity {
         // Sixty-four bits of nanoseconds reach to the year 2262.
         let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
         Self {
-            device: metadata.dev(),
+            device: device_of(metadata.dev()),
             inode: metadata.ino(),
             above_size: above(metadata.size()),
             modified: u64::try_from(nanoseconds(metadata.mtime(), metadata.mtime_nsec())).unwrap_or(0),
@@ -100,7 +102,7 @@ impl Identity {
     /// The identity as it is saved.
     pub(crate) fn to_octets(self) -> Vec<u8> {
         let Self { device, inode, above_size: _, modified, changed } = self;
-        let numbers = [device, inode, self.size()].map(u64::to_le_bytes).concat();
+        let numbers = [device.into(), inode, self.size()].map(u64::to_le_bytes).concat();
         let (modified, changed) = (u128::from(modified), i128::from(changed));
         [numbers, modified.to_le_bytes().to_vec(), changed.to_le_bytes().to_vec()].concat()
     }
@@ -111,7 +113,7 @@ impl Identity {
         let (modified, changed) = rest.split_first_chunk::<16>()?;
         let mut numbers = numbers.as_chunks::<8>().0.iter().map(|number| u64::from_le_bytes(*number));
         Some(Self {
-            device: numbers.next()?,
+            device: device_of(numbers.next()?),
             inode: numbers.next()?,
             above_size: above(numbers.next()?),
             modified: u128::from_le_bytes(*modified).try_into().ok()?,
@@ -125,6 +127,12 @@ impl Identity {
     }
 }
 
+/// The number of a device: Linux has twelve bits of kind and twenty of number, which all lie in the lower half.
+fn device_of(number: u64) -> u32 {
+    let [a, b, c, d, ..] = number.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
 const fn above(size: u64) -> NonZeroU64 {
     NonZeroU64::MIN.saturating_add(size)
 }
@@ -132,7 +140,7 @@ const fn above(size: u64) -> NonZeroU64 {
 /// What of an [`Identity`] stays when a file gets another name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Body {
-    device: u64,
+    device: u32,
     inode: u64,
     size: u64,
     modified: u64,

@@ -74,7 +74,7 @@ impl Holders {
     #[must_use]
     pub fn find(&self, address: u128) -> Option<Holder> {
         if let Some(v4) = v4_in(address)
-            && let Some(found) = self.sole_v4.find(hash_of(address), |sole| sole.address == v4)
+            && let Some(found) = self.sole_v4.find(hash_of_v4(v4), |sole| sole.address == v4)
         {
             return Some(found.widened(address));
         }
@@ -85,7 +85,7 @@ impl Holders {
     /// Puts in who holds an address that nobody holds.
     pub fn insert(&mut self, holder: Holder) {
         match SoleV4::of(&holder) {
-            Some(sole) => self.sole_v4.insert(hash_of(holder.address), sole),
+            Some(sole) => self.sole_v4.insert(hash_of_v4(sole.address), sole),
             None => self.others.insert(hash_of(holder.address), holder),
         }
     }
@@ -93,7 +93,7 @@ impl Holders {
     /// Takes out who holds an address.
     pub fn remove(&mut self, holder: Holder) {
         match SoleV4::of(&holder) {
-            Some(sole) => self.sole_v4.remove(hash_of(holder.address), sole),
+            Some(sole) => self.sole_v4.remove(hash_of_v4(sole.address), sole),
             None => self.others.remove(hash_of(holder.address), holder),
         };
     }
@@ -129,6 +129,10 @@ fn v4_in(address: u128) -> Option<u32> {
 const MAPPED: u128 = 0xffff_0000_0000;
 
 #[inline(always)]
+fn hash_of_v4(address: u32) -> u64 {
+    fold(u64::from(address) ^ 0x9e37_79b9_7f4a_7c15, 0x94d0_49bb_1331_11eb)
+}
+
 const fn hash_of(address: u128) -> u64 {
     let [a, b, c, d, e, f, g, h, rest @ ..] = address.to_le_bytes();
     let (low, high) = (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes(rest));

@@ -169,9 +169,13 @@ impl<V: Copy> Iterator for Candidates<'_, V> {
     fn next(&mut self) -> Option<V> {
         loop {
             let slot = self.slots.get(self.index)?.as_ref()?;
-            self.index += 1;
-            if slot.tag >= self.tag {
-                return if slot.tag == self.tag { Some(slot.value) } else { None };
+            // It is a place in a list: it does not run over.
+            self.index = self.index.wrapping_add(1);
+            if slot.tag == self.tag {
+                return Some(slot.value);
+            }
+            if slot.tag > self.tag {
+                return None;
             }
         }
     }
@@ -220,7 +224,9 @@ impl<V: Copy + PartialEq> Shard<V> {
     /// however many there are.
     fn lengthen(&mut self) {
         let mut slots = std::mem::take(&mut self.slots).into_vec();
-        slots.resize(more_than(slots.len()), None);
+        let more = more_than(slots.len());
+        slots.reserve_exact(more - slots.len());
+        slots.resize(more, None);
         self.slots = slots.into();
     }
 

@@ -19,7 +19,7 @@ use super::super::read::{self, Ahead, Contents, Parsed, Removal, Text, unreadabl
 use super::super::report::FileState;
 use super::super::scan::{DirectoryId, Identity, Seen, Sight, Way, absolute, format_of, look};
 use super::super::wait::{QUIET, QUIET_MAX, REGISTRATION_REMOVAL, REMOVAL, Told, Wait, Why};
-use super::{Entry, Files, Good, Keep, Remarks};
+use super::{Entry, Files, Good, Keep, Octets, Remarks};
 use crate::control::Hash;
 use crate::registry::{FileContent, Now};
 use crate::spec::{Document, Documents, Fault, Format};
@@ -116,7 +116,10 @@ impl Files {
         let coming = if matches!(wait.why, Why::Finished | Why::Whole) { Coming::Whole } else { Coming::InPlace };
         let format = format_of(file).map_or(Format::Yaml, |(format, _)| format);
         let before = self.entries.get(file).and_then(|entry| entry.good.as_ref());
-        let before = before.map(|good| good.octets.as_deref().filter(|_| format == Format::Yaml).unwrap_or_default());
+        let before = before.map(|good| match &good.octets {
+            Some(octets) if format == Format::Yaml => &*octets.0,
+            _ => &[],
+        });
         match Doubt::of(&text.octets, before, format, coming, &absolute(&self.root, file)) {
             Doubt::Cut(fault) => return self.refuse(file, Some(identity), Some(text.hash), vec![fault]),
             Doubt::Unsure if !stood => {
@@ -157,7 +160,7 @@ impl Files {
         let last = before.and_then(|entry| entry.good.as_ref()).filter(|last| last.hash == hash);
         let (same, generation) = (last.is_some(), last.and_then(|last| last.generation));
         let is_yaml = format_of(file).is_some_and(|(format, _)| format == Format::Yaml);
-        let octets = (self.keep == Keep::All || is_yaml).then_some(octets);
+        let octets = (self.keep == Keep::All || is_yaml).then(|| Box::new(Octets(octets)));
         let modified = identity.modified;
         let good = Good { hash, octets, modified, removal, generation };
         let remarks = Remarks { warnings, ..Remarks::default() };
