@@ -8,6 +8,7 @@ use super::{Counters, Gauge, Sort, levels};
 /// The gauges and counters of the spec directory.
 #[derive(Debug, Default)]
 pub struct FileGauges {
+    resuming: AtomicBool,
     polling: AtomicBool,
     frozen: AtomicBool,
     held: AtomicUsize,
@@ -23,6 +24,11 @@ pub struct FileGauges {
 }
 
 impl FileGauges {
+    /// Notes whether what was saved is still being taken in: it is served as it was, and changes wait.
+    pub fn resuming(&self, is_resuming: bool) {
+        self.resuming.store(is_resuming, Ordering::Relaxed);
+    }
+
     /// Notes whether scans alone find what changed.
     pub fn polling(&self, is_polling: bool) {
         note(&self.polling, &self.pollings, is_polling);
@@ -81,10 +87,16 @@ impl FileGauges {
 
     /// Every number, by its name: those that are so now, then those that only grow.
     #[must_use]
-    pub fn numbers(&self) -> [Gauge; 8] {
+    pub fn numbers(&self) -> [Gauge; 9] {
         let is = |flag: &AtomicBool| u64::from(flag.load(Ordering::Relaxed));
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
+            number(
+                "resuming",
+                "Whether what was saved is still being taken in, and changes wait",
+                Sort::Level,
+                is(&self.resuming),
+            ),
             number("files_polling", "Whether scans alone find what changed", Sort::Level, is(&self.polling)),
             number(
                 "files_frozen",
@@ -140,6 +152,7 @@ mod tests {
         }
         gauges.held(12);
         gauges.hold_begun();
-        assert_eq!(gauges.to_string(), " files-polling=1 files-held=12 pollings=2 holds=1");
+        gauges.resuming(true);
+        assert_eq!(gauges.to_string(), " resuming=1 files-polling=1 files-held=12 pollings=2 holds=1");
     }
 }

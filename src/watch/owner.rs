@@ -126,6 +126,13 @@ impl Owner {
     /// Goes on from where the last process was, if it left anything. What is served is that already, and stays where nothing
     /// comes of it.
     pub(crate) fn resume(&mut self) {
+        // Of a large directory it takes seconds, in which what was served is, and nobody hears of changes.
+        self.gauges.resuming(self.publisher.current().readiness == Readiness::Ready);
+        self.take_in_saved();
+        self.gauges.resuming(false);
+    }
+
+    fn take_in_saved(&mut self) {
         let now = (self.clock)();
         let Some(resumed) = self.saving.resume(&self.root, &self.registry, now) else { return };
         let Resumed { files, registry, mut touched, made } = resumed;

@@ -4,6 +4,7 @@
 //! nowhere else. `SPACEDNS_TEST_KILLS=200` kills so many times; without it there are twenty.
 #![allow(clippy::disallowed_methods, reason = "a test of a process runs on the clock that the process runs on")]
 
+use std::fs::File;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -302,6 +303,33 @@ fn a_full_and_a_read_only_state_directory_stop_saving_and_nothing_else() {
     server.end();
     let server = site.serve_saved();
     assert_eq!(addresses(&server, "web.shop.app.localspace"), ["10.0.1.1"]);
+}
+
+#[test]
+fn a_server_that_is_ended_as_soon_as_it_may_save_has_saved() {
+    let site = Site::new();
+    site.drop_file("shop.json", &registration("shop", "10.0.0.1"));
+    let first = site.serve();
+    wait_for(&first, "web.shop.app.localspace", &["10.0.0.1"]);
+    site.wait_saved();
+    // While the first has the state directory, the second saves nothing of what it serves.
+    let second = site.serve();
+    first.end();
+    site.drop_file("shop.json", &registration("shop", "10.0.0.2"));
+    wait_for(&second, "web.shop.app.localspace", &["10.0.0.2"]);
+    // Each scan puts off the next, with which it would save everything before it is told to end.
+    let mut turns = 0;
+    let taken = poll(PATIENCE, || {
+        turns += 1;
+        if turns % 100 == 0 {
+            second.signal("HUP");
+        }
+        File::open(site.state().join("lock")).unwrap().try_lock().is_err().then_some(())
+    });
+    assert!(taken.is_some(), "{}", second.log());
+    second.end();
+    let third = site.serve_saved();
+    assert_eq!(addresses(&third, "web.shop.app.localspace"), ["10.0.0.2"]);
 }
 
 /// How soon after a start every name answers as before.
