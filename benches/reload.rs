@@ -11,6 +11,7 @@
 mod harness;
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,6 +43,9 @@ struct Settings {
     /// So many files that change at once
     #[arg(long, default_value_t = 10_000)]
     burst: u32,
+    /// Where the files lie; in /dev/shm renaming takes next to nothing, and what is left of a burst is the server's
+    #[arg(long, default_value_os_t = std::env::temp_dir(), value_name = "DIRECTORY")]
+    within: PathBuf,
     #[command(flatten)]
     plots: Plots,
     #[command(flatten)]
@@ -51,7 +55,7 @@ struct Settings {
 fn main() {
     play_role();
     let mut settings = Settings::parse();
-    let directory = tempfile::tempdir().expect("a directory of our own can be made");
+    let directory = tempfile::tempdir_in(&settings.within).expect("a directory of our own can be made");
     if settings.mode.smoke {
         let plots = Plots { directory: directory.path().join("plots") };
         settings = Settings { apps: vec![100, 200], changes: 10, rate: 1_000, burst: 50, plots, ..settings };

@@ -22,9 +22,14 @@ impl Hands for Shares {
 
 /// Does `work` on each of `items`, in as many threads as there are cores where they are many; in their order.
 pub(crate) fn in_shares<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let alone = || items.iter().map(&work).collect();
+    if items.len() < MANY {
+        return alone();
+    }
+    // Asked where they are many only: the answer is in files of `/proc`, which takes as long as all else about one change.
     let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    if items.len() < MANY || threads == 1 {
-        return items.iter().map(work).collect();
+    if threads == 1 {
+        return alone();
     }
     let (work, share) = (&work, items.len().div_ceil(threads));
     thread::scope(|scope| {
