@@ -8,7 +8,7 @@ use spacedns::record::Ttl;
 use spacedns::zone::{
     AddressSet, Apex, ApexKind, App, Audience, Bare, Believed, Component, Gate, Holder, Instance, InstanceState, Lan,
     NameEntry, NameServer, Owner, OwnerKind, Port, Ranges, Readiness, Reason, Rule, Sharing, Snapshot, Space, Target,
-    View, app_hash, key_of, name_hash, reverse_zones,
+    View, app_hash, key_of, loopback, name_hash, reverse_zones,
 };
 
 /// A caller of the space on no LAN.
@@ -47,10 +47,11 @@ pub(crate) fn snapshot(apps: u32) -> Snapshot {
         discovery: [name("app.localspace")].into(),
         ns: [NameServer { name: name("localhost"), v4: Box::default(), v6: Box::default() }].into(),
     };
+    let [loopback_v4, loopback_v6] = loopback(view);
     let mut snapshot = Snapshot {
         readiness: Readiness::Ready,
         spaces: Arc::from([Some(Arc::new(space))]),
-        ranges: Arc::new(Ranges::flatten(&[Rule { network, rank: 1, view }])),
+        ranges: Arc::new(Ranges::flatten(&[Rule { network, rank: 1, view }, loopback_v4, loopback_v6])),
         ..Snapshot::starting()
     };
     for n in 0..apps {

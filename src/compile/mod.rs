@@ -24,7 +24,7 @@ use crate::record::Ttl;
 use crate::registry::{AppId, AppState, Own, Registry, SpaceState, Touched};
 use crate::zone::{
     self, AddressSet, Apex, ApexKind, App, Holder, Lan, NameServer, Ranges, Rule, Sharing, Snapshot, Space, View,
-    app_hash, key_of, reverse_zones,
+    app_hash, key_of, loopback, reverse_zones,
 };
 
 /// Keeps what is needed to compile by difference.
@@ -242,6 +242,11 @@ fn compile_ranges(registry: &Registry) -> Ranges {
         let view = View { space, lan: Lan::None };
         rules.extend(state.spec.cidrs.iter().map(|cidr| Rule { network: cidr.value, rank: 1, view }));
         rules.extend(state.spec.peers.iter().map(|peer| Rule { network: peer.value.cidr, rank: 2, view }));
+    }
+    // Who is on this machine is a peer, where there is one space to be a peer of (design §3).
+    let mut spaces = registry.spaces();
+    if let (Some((space, _)), None) = (spaces.next(), spaces.next()) {
+        rules.extend(loopback(View { space, lan: Lan::None }));
     }
     Ranges::flatten(&rules)
 }

@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Ask, Caller, Reason, Settings, Text, Who};
+use super::{Ask, Caller, Got, Settings, Text, Who};
 use crate::name::NameBuffer;
 use crate::record::Rtype;
 use crate::wire::{Class, Fault, Flags, Form, Query, Rcode};
 use crate::zone::{
-    AddressSet, Fit, Found, Host, Hosts, Missing, Node, Owned, Plain, PlainKind, Pointer, Readiness, Snapshot, Space,
-    SrvSet, Types, View, Why, Zone,
+    AddressSet, Fit, Found, Host, Hosts, Lead, Missing, Node, Owned, Plain, PlainKind, Pointer, Readiness, Services,
+    Snapshot, Space, SrvSet, Types, View, Why, Zone,
 };
 
 /// What a query gets.
@@ -56,11 +56,11 @@ pub(super) enum Nothing<'s> {
 impl<'s> Nothing<'s> {
     /// What there is to count of it.
     #[inline(always)]
-    pub(super) const fn reason(self) -> Reason {
+    pub(super) const fn got(self) -> Got {
         match self {
-            Self::NoData(text) if text.is_empty() => Reason::Type,
-            Self::NoData(_) => Reason::Gate,
-            Self::NxDomain(missing) => Reason::of(missing),
+            Self::NoData(text) if text.is_empty() => Got::Type,
+            Self::NoData(_) => Got::Gate,
+            Self::NxDomain(missing) => Got::of(missing),
         }
     }
 
@@ -157,15 +157,18 @@ pub(super) fn decide<'s>(snapshot: &'s Snapshot, ask: &Ask<'s>, caller: &Caller,
 
 /// What a plain question for addresses gets, as [`decide`] would have it; `None` where it takes more to say.
 #[inline(always)]
-pub(super) fn decide_plain<'s>(snapshot: &'s Snapshot, ask: &Ask<'_>, query: &Query) -> Option<PlainOutcome<'s>> {
+pub(super) fn decide_plain<'s>(
+    snapshot: &'s Snapshot,
+    ask: &Ask<'_>,
+    (query, lead): (&Query, Lead),
+) -> Option<PlainOutcome<'s>> {
     let is_plain =
         query.form == Form::Plain && query.qclass == Class::IN && matches!(query.qtype, Rtype::A | Rtype::AAAA);
-    if !is_plain || snapshot.readiness == Readiness::Starting || !ask.settings.opened.is_empty() {
+    if !is_plain {
         return None;
     }
-    let view = snapshot.view(ask.source)?;
-    let space = snapshot.space(view.space)?;
-    let Plain { kind, missing, apex, addresses, why, .. } = snapshot.find_plain(view, space, &query.qname);
+    let (view, space) = plain_view(snapshot, ask)?;
+    let Plain { kind, missing, apex, addresses, why, .. } = snapshot.find_plain((view, space), &query.qname, lead);
     let authority = Authority { space, serial: snapshot.serial, apex };
     match kind {
         PlainKind::There => {
@@ -183,6 +186,39 @@ pub(super) fn decide_plain<'s>(snapshot: &'s Snapshot, ask: &Ask<'_>, query: &Qu
         PlainKind::Foreign if query.header.flags.has(Flags::RD) => Some(PlainOutcome::Foreign),
         PlainKind::Foreign | PlainKind::More => None,
     }
+}
+
+/// The SRV set that a plain question gets, as [`decide`] would have it; `None` where it takes more to say.
+///
+/// The end of the question's name is that of every target's: it is asked by canonical names. Another discovery domain, or a bare
+/// service, has its targets' names written out the long way.
+#[inline(always)]
+pub(super) fn decide_services<'s>(
+    snapshot: &'s Snapshot,
+    ask: &Ask<'_>,
+    (query, lead): (&Query, Lead),
+) -> Option<(&'s Space, SrvSet<'s>)> {
+    if query.form != Form::Plain || query.qclass != Class::IN {
+        return None;
+    }
+    let (view, space) = plain_view(snapshot, ask)?;
+    let Services { apex, set, .. } = snapshot.find_services((view, space), &query.qname, lead);
+    let is_canonical = apex == SERVICE_LABELS && query.qname.ends_as(apex, space.discovery.first()?.wire());
+    if is_canonical { Some((space, set?)) } else { None }
+}
+
+/// What is shown to whoever asks, where nothing stands in the way of saying so.
+#[inline(always)]
+fn plain_view<'s>(snapshot: &'s Snapshot, ask: &Ask<'_>) -> Option<(View, &'s Space)> {
+    if snapshot.readiness == Readiness::Starting || !ask.settings.opened.is_empty() {
+        return None;
+    }
+    // Looked at where it is: a copy of either kind of address is taken apart octet by octet.
+    let view = match &ask.source {
+        IpAddr::V4(address) => snapshot.view_of_v4(*address)?,
+        IpAddr::V6(address) => snapshot.view_of_v6(*address)?,
+    };
+    Some((view, snapshot.space(view.space)?))
 }
 
 /// RFC 4892 §3, and what BIND made customary before it.
@@ -301,6 +337,10 @@ const fn of_apex<'s>(qtype: Rtype) -> Option<Answer<'s>> {
     }
 }
 
+/// The labels of `_<port>._tcp`.
+pub(super) const PORT_LABELS: usize = 2;
+/// Those of `_<port>._tcp.<component>.<app>`, before a discovery domain.
+const SERVICE_LABELS: usize = PORT_LABELS + 2;
 /// Types that a question cannot have (RFC 2930, RFC 8945, RFC 1035 §3.2.3).
 const TKEY: Rtype = Rtype(249);
 const TSIG: Rtype = Rtype(250);

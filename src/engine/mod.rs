@@ -4,7 +4,7 @@
 //! has a [`crate::wire::Writer`] write it. [`respond`] is all three. They can be called apart ([`Reading`], [`respond_to`]), so that a batch of
 //! queries can be read before the first is answered, and what answering them loads be touched in between.
 //!
-//! Almost every query is a plain question for addresses ([`crate::wire::Form`]), and is answered on a short way through the same steps: `decide_plain`
+//! Almost every query is a plain question for addresses or services ([`crate::wire::Form`]), and is answered on a short way through the same steps: `decide_plain`
 //! decides with no look at what such a query does not have, and what it says is written in one piece. Where it has nothing to say, or that
 //! does not fit, the query goes the long way from the start. A test holds the two to the same octets.
 //!
@@ -20,16 +20,17 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::record::Rtype;
 use crate::wire::{Edns, Extras, Fault, Keepalive, OptResponse, Query, Rcode, Subnet, Unreadable, Writer};
-use crate::zone::Snapshot;
 pub use crate::zone::Withheld;
+use crate::zone::{Chain, Lead, Snapshot};
 pub use cookie::Secrets;
 use cookie::Standing;
 use lookup::{Authority, Outcome, PlainOutcome, Refusal};
-pub use note::{Got, Note, Reason};
+pub use note::{Got, Note};
 pub use relay::{Relayed, is_there, owns, relay};
 pub use sections::limit;
 pub use settings::{Opened, Settings, TEXT_MAX, Text, TextError};
@@ -133,6 +134,7 @@ impl Verdict {
 pub struct Reading {
     query: Query,
     state: State,
+    lead: Lead,
 }
 
 #[derive(Debug, Clone)]
@@ -146,13 +148,13 @@ impl Reading {
     /// Makes one that holds nothing, and gets no response.
     #[must_use]
     pub fn new() -> Self {
-        Self { query: Query::new(), state: State::Unread }
+        Self { query: Query::new(), state: State::Unread, lead: Lead::None }
     }
 
     /// Reads `message` over whatever was read before.
     #[inline]
     pub fn read(&mut self, message: &[u8]) {
-        self.state = State::Unread;
+        (self.state, self.lead) = (State::Unread, Lead::None);
         match self.query.read(message) {
             Ok(()) => self.state = State::Read,
             Err(unreadable) => self.state = State::Unreadable(unreadable),
@@ -164,13 +166,30 @@ impl Reading {
     pub const fn is_done(&self) -> bool {
         !matches!(self.state, State::Unread)
     }
+}
 
-    /// Loads what answering will read first: see [`Snapshot::touch`].
-    #[must_use]
-    pub fn touch(&self, snapshot: &Snapshot) -> usize {
-        snapshot.touch(&self.query.qname)
+/// Loads what answering each of these will read, and notes where it was found: see [`Chain`].
+pub fn touch(readings: &mut [Reading], snapshot: &Snapshot) {
+    for together in readings.chunks_mut(TOGETHER) {
+        let mut chains = [Chain::NONE; TOGETHER];
+        for (chain, reading) in chains.iter_mut().zip(&*together) {
+            *chain = Chain::begin(snapshot, &reading.query.qname);
+        }
+        let chains = chains.get_mut(..together.len()).unwrap_or_default();
+        chains.iter_mut().for_each(|chain| chain.reach_app(snapshot));
+        chains.iter_mut().for_each(Chain::reach_lists);
+        chains.iter_mut().zip(&*together).for_each(|(chain, reading)| chain.reach_ends(snapshot, &reading.query.qname));
+        chains.iter_mut().for_each(Chain::reach_targets);
+        for (chain, reading) in chains.iter().zip(together) {
+            let (lead, loaded) = chain.end();
+            reading.lead = lead;
+            black_box(loaded);
+        }
     }
 }
+
+/// How many chains of loads are walked together: a batch, unless it is set to more.
+const TOGETHER: usize = 32;
 
 impl Default for Reading {
     fn default() -> Self {
@@ -187,7 +206,9 @@ pub fn respond(snapshot: &Snapshot, ask: &Ask<'_>, message: &[u8], response: &mu
 }
 
 /// The same for a message that has been read; leaves in `note`, which is to be the default, what there is to count.
-#[inline(never)]
+///
+/// Inlined into the loop over a batch: nine arguments and two results would go by memory, in places that are read before they are whole.
+#[inline(always)]
 #[must_use]
 pub fn respond_to(
     snapshot: &Snapshot,
@@ -203,7 +224,7 @@ pub fn respond_to(
     let query = &reading.query;
     // What almost every query is goes a short way. It is the way that `answer_noting` goes, with nothing on it that such a query does not
     // need; everything else goes that way, which would end in the same octets.
-    match lookup::decide_plain(snapshot, ask, query) {
+    match lookup::decide_plain(snapshot, ask, (query, reading.lead)) {
         Some(PlainOutcome::V4(space, addresses)) => {
             *note = Note { qtype: Some(query.qtype.0), got: Got::Answer };
             let of = (Rtype::A, addresses, space.ttl);
@@ -223,7 +244,7 @@ pub fn respond_to(
             }
         }
         Some(PlainOutcome::Nothing(authority, nothing)) => {
-            *note = Note { qtype: Some(query.qtype.0), got: Got::Nothing(nothing.reason()) };
+            *note = Note { qtype: Some(query.qtype.0), got: nothing.got() };
             if let Some(length) = sections::write_nothing(&authority, nothing, ask, (message, query), response) {
                 return match ask.recursion {
                     Recursion::Available => withhold(length, &authority, query),
@@ -235,9 +256,27 @@ pub fn respond_to(
             *note = Note { qtype: Some(query.qtype.0), got: Got::Foreign };
             return Verdict::Forward;
         }
+        None if query.qtype == Rtype::SRV => {
+            if let Some(length) = respond_to_services(snapshot, ask, (message, reading), response) {
+                *note = Note { qtype: Some(query.qtype.0), got: Got::Answer };
+                return Verdict::Send(length);
+            }
+        }
         None => {}
     }
     answer_noting(snapshot, ask, message, query, response, note)
+}
+
+/// The short way of a plain question for services. Not inlined: it is not what is asked most, and would be in the way of that.
+#[inline(never)]
+fn respond_to_services(
+    snapshot: &Snapshot,
+    ask: &Ask<'_>,
+    (message, reading): (&[u8], &Reading),
+    response: &mut [u8],
+) -> Option<usize> {
+    let (space, set) = lookup::decide_services(snapshot, ask, (&reading.query, reading.lead))?;
+    sections::write_services(space, &set, ask, (message, &reading.query), response)
 }
 
 /// Answers octets that are not a query with a question, if at all.

@@ -21,8 +21,18 @@ pub enum Got {
     Fault,
     /// Records, or a text in class CH.
     Answer,
-    /// The word that there is nothing, for this reason.
-    Nothing(Reason),
+    /// The word that there is no such name.
+    Unknown,
+    /// The word that there are no records of the type.
+    Type,
+    /// The word that nothing is up that the name could lead to.
+    Gate,
+    /// The word that there is no such name, as the caller is on no app's LAN.
+    View,
+    /// The word that there are no records, as the caller is on the LANs of several apps.
+    Ambiguous,
+    /// The word that there is no such name, as the app that held it was removed a short while ago.
+    Removed,
     /// REFUSED: the caller is nobody's.
     Stranger,
     /// REFUSED: another class, a zone transfer, or a foreign name without recursion.
@@ -33,29 +43,14 @@ pub enum Got {
     Foreign,
 }
 
-/// Why there is nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// There is no such name.
-    Unknown,
-    /// The name is there, and has no records of the type.
-    Type,
-    /// The name is there, and nothing is up that it could lead to.
-    Gate,
-    /// The caller is on no app's LAN, or on those of several.
-    View,
-    /// The app that held the name was removed a short while ago.
-    Removed,
-}
-
 impl Note {
     pub(super) fn of(query: &Query, outcome: &Outcome<'_>) -> Self {
         let got = match outcome {
             Outcome::Answer(..) | Outcome::Chaos(_) => Got::Answer,
-            Outcome::NoData(_, Why::Nothing | Why::Text("")) => Got::Nothing(Reason::Type),
-            Outcome::NoData(_, Why::Text(_) | Why::Instance(_) | Why::Kept(..)) => Got::Nothing(Reason::Gate),
-            Outcome::NoData(_, Why::AmbiguousCaller) => Got::Nothing(Reason::View),
-            Outcome::NxDomain(_, missing) => Got::Nothing(Reason::of(*missing)),
+            Outcome::NoData(_, Why::Nothing | Why::Text("")) => Got::Type,
+            Outcome::NoData(_, Why::Text(_) | Why::Instance(_) | Why::Kept(..)) => Got::Gate,
+            Outcome::NoData(_, Why::AmbiguousCaller) => Got::Ambiguous,
+            Outcome::NxDomain(_, missing) => Got::of(*missing),
             Outcome::Foreign => Got::Foreign,
             Outcome::Refuse(Refusal::Caller) => Got::Stranger,
             Outcome::Refuse(Refusal::NotAuthoritative | Refusal::Class | Refusal::Transfer) => Got::Refusal,
@@ -66,7 +61,8 @@ impl Note {
     }
 }
 
-impl Reason {
+impl Got {
+    /// What the word is that a name does not exist.
     #[inline(always)]
     pub(super) const fn of(missing: Missing) -> Self {
         match missing {

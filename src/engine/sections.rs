@@ -6,15 +6,15 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroUsize;
 
-use super::lookup::{Answer, Authority, Nothing, Outcome, Refusal};
+use super::lookup::{Answer, Authority, Nothing, Outcome, PORT_LABELS, Refusal};
 use super::{Ask, Caller, Recursion, Text, Transport, Verdict, Who};
 use crate::name::Name;
 use crate::record::{Rtype, Ttl};
 use crate::wire::{
     Earlier, Edns, Explanation, Extras, Fault, Flags, Full, InfoCode, Numbered, OptResponse, Owner, Query, Rcode,
-    Section, Soa, UDP_RESPONSE_MAX, UDP_RESPONSE_MIN, Writer,
+    Section, Service, Soa, UDP_RESPONSE_MAX, UDP_RESPONSE_MIN, Writer,
 };
-use crate::zone::{AddressSet, App, BUCKETS, Component, Fit, Hosts, NameServer, Space, SrvSet, Why, bucket_of};
+use crate::zone::{AddressSet, App, BUCKETS, Component, Fit, Hosts, NameServer, Space, SrvSet, Target, Why, bucket_of};
 
 /// Writes the response that `outcome` asks for.
 pub(super) fn write(
@@ -68,6 +68,31 @@ pub(super) fn write_addresses<T, const N: usize, const RECORD: usize>(
     let turn = usize::from(query.header.id.wrapping_add(ask.turn));
     let (limit, halves) = (limit(ask, query), turned(addresses, turn));
     Writer::whole::<T, N, RECORD>(response, limit, asked, flags, (rtype, ttl), halves, octets)
+}
+
+/// The same for an SRV set that is asked for by its canonical name, with the addresses of all targets.
+#[inline(always)]
+pub(super) fn write_services(
+    space: &Space,
+    set: &SrvSet<'_>,
+    ask: &Ask<'_>,
+    asked: (&[u8], &Query),
+    response: &mut [u8],
+) -> Option<usize> {
+    let SrvSet { component, port, .. } = *set;
+    if port.targets.len() > ADDRESSED_MAX {
+        return None;
+    }
+    let query = asked.1;
+    let flags = query.header.flags.response().with(recursion(ask)).with(Flags::AA);
+    let service = |target: &Target| {
+        let instance = component.instances.get(usize::from(target.instance))?;
+        let (v4, v6) = (instance.addresses.v4(), instance.addresses.v6());
+        Some(Service { number: instance.number, port: target.port, v4, v6 })
+    };
+    let shared = query.qname.suffix(PORT_LABELS);
+    let (limit, head) = (limit(ask, query), (flags, space.ttl));
+    Writer::whole_services(response, limit, asked, head, &port.targets, service, shared)
 }
 
 /// The same for the word that there is nothing. Not inlined, so that nothing of it is in the way of answers that have something to say.

@@ -249,12 +249,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::observe::Counters;
+    use crate::observe::{Counters, Ending};
 
     #[test]
     fn what_was_counted_is_written_and_ends_as_openmetrics_does() {
         let counters = Counters::default();
-        counters.query(Carrier::Tls6, QueryType::Aaaa);
+        counters.query(Carrier::Tls6, QueryType::Aaaa, Ending::Other);
         counters.response(Carrier::Udp4, Source::Own, Class::NxDomain);
         counters.negative(Negative::GateClosed);
         counters.event(Event::Panicked, 2);
@@ -300,7 +300,7 @@ mod tests {
         for number in 0..=u16::MAX {
             let name = [&[5][..], &number.to_be_bytes(), b"\x1b\n\"", &[0]].concat();
             let carrier = Carrier::ALL[usize::from(number % 8)];
-            counters.query(carrier, QueryType::of(Some(number)));
+            counters.query(carrier, QueryType::of(Some(number)), Ending::Other);
             counters.response(carrier, Source::Own, Class::of(u8::try_from(number % 16).unwrap()));
             counters.sample(&name, std::net::IpAddr::from([10, 0, 0, 1]), Some(Negative::Unknown));
         }

@@ -1,5 +1,7 @@
 //! The closed sets that counters are kept by. No name and no address is in any of them, so that no query can make a counter.
 
+use super::Class;
+
 /// The type that a query asks for, as far as it is told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueryType {
@@ -59,26 +61,11 @@ impl QueryType {
     ];
 
     /// The one that a type's number (IANA's registry) falls under.
+    #[inline(always)]
     #[must_use]
-    pub const fn of(number: Option<u16>) -> Self {
-        match number {
-            Some(1) => Self::A,
-            Some(28) => Self::Aaaa,
-            Some(255) => Self::Any,
-            Some(5) => Self::Cname,
-            Some(43) => Self::Ds,
-            Some(48) => Self::Dnskey,
-            Some(65) => Self::Https,
-            Some(15) => Self::Mx,
-            Some(2) => Self::Ns,
-            Some(12) => Self::Ptr,
-            Some(6) => Self::Soa,
-            Some(33) => Self::Srv,
-            Some(64) => Self::Svcb,
-            Some(16) => Self::Txt,
-            Some(_) => Self::Other,
-            None => Self::Unread,
-        }
+    pub fn of(number: Option<u16>) -> Self {
+        // A table: a match would be a jump that cannot be foreseen.
+        number.map_or(Self::Unread, |number| NUMBERED.get(usize::from(number)).copied().unwrap_or(Self::Other))
     }
 
     /// What it is called.
@@ -104,6 +91,26 @@ impl QueryType {
         }
     }
 }
+
+/// The types by number, up to the last of those that are told apart.
+const NUMBERED: [QueryType; 256] = {
+    let mut numbered = [QueryType::Other; 256];
+    numbered[1] = QueryType::A;
+    numbered[2] = QueryType::Ns;
+    numbered[5] = QueryType::Cname;
+    numbered[6] = QueryType::Soa;
+    numbered[12] = QueryType::Ptr;
+    numbered[15] = QueryType::Mx;
+    numbered[16] = QueryType::Txt;
+    numbered[28] = QueryType::Aaaa;
+    numbered[33] = QueryType::Srv;
+    numbered[43] = QueryType::Ds;
+    numbered[48] = QueryType::Dnskey;
+    numbered[64] = QueryType::Svcb;
+    numbered[65] = QueryType::Https;
+    numbered[255] = QueryType::Any;
+    numbered
+};
 
 /// Whose word a response is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +176,76 @@ impl Negative {
     }
 }
 
+/// What a query came to. The first of them say all that there is to count of a query and of its response, so that both are counted at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Records: NOERROR.
+    Answer,
+    /// NXDOMAIN, as [`Negative::Unknown`].
+    Unknown,
+    /// NOERROR, as [`Negative::Type`].
+    Type,
+    /// NOERROR, as [`Negative::GateClosed`].
+    GateClosed,
+    /// NXDOMAIN, as [`Negative::View`].
+    Hidden,
+    /// NOERROR, as [`Negative::View`].
+    Ambiguous,
+    /// NXDOMAIN, as [`Negative::Removed`].
+    Removed,
+    /// REFUSED, as [`Negative::View`].
+    Stranger,
+    /// REFUSED.
+    Refusal,
+    /// SERVFAIL, as [`Negative::NotReady`].
+    NotReady,
+    /// Whatever else; the response, if there is one, is counted by itself.
+    Other,
+}
+
+impl Ending {
+    /// Every one.
+    pub const ALL: [Self; 11] = [
+        Self::Answer,
+        Self::Unknown,
+        Self::Type,
+        Self::GateClosed,
+        Self::Hidden,
+        Self::Ambiguous,
+        Self::Removed,
+        Self::Stranger,
+        Self::Refusal,
+        Self::NotReady,
+        Self::Other,
+    ];
+
+    /// The response that it says all of.
+    pub(super) const fn response(self) -> Option<(Source, Class)> {
+        match self {
+            Self::Answer | Self::Type | Self::GateClosed | Self::Ambiguous => Some((Source::Own, Class::NoError)),
+            Self::Unknown | Self::Hidden | Self::Removed => Some((Source::Own, Class::NxDomain)),
+            Self::Stranger | Self::Refusal => Some((Source::Refused, Class::Refused)),
+            Self::NotReady => Some((Source::Error, Class::ServFail)),
+            Self::Other => None,
+        }
+    }
+
+    /// Why there was nothing, if that is what it says.
+    #[must_use]
+    pub const fn negative(self) -> Option<Negative> {
+        match self {
+            Self::Unknown => Some(Negative::Unknown),
+            Self::Type => Some(Negative::Type),
+            Self::GateClosed => Some(Negative::GateClosed),
+            Self::Hidden | Self::Ambiguous | Self::Stranger => Some(Negative::View),
+            Self::Removed => Some(Negative::Removed),
+            Self::NotReady => Some(Negative::NotReady),
+            Self::Answer | Self::Refusal | Self::Other => None,
+        }
+    }
+}
+
 pub(super) const TYPES: usize = QueryType::ALL.len();
 pub(super) const SOURCES: usize = Source::ALL.len();
 pub(super) const NEGATIVES: usize = Negative::ALL.len();
+pub(super) const ENDINGS: usize = Ending::ALL.len();

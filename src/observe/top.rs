@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError, TryLockError};
 
 use super::Negative;
 
-/// How many queries of a kind (a carrier and a type) come for each that is looked at closer; a power of two.
+/// How many queries of a kind (a carrier, a type and an ending) come for each that is looked at closer; a power of two.
 pub const SAMPLED: u64 = 64;
 
 /// What one thread has sampled.

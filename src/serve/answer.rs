@@ -1,6 +1,6 @@
 //! Answers one query, whatever carried it: asks the engine, catches its panics, counts.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -15,23 +15,33 @@ use super::batch::Origin;
 use super::sample::Sampler;
 use super::streams::now;
 use crate::engine::{
-    self, Ask, Got, Note, Opened, Reading, Reason, Recursion, Secrets, Settings, Transport, Trust, Verdict, Withheld,
+    self, Ask, Got, Note, Opened, Reading, Recursion, Secrets, Settings, Transport, Trust, Verdict, Withheld,
 };
 use crate::forward::{self, Answered, Foreign, Forwarder, Outcome, Wanted};
 use crate::observe::{
-    Carrier, Class, Counters, Entry, Event, Logged, Negative, QueryLog, QueryType, SAMPLED, Source, Span,
+    Carrier, Class, Counters, Ending, Entry, Event, Logged, QueryLog, QueryType, SAMPLED, Source, Span,
 };
 use crate::publish::Snapshot;
 
+/// Who decides and writes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Respond {
+    /// [`engine::respond_to`]. Not a pointer to it: called by that it could not be a part of the loop over a batch.
+    Engine,
+    /// What panics, or what tells generations apart.
+    #[cfg(test)]
+    Other(StandIn),
+}
+
 /// The shape of [`engine::respond_to`].
-pub(super) type Respond = fn(&Snapshot, &Ask<'_>, &[u8], &Reading, &mut [u8], &mut Note) -> Verdict;
+#[cfg(test)]
+pub(super) type StandIn = fn(&Snapshot, &Ask<'_>, &[u8], &Reading, &mut [u8], &mut Note) -> Verdict;
 
 /// What every worker answers by; never changes while it runs.
 #[derive(Debug)]
 pub(super) struct Desk {
     /// Forwarders whose EDNS Client Subnet is believed.
     trusted: Vec<IpNet>,
-    /// [`engine::respond_to`]; tests put in its place what panics, or what tells generations apart.
     respond: Respond,
     /// What the server says of itself.
     settings: Settings,
@@ -56,8 +66,8 @@ pub(super) struct Desk {
 pub(super) enum Said {
     /// So many octets of the response buffer.
     Response(usize),
-    /// Nothing yet: hand this to [`Desk::pass_on`].
-    Later(Wanted),
+    /// Nothing yet: hand this to [`Desk::pass_on`]. Boxed, so that what is said is two words to everybody else.
+    Later(Box<Wanted>),
     /// Nothing yet: the response goes where it was to be sent.
     Awaited,
     /// Nothing at all.
@@ -82,6 +92,24 @@ pub(super) enum Reply {
     Datagram(Arc<UdpSocket>, Box<Origin>),
     /// To the connection, which keeps a place for it.
     Stream(mpsc::Sender<Box<[u8]>>),
+}
+
+impl Respond {
+    #[inline(always)]
+    fn to(
+        self,
+        snapshot: &Snapshot,
+        ask: &Ask<'_>,
+        (query, reading): (&[u8], &Reading),
+        response: &mut [u8],
+        note: &mut Note,
+    ) -> Verdict {
+        match self {
+            Self::Engine => engine::respond_to(snapshot, ask, query, reading, response, note),
+            #[cfg(test)]
+            Self::Other(respond) => respond(snapshot, ask, query, reading, response, note),
+        }
+    }
 }
 
 impl Desk {
@@ -130,43 +158,29 @@ impl Desk {
         let answered = catch_unwind(AssertUnwindSafe(|| {
             let mut reading = Reading::new();
             reading.read(asked.query);
-            self.answer_read(snapshot, counters, asked, &reading, &mut *response)
+            let mut round = self.round((snapshot, counters), asked.transport, asked.turn);
+            round.answer(asked, &reading, &mut *response)
         }));
         answered.unwrap_or_else(|_| self.break_off(counters, asked, response))
     }
 
-    /// Answers a query that has been read. A panic is the caller's to catch, for many queries at once, and to say by
-    /// [`break_off`](Self::break_off).
-    #[inline]
-    pub(super) fn answer_read(
-        &self,
-        snapshot: &Snapshot,
-        counters: &Counters,
-        asked: Asked<'_>,
-        reading: &Reading,
-        response: &mut [u8],
-    ) -> Said {
-        if is_silent(asked.source.port()) {
-            counters.event(Event::Dropped, 1);
-            return Said::Nothing;
-        }
-        let ask = self.ask(&asked);
-        let carrier = carrier_of(ask.transport, ask.source);
-        if let Some(sampler) = self.sampler.as_ref().filter(|sampler| sampler.wants())
-            && ask.trust == Trust::Nobody
-        {
-            sampler.take(ask.source, asked.query);
-        }
-        let mut note = Note::default();
-        let verdict = (self.respond)(snapshot, &ask, asked.query, reading, response, &mut note);
-        let nth = counters.query(carrier, QueryType::of(note.qtype));
-        // The first of a kind, so that a server with little to do shows something, and then one in so many.
-        if nth & (SAMPLED - 1) == 1 {
-            sample(counters, &asked, &note);
-        }
-        match verdict {
-            Verdict::Forward => self.answer_foreign(snapshot, counters, &ask, asked, &mut note, response),
-            verdict => self.say_over(carrier, counters, &asked, verdict, (&note, source_of(note.got)), response),
+    /// Begins to answer queries that come together.
+    #[inline(always)]
+    pub(super) fn round<'d>(
+        &'d self,
+        (snapshot, counters): (&'d Snapshot, &'d Counters),
+        transport: Transport,
+        turn: u16,
+    ) -> Round<'d> {
+        let ask = self.ask(IpAddr::V4(Ipv4Addr::UNSPECIFIED), transport, turn);
+        let carriers = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+        Round {
+            desk: self,
+            snapshot,
+            counters,
+            ask,
+            carriers: carriers.map(|address| carrier_of(transport, address)),
+            sampler: self.sampler.as_ref().filter(|sampler| sampler.wants()),
         }
     }
 
@@ -184,7 +198,7 @@ impl Desk {
         counters.event(Event::Foreign, 1);
         let foreign = Foreign { snapshot, ask, message: asked.query };
         let verdict = match self.forwarder.as_ref().map(|forwarder| forwarder.answer(&foreign, response)) {
-            Some(Answered::Wanted(wanted)) => return Said::Later(wanted),
+            Some(Answered::Wanted(wanted)) => return Said::Later(Box::new(wanted)),
             Some(Answered::Written(verdict, source)) => {
                 count(counters, source);
                 verdict
@@ -201,7 +215,7 @@ impl Desk {
     pub(super) fn break_off(&self, counters: &Counters, asked: Asked<'_>, response: &mut [u8]) -> Said {
         counters.event(Event::Panicked, 1);
         let verdict = write_failure(asked.query, response).map_or(Verdict::Drop, Verdict::Send);
-        self.say_as(counters, &asked, verdict, (&Note::default(), Source::Error), response)
+        self.say_as(counters, &asked, verdict, (&Note::default(), Source::Error, Ending::Other), response)
     }
 
     /// Has upstreams asked about a query, and the response sent to where `reply` says. What is returned is to be said at once.
@@ -248,12 +262,12 @@ impl Desk {
         outcome: &Outcome,
         response: &mut [u8],
     ) -> Said {
-        let ask = self.ask(&asked);
+        let ask = self.ask(asked.source.ip(), asked.transport, asked.turn);
         let mut note = Note::default();
         let written = catch_unwind(AssertUnwindSafe(|| {
             let mut reading = Reading::new();
             reading.read(asked.query);
-            match (self.respond)(snapshot, &ask, asked.query, &reading, &mut *response, &mut note) {
+            match self.respond.to(snapshot, &ask, (asked.query, &reading), &mut *response, &mut note) {
                 Verdict::Forward => {
                     count(counters, outcome.source());
                     let foreign = Foreign { snapshot, ask: &ask, message: asked.query };
@@ -270,30 +284,17 @@ impl Desk {
     }
 
     /// Counts what is said.
-    #[inline]
     fn say(&self, counters: &Counters, asked: &Asked<'_>, verdict: Verdict, note: &Note, response: &[u8]) -> Said {
-        self.say_as(counters, asked, verdict, (note, source_of(note.got)), response)
+        self.say_as(counters, asked, verdict, (note, source_of(note.got), Ending::Other), response)
     }
 
+    /// The same of a query whose ending was counted, and perhaps the response with it.
     fn say_as(
         &self,
         counters: &Counters,
         asked: &Asked<'_>,
         verdict: Verdict,
-        said: (&Note, Source),
-        response: &[u8],
-    ) -> Said {
-        self.say_over(asked.carrier(), counters, asked, verdict, said, response)
-    }
-
-    #[inline(always)]
-    fn say_over(
-        &self,
-        carrier: Carrier,
-        counters: &Counters,
-        asked: &Asked<'_>,
-        verdict: Verdict,
-        (note, source): (&Note, Source),
+        (note, source, counted): (&Note, Source, Ending),
         response: &[u8],
     ) -> Said {
         if let Verdict::Withhold(_, why) = verdict {
@@ -308,9 +309,11 @@ impl Desk {
             counters.event(Event::Dropped, 1);
             return Said::Nothing;
         };
-        counters.response(carrier, source, Class::of(rcode & RCODE));
-        if let Some(negative) = negative_of(note.got) {
-            counters.negative(negative);
+        if counted == Ending::Other {
+            counters.response(asked.carrier(), source, Class::of(rcode & RCODE));
+            if let Some(negative) = ending_of(note.got).negative() {
+                counters.negative(negative);
+            }
         }
         if flags & TC != 0 {
             counters.event(Event::Truncated, 1);
@@ -334,20 +337,21 @@ impl Desk {
             qtype: note.qtype,
             class,
             source,
-            negative: negative_of(note.got),
+            negative: ending_of(note.got).negative(),
         };
         let dropped = log.enter(&entry, self.logged.fetch_add(1, Ordering::Relaxed)) == Logged::Dropped;
         counters.event(Event::LogDropped, u64::from(dropped));
     }
 
+    /// How the engine is asked for somebody; IPv4-mapped IPv6 counts as IPv4.
     #[inline(always)]
-    fn ask(&self, asked: &Asked<'_>) -> Ask<'_> {
-        let source = asked.source.ip().to_canonical();
+    fn ask(&self, source: IpAddr, transport: Transport, turn: u16) -> Ask<'_> {
+        let source = source.to_canonical();
         Ask {
             source,
-            trust: self.trust(source),
-            transport: asked.transport,
-            turn: asked.turn,
+            trust: self.trust(&source),
+            transport,
+            turn,
             recursion: self.recursion,
             settings: &self.settings,
             secrets: self.secrets.as_ref(),
@@ -356,14 +360,92 @@ impl Desk {
     }
 
     #[inline(always)]
-    fn trust(&self, source: IpAddr) -> Trust {
+    fn trust(&self, source: &IpAddr) -> Trust {
         // Mostly there are none, and then none is looked for.
         if self.trusted.is_empty() { Trust::Nobody } else { self.trust_of(source) }
     }
 
     #[inline(never)]
-    fn trust_of(&self, source: IpAddr) -> Trust {
-        if self.trusted.iter().any(|network| network.contains(&source)) { Trust::Forwarder } else { Trust::Nobody }
+    fn trust_of(&self, source: &IpAddr) -> Trust {
+        if self.trusted.iter().any(|network| network.contains(source)) { Trust::Forwarder } else { Trust::Nobody }
+    }
+}
+
+/// Queries that come together, and what is the same for all of them: it is found out once.
+pub(super) struct Round<'d> {
+    desk: &'d Desk,
+    snapshot: &'d Snapshot,
+    counters: &'d Counters,
+    /// The caller in it is that of the last query.
+    ask: Ask<'d>,
+    /// What carries queries over IPv4, and over IPv6.
+    carriers: [Carrier; 2],
+    /// There while more samples are wanted.
+    sampler: Option<&'d Sampler>,
+}
+
+impl Round<'_> {
+    /// Answers a query that has been read, as far as that can be done at once. A panic is the caller's to catch, for many queries at
+    /// once, and to say by [`Desk::break_off`].
+    ///
+    /// What almost every query comes to is counted in one place and is a length then; the rest is [`answer_otherwise`](Self::answer_otherwise).
+    #[inline(always)]
+    pub(super) fn answer(&mut self, asked: Asked<'_>, reading: &Reading, response: &mut [u8]) -> Said {
+        let Self { desk, snapshot, counters, ask, .. } = self;
+        if is_silent(asked.source.port()) {
+            counters.event(Event::Dropped, 1);
+            return Said::Nothing;
+        }
+        match asked.source {
+            // Put there as it is: octets that are written one by one are not to be had as a word for a while.
+            SocketAddr::V4(source) => ask.source = IpAddr::V4(*source.ip()),
+            SocketAddr::V6(source) => ask.source = source.ip().to_canonical(),
+        }
+        ask.trust = desk.trust(&ask.source);
+        if let Some(sampler) = self.sampler
+            && ask.trust == Trust::Nobody
+        {
+            sampler.take(ask.source, asked.query);
+        }
+        let mut note = Note::default();
+        let verdict = desk.respond.to(snapshot, ask, (asked.query, reading), response, &mut note);
+        let ending = if matches!(verdict, Verdict::Drop) { Ending::Other } else { ending_of(note.got) };
+        let [v4, v6] = self.carriers;
+        let carrier = if matches!(&ask.source, IpAddr::V4(_)) { v4 } else { v6 };
+        let nth = counters.query(carrier, QueryType::of(note.qtype), ending);
+        // The first of a kind, so that a server with little to do shows something, and then one in so many.
+        if nth & (SAMPLED - 1) == 1 {
+            sample(counters, asked, note);
+        }
+        match verdict {
+            Verdict::Send(length) if ending != Ending::Other && desk.query_log.is_none() => {
+                if response.get(FLAGS).is_some_and(|flags| flags & TC != 0) {
+                    counters.event(Event::Truncated, 1);
+                }
+                Said::Response(length)
+            }
+            verdict => self.answer_otherwise(asked, verdict, (note, ending), response),
+        }
+    }
+
+    /// Goes on with a query whose name is not ours, or of which there is more to be said.
+    #[cold]
+    #[inline(never)]
+    fn answer_otherwise(
+        &self,
+        asked: Asked<'_>,
+        verdict: Verdict,
+        (mut note, ending): (Note, Ending),
+        response: &mut [u8],
+    ) -> Said {
+        let Self { desk, snapshot, counters, ask, .. } = self;
+        match verdict {
+            Verdict::Forward => desk.answer_foreign(snapshot, counters, ask, asked, &mut note, response),
+            verdict => {
+                let source = source_of(note.got);
+                desk.say_as(counters, &asked, verdict, (&note, source, ending), response)
+            }
+        }
     }
 }
 
@@ -388,30 +470,35 @@ impl Asked<'_> {
 
 const fn source_of(got: Got) -> Source {
     match got {
-        Got::Answer | Got::Nothing(_) => Source::Own,
+        Got::Answer | Got::Unknown | Got::Type | Got::Gate | Got::View | Got::Ambiguous | Got::Removed => Source::Own,
         Got::Foreign => Source::Forward,
         Got::Stranger | Got::Refusal => Source::Refused,
         Got::NotReady | Got::Fault => Source::Error,
     }
 }
 
-const fn negative_of(got: Got) -> Option<Negative> {
+const fn ending_of(got: Got) -> Ending {
     match got {
-        Got::Nothing(Reason::Unknown) => Some(Negative::Unknown),
-        Got::Nothing(Reason::Type) => Some(Negative::Type),
-        Got::Nothing(Reason::Gate) => Some(Negative::GateClosed),
-        Got::Nothing(Reason::View) | Got::Stranger => Some(Negative::View),
-        Got::Nothing(Reason::Removed) => Some(Negative::Removed),
-        Got::NotReady => Some(Negative::NotReady),
-        Got::Answer | Got::Refusal | Got::Foreign | Got::Fault => None,
+        Got::Answer => Ending::Answer,
+        Got::Unknown => Ending::Unknown,
+        Got::Type => Ending::Type,
+        Got::Gate => Ending::GateClosed,
+        Got::View => Ending::Hidden,
+        Got::Ambiguous => Ending::Ambiguous,
+        Got::Removed => Ending::Removed,
+        Got::Stranger => Ending::Stranger,
+        Got::Refusal => Ending::Refusal,
+        Got::NotReady => Ending::NotReady,
+        Got::Foreign | Got::Fault => Ending::Other,
     }
 }
 
 /// Looks at one query in so many closer.
 #[cold]
-fn sample(counters: &Counters, asked: &Asked<'_>, note: &Note) {
+#[inline(never)]
+fn sample(counters: &Counters, asked: Asked<'_>, note: Note) {
     if let name @ [_, ..] = name(asked.query) {
-        counters.sample(name, asked.source.ip().to_canonical(), negative_of(note.got));
+        counters.sample(name, asked.source.ip().to_canonical(), ending_of(note.got).negative());
     }
 }
 
@@ -496,6 +583,7 @@ fn question(query: &[u8]) -> Option<&[u8]> {
 
 /// Octets of a header (RFC 1035 §4.1.1); the bits are those of its third and fourth octets.
 const HEADER: usize = 12;
+const FLAGS: usize = 2;
 const QR: u8 = 0x80;
 const OPCODE: u8 = 0x78;
 const TC: u8 = 0x02;
@@ -564,7 +652,7 @@ pub(super) mod tests {
         Verdict::Send(end + 2)
     }
 
-    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn ask(desk: &Desk, counters: &Counters, query: &[u8]) -> Option<Vec<u8>> {
         ask_from(desk, counters, SOURCE, query)
@@ -583,7 +671,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_panic_is_answered_servfail_with_the_question_and_counted() {
-        let (desk, counters) = (Desk::new(&Config::default(), stand_in), Counters::default());
+        let (desk, counters) = (Desk::new(&Config::default(), Respond::Other(stand_in)), Counters::default());
         let query = query(0x1234, "panic.Example");
         let response = ask(&desk, &counters, &query).unwrap();
         assert_eq!(response[..HEADER], [0x12, 0x34, QR | RD, SERVFAIL, 0, 1, 0, 0, 0, 0, 0, 0]);
@@ -596,7 +684,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_panic_over_a_question_that_cannot_be_read_is_answered_without_it() {
-        let desk = Desk::new(&Config::default(), |_, _, _, _, _, _| panic!("on anything"));
+        let desk = Desk::new(&Config::default(), Respond::Other(|_, _, _, _, _, _| panic!("on anything")));
         let counters = Counters::default();
         let query = query(7, "shop");
         for length in HEADER..query.len() {
@@ -613,7 +701,7 @@ pub(super) mod tests {
     fn services_that_answer_anything_are_not_answered_but_servers_are() {
         assert!([0, 7, 13, 17, 19, 37].into_iter().all(is_silent));
         assert!(![53, 123, 1024, 5353, 65_535].into_iter().any(is_silent));
-        let (desk, counters) = (Desk::new(&Config::default(), stand_in), Counters::default());
+        let (desk, counters) = (Desk::new(&Config::default(), Respond::Other(stand_in)), Counters::default());
         for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Quic] {
             let query = query(1, "shop");
             let asked = |port| Asked { source: (SOURCE, port).into(), transport, turn: 0, query: &query };
@@ -627,7 +715,7 @@ pub(super) mod tests {
     #[test]
     fn only_those_who_are_named_are_trusted() {
         let trust_subnet_from = vec!["127.0.0.0/30".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        let desk = Desk::new(&Config { trust_subnet_from, ..Config::default() }, stand_in);
+        let desk = Desk::new(&Config { trust_subnet_from, ..Config::default() }, Respond::Other(stand_in));
         let counters = Counters::default();
         let trusted = |source: &str| {
             let response = ask_from(&desk, &counters, source.parse().unwrap(), &query(1, "shop")).unwrap();
@@ -642,7 +730,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_said_is_counted_by_carrier_and_class() {
-        let (desk, counters) = (Desk::new(&Config::default(), stand_in), Counters::default());
+        let (desk, counters) = (Desk::new(&Config::default(), Respond::Other(stand_in)), Counters::default());
         ask(&desk, &counters, &query(1, "shop"));
         ask(&desk, &counters, &query(1, "cut"));
         ask_from(&desk, &counters, "::1".parse().unwrap(), &query(1, "shop")[..HEADER]);

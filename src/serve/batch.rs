@@ -126,6 +126,7 @@ impl Batch {
             }
             header.msg_hdr.msg_iovlen = 1;
         }
+        batch.outgoing.iter_mut().for_each(|header| header.msg_hdr.msg_iovlen = 1);
         // Every header counts as used, so that each has its lengths put in.
         batch.received = size;
         batch
@@ -192,6 +193,7 @@ impl Batch {
     }
 
     /// Queues the first `length` octets of the response to the `index`th datagram, once for each at most.
+    #[inline(always)]
     pub(super) fn reply(&mut self, index: usize, length: usize) {
         let Some(asked) = self.incoming.get(..self.received).and_then(|headers| headers.get(index)) else { return };
         let Some(header) = self.outgoing.get_mut(self.queued) else { return };
@@ -202,10 +204,9 @@ impl Batch {
             (*slot).response_part.iov_len = length.min(RESPONSE_MAX);
             to.msg_iov = &raw mut (*slot).response_part;
         }
-        to.msg_iovlen = 1;
         to.msg_name = asked.msg_hdr.msg_name;
         to.msg_namelen = asked.msg_hdr.msg_namelen;
-        to.msg_control = ptr::null_mut();
+        // Whatever was there is not looked at when its length is zero.
         to.msg_controllen = 0;
         if asked.msg_hdr.msg_controllen > 0 {
             // SAFETY: the kernel filled this header's control buffer to the length that it left in the header, or `receive`

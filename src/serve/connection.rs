@@ -155,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let places = self.shared.limits.in_flight.max(1);
                 let later = self.later.get_or_insert_with(|| Later::new(places));
                 let reply = Reply::Stream(later.sender.clone());
-                said = self.shared.desk.pass_on(wanted, reply, (snapshot, counters), asked, response);
+                said = self.shared.desk.pass_on(*wanted, reply, (snapshot, counters), asked, response);
             }
             match said {
                 Said::Awaited => self.output.awaited += 1,

@@ -82,7 +82,7 @@ pub struct Config {
 /// # Errors
 /// When a thread or the runtime cannot be had; what was started is stopped again.
 pub fn start(sockets: Sockets, config: Config, subscriber: Subscriber) -> io::Result<Running> {
-    start_with(sockets, config, subscriber, engine::respond_to)
+    start_with(sockets, config, subscriber, Respond::Engine)
 }
 
 fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond: Respond) -> io::Result<Running> {

@@ -344,7 +344,7 @@ impl Talk {
         let mut later = None;
         if let Said::Later(wanted) = said {
             let (sender, receiver) = mpsc::channel(1);
-            said = self.shared.desk.pass_on(wanted, Reply::Stream(sender), (snapshot, counters), asked, response);
+            said = self.shared.desk.pass_on(*wanted, Reply::Stream(sender), (snapshot, counters), asked, response);
             later = Some(receiver);
         }
         let answer = match (said, later) {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
+use super::answer::Respond;
 use super::answer::tests::{query, stand_in};
 use super::*;
 use crate::observe::{Carrier, Class, Event, Limit, QueryType, Source};
@@ -30,7 +31,7 @@ fn serve_on(listen: &[&str], workers: usize, limits: Limits) -> Server {
     let addresses = sockets.addresses();
     let publisher = Publisher::new(Snapshot::starting());
     let config = Config { limits, ..Config::default() };
-    let running = start_with(sockets, config, publisher.subscribe(), stand_in).unwrap();
+    let running = start_with(sockets, config, publisher.subscribe(), Respond::Other(stand_in)).unwrap();
     Server { publisher, running, addresses }
 }
 
@@ -138,14 +139,14 @@ fn who_leaves_shuts_nothing_down_that_another_has() {
     let address = sockets.addresses()[0];
     let mut inherited = Inherited::new(sockets.duplicate().unwrap());
     let publisher = Publisher::new(Snapshot::starting());
-    let running = start_with(sockets, Config::default(), publisher.subscribe(), stand_in).unwrap();
+    let running = start_with(sockets, Config::default(), publisher.subscribe(), Respond::Other(stand_in)).unwrap();
     assert!(running.is_whole());
     running.leave();
     let next = bind(&[address], NonZeroUsize::MIN, &mut inherited).unwrap();
     let waited = next.listens[0].udp[0].recv(&mut [0; 16]);
     // Shut down, it would give nothing at once and for ever, and a worker would spin.
     assert_eq!(waited.unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    let running = start_with(next, Config::default(), publisher.subscribe(), stand_in).unwrap();
+    let running = start_with(next, Config::default(), publisher.subscribe(), Respond::Other(stand_in)).unwrap();
     for id in 0..20 {
         let socket = client("127.0.0.1:0");
         socket.send_to(&query(id, "shop"), address).unwrap();
@@ -179,7 +180,7 @@ fn what_is_queued_is_answered_before_the_end() {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(&framed(&query(7, "shop"))).unwrap();
     let publisher = Publisher::new(Snapshot::starting());
-    start_with(sockets, Config::default(), publisher.subscribe(), stand_in).unwrap().stop();
+    start_with(sockets, Config::default(), publisher.subscribe(), Respond::Other(stand_in)).unwrap().stop();
     socket.set_nonblocking(true).unwrap();
     for id in 0..200 {
         assert_eq!(id_of(&receive(&socket)), id);

@@ -9,18 +9,17 @@
 //! was rejected: it costs a third and a fourth. So each listening address has as many threads as there are workers; those
 //! that nobody asks sleep.
 
-use std::hint::black_box;
 use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::answer::{Asked, Desk, Reply, Said};
+use super::answer::{Asked, Desk, Reply, Round, Said};
 use super::batch::{Batch, Message, Wait};
 use super::phase::{Phase, PhaseFlag};
 use super::streams::now;
-use crate::engine::{Reading, Transport};
+use crate::engine::{Reading, Transport, touch};
 use crate::observe::{Counters, Event, Limit, Span};
 use crate::publish::{Reader, Snapshot};
 
@@ -103,13 +102,13 @@ impl Worker<'_> {
                 reading.read(query);
             }
         });
-        let read = self.readings.iter().take(count);
-        black_box(read.fold(0, |all, reading| all ^ reading.touch(snapshot)));
-        self.pass(count, |worker, place| worker.answer_one(snapshot, place));
+        touch(self.readings.get_mut(..count).unwrap_or_default(), snapshot);
+        let mut round = self.desk.round((snapshot, self.counters), Transport::Udp, 0);
+        self.pass(count, |worker, place| worker.answer_one(snapshot, &mut round, place));
     }
 
     /// Does `work` at each place. Where it panics the query there is answered SERVFAIL, and the pass goes on behind it.
-    fn pass(&mut self, count: usize, work: impl Fn(&mut Self, usize)) {
+    fn pass(&mut self, count: usize, mut work: impl FnMut(&mut Self, usize)) {
         let mut begun = 0;
         while begun < count {
             // A panic leaves nothing half done: the snapshot is never changed, and a response is queued when it is whole.
@@ -125,19 +124,20 @@ impl Worker<'_> {
         }
     }
 
-    fn answer_one(&mut self, snapshot: &Snapshot, place: usize) {
+    #[inline(always)]
+    fn answer_one(&mut self, snapshot: &Snapshot, round: &mut Round<'_>, place: usize) {
         let Self { socket, desk, counters, batch, readings } = self;
         // Reading one that is not done was broken off, and that was said.
         let Some(reading) = readings.get(place).filter(|reading| reading.is_done()) else { return };
         let Some(Message { source, query, response }) = batch.message(place) else { return };
         let asked = Asked { source, transport: Transport::Udp, turn: 0, query };
-        let said = match desk.answer_read(snapshot, counters, asked, reading, response) {
+        let said = match round.answer(asked, reading, response) {
             Said::Later(wanted) => {
                 let Some(origin) = batch.origin(place) else { return };
                 let reply = Reply::Datagram(Arc::clone(socket), Box::new(origin));
                 let Some(Message { query, response, .. }) = batch.message(place) else { return };
                 let asked = Asked { source, transport: Transport::Udp, turn: 0, query };
-                desk.pass_on(wanted, reply, (snapshot, counters), asked, response)
+                desk.pass_on(*wanted, reply, (snapshot, counters), asked, response)
             }
             said => said,
         };
@@ -151,6 +151,7 @@ impl Worker<'_> {
         self.reply(place, &said);
     }
 
+    #[inline(always)]
     fn reply(&mut self, place: usize, said: &Said) {
         if let Said::Response(length) = said {
             self.batch.reply(place, *length);

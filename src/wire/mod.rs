@@ -9,13 +9,15 @@ mod edns;
 mod header;
 mod numbered;
 mod query;
+mod whole;
 mod writer;
 
 pub use edns::{Cookie, Edns, Explanation, Extras, InfoCode, Keepalive, OptResponse, ServerCookie, Subnet};
 pub use header::{Admission, Flags, HEADER_LENGTH, Header, Opcode, Rcode, admit};
 pub use numbered::Numbered;
 pub use query::{Class, Fault, Form, Query, Unreadable};
-pub use writer::{Age, Earlier, Full, Owner, Relay, Section, Soa, Writer};
+pub use whole::{Service, Soa};
+pub use writer::{Age, Earlier, Full, Owner, Relay, Section, Writer};
 
 /// The most octets a UDP response may carry, however much the client offers.
 ///

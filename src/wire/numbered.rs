@@ -73,6 +73,32 @@ impl Numbered {
     }
 }
 
+/// How many digits a number has.
+#[inline(always)]
+pub(super) const fn digits(number: u32) -> usize {
+    match number {
+        0..10 => 1,
+        10..100 => 2,
+        100..1000 => 3,
+        _ => number.ilog10() as usize + 1,
+    }
+}
+
+/// Writes a number into a place for as many digits as it has.
+#[inline(always)]
+pub(super) fn put_digits(number: u32, place: &mut [u8]) {
+    // Almost every component has fewer than ten instances.
+    if let [digit] = place {
+        *digit = b'0' + (number % 10).to_le_bytes()[0];
+        return;
+    }
+    let mut rest = number;
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (rest % 10).to_le_bytes()[0];
+        rest /= 10;
+    }
+}
+
 /// Ten digits at most, and the length octet before them.
 const LABEL_END: usize = 11;
 

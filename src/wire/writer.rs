@@ -7,10 +7,10 @@
 
 use std::ops::Range;
 
-use super::edns::{self, InfoCode, OptResponse};
+use super::edns::OptResponse;
 use super::header::{Flags, HEADER_LENGTH, Header, Opcode, Rcode};
 use super::query::{Class, Query};
-use crate::name::{NAME_MAX, NameBuffer};
+use crate::name::NameBuffer;
 use crate::record::{Rtype, Ttl};
 
 /// A response being written.
@@ -91,21 +91,6 @@ pub enum Owner {
     Suffix(usize),
 }
 
-/// An SOA record that goes with a negative answer (RFC 2308 §3).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Soa<'a> {
-    /// The octet of the question's name that the zone's name starts at.
-    pub owner: usize,
-    /// The TTL.
-    pub ttl: Ttl,
-    /// The name of the primary server.
-    pub mname: &'a [u8],
-    /// The mailbox of whoever is responsible.
-    pub rname: &'a [u8; RNAME],
-    /// The serial and the timers.
-    pub numbers: [u8; SOA_NUMBERS],
-}
-
 /// A name that was written in an answer, and now owns additional records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Earlier {
@@ -144,95 +129,6 @@ impl<'r> Writer<'r> {
             additionals: 0,
             truncation: Flags(0),
         })
-    }
-
-    /// Writes the whole of what almost every response is: header, question, addresses of the question's name (those of `first`, then
-    /// of `second`), and an OPT without options where the query has one. Returns its length; nothing when it does not fit into `limit`
-    /// or into `response`, and then [`new`](Self::new) begins anew.
-    ///
-    /// All lengths are known before the first octet is written, so there is one check of the room and no other.
-    /// `N` octets are an address, and `RECORD` the record that it is in.
-    #[inline(always)]
-    pub fn whole<T, const N: usize, const RECORD: usize>(
-        response: &mut [u8],
-        limit: usize,
-        (message, query): (&[u8], &Query),
-        flags: Flags,
-        (rtype, ttl): (Rtype, Ttl),
-        [first, second]: [&[T]; 2],
-        octets: impl Fn(&T) -> [u8; N],
-    ) -> Option<usize> {
-        const { assert!(RECORD == RECORD_HEAD + N, "a record is its head and its address") };
-        let opt = query.edns.as_ref().map(|edns| edns::opt_head(Rcode::NOERROR, edns.dnssec_ok, 0));
-        let answers = u16::try_from(first.len() + second.len()).ok()?;
-        let records = usize::from(answers) * RECORD;
-        let length = query.question_end + (records + opt.map_or(0, |opt| opt.len()));
-        let response = response.get_mut(..length).filter(|_| length <= limit)?;
-        let rest = begin(response, message, query, flags, counts(answers, 0, u16::from(opt.is_some())))?;
-        let (records, place) = rest.split_at_mut_checked(records)?;
-        let (start, end) = address_head(rtype, ttl, u16::try_from(N).ok()?);
-        let write = |record: &mut [u8; RECORD], address| {
-            if let Some((place, rest)) = record.split_first_chunk_mut()
-                && let Some((end_place, rest)) = rest.split_first_chunk_mut()
-                && let Some(rdata) = rest.first_chunk_mut()
-            {
-                (*place, *end_place, *rdata) = (start, end, octets(address));
-            }
-        };
-        let (before, after) = records.as_chunks_mut().0.split_at_mut_checked(first.len())?;
-        before.iter_mut().zip(first).for_each(|(record, address)| write(record, address));
-        after.iter_mut().zip(second).for_each(|(record, address)| write(record, address));
-        if let Some(opt) = opt {
-            *place.first_chunk_mut()? = opt;
-        }
-        Some(length)
-    }
-
-    /// Writes the whole of a negative answer: header, question, the SOA, and an OPT where the query has one, in it the reason unless that is
-    /// empty. `flags` hold the rcode. Returns nothing where [`whole`](Self::whole) does, and where a name in the SOA could be compressed.
-    #[inline(always)]
-    pub fn whole_negative(
-        response: &mut [u8],
-        limit: usize,
-        (message, query): (&[u8], &Query),
-        flags: Flags,
-        soa: &Soa<'_>,
-        why: &str,
-    ) -> Option<usize> {
-        if query.qname.may_end_as(soa.mname) || query.qname.may_end_as(soa.rname) || why.len() > edns::TEXT_MAX {
-            return None;
-        }
-        // The root is shorter than a pointer to it.
-        let owner_length = if query.qname.wire().len() == soa.owner + 1 { 1 } else { 2 };
-        let data_length = soa.mname.len().min(NAME_MAX) + SOA_REST;
-        let option_length = if why.is_empty() { 0 } else { edns::EXPLANATION_HEAD + why.len() };
-        let opt_length = if query.edns.is_some() { edns::OPT_HEAD + option_length } else { 0 };
-        let length = query.question_end + (owner_length + RECORD_HEAD - 2 + data_length + opt_length);
-        let response = response.get_mut(..length).filter(|_| length <= limit)?;
-        let rest = begin(response, message, query, flags, counts(0, 1, u16::from(query.edns.is_some())))?;
-        let [owner_high, owner_low, head @ ..] =
-            record_head(HEADER_LENGTH + soa.owner, Rtype::SOA, soa.ttl, data_length);
-        let (owner, rest) = rest.split_at_mut_checked(owner_length)?;
-        match owner {
-            [high, low] => (*high, *low) = (owner_high, owner_low),
-            owner => owner.fill(0),
-        }
-        let (place, rest) = rest.split_first_chunk_mut()?;
-        *place = head;
-        let (mname, rest) = rest.split_at_mut_checked(soa.mname.len())?;
-        mname.copy_from_slice(soa.mname);
-        let (rname, rest) = rest.split_first_chunk_mut()?;
-        *rname = *soa.rname;
-        let (numbers, rest) = rest.split_first_chunk_mut()?;
-        *numbers = soa.numbers;
-        if let Some(edns) = &query.edns {
-            let (opt, rest) = rest.split_first_chunk_mut()?;
-            *opt = edns::opt_head(Rcode::NOERROR, edns.dnssec_ok, option_length);
-            if option_length > 0 {
-                edns::put_explanation(InfoCode::OTHER, why, rest)?;
-            }
-        }
-        Some(length)
     }
 
     /// How many address records of `octets` octets of data fit.
@@ -411,10 +307,7 @@ impl<'r> Writer<'r> {
 
     fn put_address<const N: usize>(&mut self, head: [u8; RECORD_HEAD], address: [u8; N]) -> Result<(), Full> {
         let room = self.response.get_mut(self.at..self.records_end).ok_or(Full)?;
-        let (place, rest) = room.split_first_chunk_mut::<RECORD_HEAD>().ok_or(Full)?;
-        let (rdata, _) = rest.split_first_chunk_mut::<N>().ok_or(Full)?;
-        *place = head;
-        *rdata = address;
+        put_address(room, head, address).ok_or(Full)?;
         self.at += RECORD_HEAD + N;
         Ok(())
     }
@@ -554,44 +447,17 @@ impl<'r> Writer<'r> {
     }
 }
 
-/// Writes the header and the question of a response whose length is that of `response`, and returns the rest of it.
+/// Writes an address record to the head of `room`, and returns the rest of it.
 #[inline(always)]
-fn begin<'r>(response: &'r mut [u8], message: &[u8], query: &Query, flags: Flags, counts: u64) -> Option<&'r mut [u8]> {
-    let (head, rest) = response.split_at_mut_checked(query.question_end)?;
-    copy_short(head, message.get(..query.question_end)?);
-    // The ID stays as it was copied.
-    let [_, _, flags_high, flags_low, place @ ..] = head.first_chunk_mut::<HEADER_LENGTH>()?;
-    [*flags_high, *flags_low] = flags.0.to_be_bytes();
-    *place = counts.to_be_bytes();
+pub(super) fn put_address<const N: usize>(
+    room: &mut [u8],
+    head: [u8; RECORD_HEAD],
+    address: [u8; N],
+) -> Option<&mut [u8]> {
+    let (place, rest) = room.split_first_chunk_mut::<RECORD_HEAD>()?;
+    let (rdata, rest) = rest.split_first_chunk_mut::<N>()?;
+    (*place, *rdata) = (head, address);
     Some(rest)
-}
-
-/// The counts of a response's header as one number: one question, and so many records.
-#[inline(always)]
-fn counts(answers: u16, authorities: u16, additionals: u16) -> u64 {
-    1 << 48 | u64::from(answers) << 32 | u64::from(authorities) << 16 | u64::from(additionals)
-}
-
-/// Copies a run of octets to one of the same length. Up to 64 of them, which is a header and almost every question, are two copies of a
-/// length that is known here, and that overlap: the function for any length has to find out first, and everything that is in a register must
-/// be put away around its call.
-#[inline(always)]
-fn copy_short(to: &mut [u8], from: &[u8]) {
-    match from.len() {
-        16..=32 => copy_ends::<16>(to, from),
-        33..=64 => copy_ends::<32>(to, from),
-        _ => to.copy_from_slice(from),
-    }
-}
-
-#[inline(always)]
-fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
-    if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk()) {
-        *to = *from;
-    }
-    if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk()) {
-        *to = *from;
-    }
 }
 
 /// The octet of `qname` at which it ends as `wire` does, if it does.
@@ -603,20 +469,12 @@ fn suffix_of(qname: &NameBuffer, wire: &[u8]) -> Option<usize> {
 }
 
 /// What comes before a record's data: a pointer to the owner at `owner`, the type, class IN, the TTL and the length.
-const fn record_head(owner: usize, rtype: Rtype, ttl: Ttl, length: usize) -> [u8; RECORD_HEAD] {
+pub(super) const fn record_head(owner: usize, rtype: Rtype, ttl: Ttl, length: usize) -> [u8; RECORD_HEAD] {
     let [to_high, to_low] = pointer_to(owner);
     let [type_high, type_low] = rtype.0.to_be_bytes();
     let [a, b, c, d] = ttl.seconds().to_be_bytes();
     let [.., length_high, length_low] = length.to_be_bytes();
     [to_high, to_low, type_high, type_low, 0, 1, a, b, c, d, length_high, length_low]
-}
-
-/// The same for an address of the question's name, as two numbers: two stores for each record.
-#[inline(always)]
-const fn address_head(rtype: Rtype, ttl: Ttl, length: u16) -> ([u8; 8], [u8; 4]) {
-    let (pointer, ttl) = (0xc000 | HEADER_LENGTH as u64, ttl.seconds());
-    let start = pointer << 48 | (rtype.0 as u64) << 32 | 1 << 16 | (ttl >> 16) as u64;
-    (start.to_be_bytes(), (ttl << 16 | length as u32).to_be_bytes())
 }
 
 /// A compression pointer (RFC 1035 §4.1.4).
@@ -626,14 +484,8 @@ const fn pointer_to(at: usize) -> [u8; 2] {
 }
 
 /// Octets of a record before its data, when its owner is a pointer.
-const RECORD_HEAD: usize = 12;
+pub(super) const RECORD_HEAD: usize = 12;
 /// Octets of SRV data before the target: priority, weight, port.
-const SRV_HEAD: usize = 6;
-/// Octets of the mailbox in an SOA: the same for all of them, so that its length is known when this is compiled.
-const RNAME: usize = 16;
-/// Octets of SOA data behind the names.
-const SOA_NUMBERS: usize = 20;
-/// Octets of SOA data behind the first name.
-const SOA_REST: usize = RNAME + SOA_NUMBERS;
+pub(super) const SRV_HEAD: usize = 6;
 /// The first offset that a pointer cannot hold.
-const POINTER_END: usize = 0x4000;
+pub(super) const POINTER_END: usize = 0x4000;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::SpaceIndex;
 use super::addresses::AddressSet;
-use crate::name::{Label, Name};
+use crate::name::{Label, Name, same_label};
 
 /// One app, as it is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,12 +166,25 @@ impl Component {
     }
 
     /// The SRV set of `_<label>._tcp`; `label` comes without the underscore.
+    #[inline(always)]
     #[must_use]
     pub fn port(&self, label: &[u8]) -> Option<&Port> {
+        // Mostly there are two or three, and those are compared faster than a place among them is searched.
+        if self.ports.len() <= FEW_PORTS {
+            for port in &self.ports {
+                if same_label(port.label.octets(), label) {
+                    return Some(port);
+                }
+            }
+            return None;
+        }
         let index = self.ports.binary_search_by(|port| port.label.octets().cmp(label)).ok()?;
         self.ports.get(index)
     }
 }
+
+/// How many ports are looked at one by one.
+const FEW_PORTS: usize = 4;
 
 /// Whether a component has a bare name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

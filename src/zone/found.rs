@@ -5,7 +5,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{AddressSet, App, Believed, Component, Instance, NameServer, Port};
+use super::{AddressSet, App, AppIndex, Believed, Component, Instance, NameServer, Port};
 
 /// What a name is to a caller.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +59,23 @@ pub enum PlainKind {
     Missing,
     /// There is more to it: ask for all that is [`Found`].
     More,
+}
+
+/// Where to look for a name first, as it was found when memory was touched. It may be wrong, or of another snapshot: whoever looks
+/// there compares names, and looks everywhere else then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lead {
+    /// Nowhere.
+    None,
+    /// At this app, which may be the one in whose part of a discovery domain the name lies.
+    App(AppIndex),
+    /// At this name that an app holds.
+    Owner {
+        /// The app.
+        app: AppIndex,
+        /// Which of its owners.
+        owner: u16,
+    },
 }
 
 /// How what was found is told: all of it, or as much as a plain question needs. The finding is the same.
@@ -122,6 +139,39 @@ impl<'s> Told<'s> for Plain<'s> {
             }
             Node::Srv(_) | Node::Localhost | Node::LocalhostPointer(_) => Self { kind: PlainKind::More, ..plain },
         }
+    }
+
+    #[inline(always)]
+    fn types(&self) -> Option<Types> {
+        self.types
+    }
+}
+
+/// A name as far as a plain question for services needs it.
+#[derive(Debug, Clone, Copy)]
+pub struct Services<'s> {
+    /// As in [`Plain`].
+    pub types: Option<Types>,
+    /// As in [`Owned`].
+    pub apex: usize,
+    /// Its SRV set, if that is all there is to say.
+    pub set: Option<SrvSet<'s>>,
+}
+
+impl<'s> Told<'s> for Services<'s> {
+    #[inline(always)]
+    fn foreign() -> Self {
+        Self { types: None, apex: 0, set: None }
+    }
+
+    #[inline(always)]
+    fn owned(owned: Owned<'s>) -> Self {
+        let set = match owned.node {
+            // Where the set is empty, or is kept in spite of checks, there is a reason to be told.
+            Node::Srv(set) if !set.port.targets.is_empty() && set.component.believed == Believed::Checks => Some(set),
+            _ => None,
+        };
+        Self { types: Some(owned.types), apex: owned.apex, set }
     }
 
     #[inline(always)]

@@ -8,29 +8,35 @@ mod app;
 mod find;
 mod found;
 mod holders;
+mod hostname;
 mod paged;
 mod records;
+mod reverse;
 mod space;
 mod special;
 mod table;
+mod touch;
 mod view;
 mod withheld;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 pub use addresses::{AddressSet, BUCKETS, bucket_of};
 pub use app::{
     App, Audience, Bare, Believed, Component, Gate, Instance, InstanceState, Owner, OwnerKind, Port, Reason, Target,
 };
-pub use found::{Fit, Found, Host, Hosts, Missing, Node, Owned, Plain, PlainKind, Pointer, SrvSet, Types, Why, Zone};
+pub use found::{
+    Fit, Found, Host, Hosts, Lead, Missing, Node, Owned, Plain, PlainKind, Pointer, Services, SrvSet, Types, Why, Zone,
+};
 pub use holders::{Holder, Holders, Sharing};
 pub use paged::Paged;
 pub use records::SOA_TIMERS;
 pub use space::{Apex, ApexKind, NameServer, Space, SpaceIndex, reverse_name, reverse_zones};
 pub use special::is_reserved;
 pub use table::{Table, hash};
-pub use view::{Lan, Ranges, Rule, View, key_of};
+pub use touch::Chain;
+pub use view::{Lan, Ranges, Rule, View, key_of, loopback};
 pub use withheld::Withheld;
 
 use crate::name::Name;
@@ -126,24 +132,31 @@ impl Snapshot {
     /// What is shown to callers at `address`; `None` means that they may not ask (design §3).
     ///
     /// IPv4-mapped IPv6 addresses count as the IPv4 address they hold.
-    #[inline(always)]
     #[must_use]
     pub fn view(&self, address: IpAddr) -> Option<View> {
         match address {
-            IpAddr::V4(address) => self.view_of(address.into()),
+            IpAddr::V4(address) => self.view_of_v4(address),
             IpAddr::V6(address) => self.view_of_v6(address),
         }
     }
 
+    /// The same for IPv4.
+    #[inline(always)]
+    #[must_use]
+    pub fn view_of_v4(&self, address: Ipv4Addr) -> Option<View> {
+        self.view_of(address.into())
+    }
+
+    /// The same for IPv6. Not inlined: nothing of sixteen octets is in the way of IPv4 then.
     #[inline(never)]
-    fn view_of_v6(&self, address: Ipv6Addr) -> Option<View> {
+    #[must_use]
+    pub fn view_of_v6(&self, address: Ipv6Addr) -> Option<View> {
         self.view_of(address.into())
     }
 
     #[inline(always)]
     fn view_of(&self, address: IpAddr) -> Option<View> {
-        let key = key_of(address);
-        if let Some(holder) = self.holder(key) {
+        if let Some(holder) = self.holder(key_of(address)) {
             let space = self.apps.at(holder.app)?.space;
             let lan = match holder.sharing {
                 Sharing::Sole => Lan::App(holder.app),
@@ -151,24 +164,7 @@ impl Snapshot {
             };
             return Some(View { space, lan });
         }
-        if let Some(view) = self.ranges.view_of(address) {
-            return Some(view);
-        }
-        Some(View { space: self.only_space(address)?, lan: Lan::None })
-    }
-
-    /// The only space there is, for a caller on this machine.
-    #[cold]
-    #[inline(never)]
-    fn only_space(&self, address: IpAddr) -> Option<SpaceIndex> {
-        if !address.to_canonical().is_loopback() {
-            return None;
-        }
-        let mut spaces = self.spaces.iter().zip(0..).filter(|(space, _)| space.is_some());
-        match (spaces.next(), spaces.next()) {
-            (Some((_, space)), None) => Some(space),
-            _ => None,
-        }
+        self.ranges.view_of(address)
     }
 
     /// Who holds an instance address.

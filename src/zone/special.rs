@@ -9,8 +9,9 @@
 
 use std::ops::RangeInclusive;
 
-use super::find::{is_at_or_above, nibble_of, octet_of};
+use super::find::is_at_or_above;
 use super::found::{Missing, Node, Owned, Types, Zone};
+use super::reverse::{nibble_of, octet_of};
 use super::{NameEntry, Snapshot, View};
 use crate::name::{Name, NameBuffer};
 

@@ -48,10 +48,18 @@ struct Range<T> {
 pub struct Rule {
     /// The addresses.
     pub network: ipnet::IpNet,
-    /// Lower ranks go first, whatever their length: LANs 0, CIDRs 1, peers 2.
+    /// Lower ranks go first, whatever their length: LANs 0, CIDRs 1, peers 2, this machine 3.
     pub rank: u8,
     /// The view.
     pub view: View,
+}
+
+/// The rules by which callers on this machine have `view`: they rank below everybody else.
+#[must_use]
+pub fn loopback(view: View) -> [Rule; 2] {
+    let v4 = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+    let v6 = ipnet::Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128);
+    [v4.into(), v6.into()].map(|network| Rule { network, rank: 3, view })
 }
 
 impl Ranges {
@@ -112,15 +120,18 @@ impl Ranges {
 
 #[inline(always)]
 fn look_up<T: Copy + Ord>(ranges: &[Range<T>], address: T) -> Option<View> {
-    let (first, rest) = ranges.split_first()?;
-    let mut range = first;
-    // Most servers have one range of a kind, and no call is made for that.
-    if !rest.is_empty() {
-        let after = ranges.partition_point(|range| range.first <= address);
-        range = ranges.get(after.checked_sub(1)?)?;
+    // Most servers have a few ranges, and no call is made for those.
+    let first = if ranges.len() <= FEW { 0 } else { ranges.partition_point(|range| range.last < address) };
+    for range in ranges.get(first..)? {
+        if address <= range.last {
+            return (range.first <= address).then_some(range.view);
+        }
     }
-    (range.first <= address && address <= range.last).then_some(range.view)
+    None
 }
+
+/// How many ranges are looked at one by one.
+const FEW: usize = 8;
 
 /// The number that an address is looked up by: IPv4 as IPv4-mapped IPv6.
 #[inline(always)]

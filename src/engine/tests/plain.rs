@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::{Note, Reading, State, answer_noting, lookup, respond_to};
+use super::super::{Note, Reading, State, answer_noting, lookup, respond_to, touch};
 use super::message::{option, query, raw, wire, with_opt};
 use super::world::{BIG, SECRET, SHARED, SHOP, SPACE, STRANGER, acme};
 use super::*;
 use crate::name::Name;
-use crate::zone::{Believed, Gate, Readiness, Snapshot};
+use crate::zone::{Believed, Gate, Readiness, Snapshot, Table, app_hash};
 
-const NAMES: [&str; 48] = [
+const NAMES: [&str; 58] = [
     ".",
     "com",
     "web",
@@ -60,6 +60,16 @@ const NAMES: [&str; 48] = [
     "_tcp.web.shop.app.localspace",
     "_tcp.web",
     "_http._tcp.web",
+    "_http._tcp.web.shop.app.localspace",
+    "_8080._TCP.WEB.shop.app.localspace",
+    "_http._tcp.web.shop.disco.test",
+    "_none._tcp.web.shop.app.localspace",
+    "_9100._tcp.worker.shop.app.localspace",
+    "_http._tcp.web.big.app.localspace",
+    "_http._tcp.web.secret.app.localspace",
+    "_http._tcp.web.none.app.localspace",
+    "x._http._tcp.web.shop.app.localspace",
+    "_http._udp.web.shop.app.localspace",
     "1.130.0.10.in-addr.arpa",
 ];
 
@@ -75,6 +85,20 @@ fn worlds() -> [Snapshot; 3] {
     space.ns[0].name = "ns1.apps.acme.internal".parse::<Name>().unwrap();
     served.spaces = Arc::from([Some(Arc::new(space))]);
     [acme(), kept, served]
+}
+
+/// The world with its apps in each other's places.
+fn reversed() -> Snapshot {
+    let world = acme();
+    let mut reversed = world.clone();
+    for index in 0..4 {
+        reversed.apps.set(index, world.apps.at(3 - index).cloned().map(Arc::new));
+    }
+    reversed.app_names = Table::new();
+    for (index, app) in reversed.apps.iter().collect::<Vec<_>>() {
+        reversed.app_names.insert(app_hash(app.space, app.label.octets()), index);
+    }
+    reversed
 }
 
 fn queries() -> Vec<Vec<u8>> {
@@ -97,7 +121,7 @@ fn queries() -> Vec<Vec<u8>> {
 
 #[test]
 fn the_short_way_of_plain_questions_ends_in_the_octets_of_the_long_one() {
-    let mut short_ways = 0;
+    let (mut short_ways, mut services) = (0, 0);
     for (snapshot, query) in worlds().iter().flat_map(|world| queries().into_iter().map(move |query| (world, query))) {
         let mut reading = Reading::new();
         reading.read(&query);
@@ -116,11 +140,15 @@ fn the_short_way_of_plain_questions_ends_in_the_octets_of_the_long_one() {
                 assert_eq!((verdict, note), (expected, long_note), "{} from {source}", reading.query.qname);
                 let length = verdict.length().unwrap_or_default();
                 assert_eq!(short[..length], long[..length], "{} from {source}", reading.query.qname);
-                short_ways += usize::from(lookup::decide_plain(snapshot, &ask, &reading.query).is_some());
+                short_ways +=
+                    usize::from(lookup::decide_plain(snapshot, &ask, (&reading.query, reading.lead)).is_some());
+                services +=
+                    usize::from(lookup::decide_services(snapshot, &ask, (&reading.query, reading.lead)).is_some());
             }
         }
     }
     assert!(short_ways > 10_000, "{short_ways} went the short way");
+    assert!(services > 1_000, "{services} went that of services");
 }
 
 /// The size, the TTL and the options of an OPT.
@@ -150,8 +178,7 @@ fn behinds() -> impl Strategy<Value = (Option<Opt>, Vec<u8>, u8)> {
 
 fn messages() -> impl Strategy<Value = Vec<u8>> {
     let names = (prop::sample::select(NAMES.to_vec()), any::<u64>());
-    let types =
-        prop_oneof![4 => Just(A), 4 => Just(AAAA), 1 => prop::sample::select(vec![SRV, SOA, HTTPS, ANY, 41, 251])];
+    let types = prop_oneof![4 => Just(A), 4 => Just(AAAA), 2 => Just(SRV), 1 => prop::sample::select(vec![SOA, HTTPS, ANY, 41, 251])];
     let classes = prop_oneof![12 => Just(1), 1 => prop::sample::select(vec![0, 3, 255])];
     // Every flag, the rcode; rarely an opcode or QR.
     let flags =
@@ -211,15 +238,20 @@ proptest! {
         message in messages(),
         ask in askers(),
         world in 0..4_usize,
+        touched in 0..6_usize,
         room in prop_oneof![Just(1232_usize), Just(4096), 0..1300_usize],
     ) {
         static WORLDS: LazyLock<Vec<Snapshot>> = LazyLock::new(|| {
-            worlds().into_iter().chain([Snapshot { readiness: Readiness::Starting, ..acme() }]).collect()
+            worlds().into_iter().chain([Snapshot { readiness: Readiness::Starting, ..acme() }, reversed()]).collect()
         });
         // What was read before must not show.
         let mut reading = Reading::new();
         reading.read(&with_opt(query("x.y.wild.example.com", ANY), 4096, 0x8000, &option(10, &[1; 8])));
         reading.read(&message);
+        // A lead is found in any of the worlds, not only in the one that is answered from: it may be wrong.
+        if let Some(world) = WORLDS.get(touched) {
+            touch(std::slice::from_mut(&mut reading), world);
+        }
         if !matches!(reading.state, State::Read) {
             return Ok(());
         }

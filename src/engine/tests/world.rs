@@ -8,7 +8,7 @@ use crate::record::Ttl;
 use crate::zone::{
     AddressSet, Apex, ApexKind, App, AppIndex, Audience, Bare, Believed, Component, Gate, Holder, Instance,
     InstanceState, Lan, LooseName, NameEntry, NameServer, Owner, OwnerKind, Port, Ranges, Readiness, Reason, Rule,
-    Sharing, Snapshot, Space, Target, Types, View, app_hash, key_of, name_hash, reverse_zones,
+    Sharing, Snapshot, Space, Target, Types, View, app_hash, key_of, loopback, name_hash, reverse_zones,
 };
 
 /// On the LAN of `shop`.
@@ -41,8 +41,9 @@ fn make_acme() -> Snapshot {
     snapshot.spaces = Arc::from([Some(Arc::new(space()))]);
     let rule =
         |network: &str, rank| Rule { network: network.parse().unwrap(), rank, view: View { space: 0, lan: Lan::None } };
-    snapshot.ranges =
-        Arc::new(Ranges::flatten(&[rule("10.0.0.0/16", 1), rule("fd00::/64", 1), rule("192.168.40.0/24", 2)]));
+    let rules = [rule("10.0.0.0/16", 1), rule("fd00::/64", 1), rule("192.168.40.0/24", 2)];
+    let [v4, v6] = loopback(View { space: 0, lan: Lan::None });
+    snapshot.ranges = Arc::new(Ranges::flatten(&[&rules[..], &[v4, v6]].concat()));
 
     let web = component("web", Bare::Named)
         .instance(1, InstanceState::Up, &["10.0.130.1"])

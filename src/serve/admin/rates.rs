@@ -125,7 +125,7 @@ const SAMPLES: usize = 6;
 mod tests {
     use super::super::super::streams::now;
     use super::*;
-    use crate::observe::Counters;
+    use crate::observe::{Counters, Ending};
 
     #[test]
     fn a_rate_is_of_the_last_samples() {
@@ -133,8 +133,8 @@ mod tests {
         let rate = |key: &str| rates.all().into_iter().find(|rate| rate.key == key).unwrap().per_second;
         assert_eq!(rate("queries"), 0.0);
         for turn in 0..20_u32 {
-            counters.query(Carrier::Udp4, QueryType::A);
-            counters.query(Carrier::Tls6, QueryType::A);
+            counters.query(Carrier::Udp4, QueryType::A, Ending::Other);
+            counters.query(Carrier::Tls6, QueryType::A, Ending::Other);
             counters.response(Carrier::Udp4, Source::Own, Class::NxDomain);
             rates.take(begun + SAMPLE_EVERY * turn, &Totals::of([&counters]));
         }
