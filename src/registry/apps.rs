@@ -126,7 +126,7 @@ impl Registry {
         for owner in &old {
             let key = (space, owner.name.clone());
             if owner_called(&names, &owner.name).is_none() {
-                if self.names.holder(&key) == Some(id) {
+                if self.names.holder(&key) == Some(id) && !moved.begun.contains(&id) {
                     moved.given_up.insert(key.clone(), owner.kind);
                 }
                 self.names.forgo(&key, id);
@@ -154,18 +154,20 @@ impl Registry {
     }
 
     /// Takes what is said of an app's routing a moment after it was created, where nothing was said, for what was said then: a spec
-    /// and the settings beside it are two files, and become whole one after the other.
-    pub(super) fn end_creation(&mut self, id: AppId) {
+    /// and the settings beside it are two files, and become whole one after the other. Says whether that was so.
+    pub(super) fn end_creation(&mut self, id: AppId) -> bool {
         if !self.creations.contains_key(&id) {
-            return;
+            return false;
         }
         let says = |entry: &AppEntry| self.gather(entry, &self.contributed(entry)).internal_routing.is_some();
-        if self.apps.get(&id).is_none_or(|entry| says(entry)) {
+        let is_over = self.apps.get(&id).is_none_or(|entry| says(entry));
+        if is_over {
             self.creations.remove(&id);
             if let Some(entry) = self.apps.get_mut(&id) {
                 entry.created_routed = None;
             }
         }
+        is_over
     }
 
     /// Sets when the numbers of an app that nothing names any more are forgotten.

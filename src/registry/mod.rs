@@ -2,7 +2,8 @@
 //!
 //! The registry is documents plus explicit **claims**: who holds a contested name, which app was created internally
 //! routed, which numbers were once registered, which names were there until a while ago. Equal documents and claims give
-//! equal states; nothing else is remembered. Time is an argument, and all that waits for it stands in one queue.
+//! equal states; nothing else is remembered, but for two seconds which apps were just created. Time is an argument, and all that
+//! waits for it stands in one queue.
 //!
 //! A change is taken in as a batch, so that the order of files in it decides nothing. The batch says which apps, names
 //! and addresses it touched; only these are resolved again (`apps`), and the compiler is told the same. Keeping every
@@ -237,7 +238,7 @@ struct AppEntry {
     rare: Option<Box<Rare>>,
 }
 
-/// What few apps have; apart, as there may be a hundred thousand apps.
+/// What an app has that is only registered has not; apart, as there may be a hundred thousand of these.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Rare {
     /// The file of the app spec being served.

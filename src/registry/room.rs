@@ -10,12 +10,13 @@ use std::hash::Hash;
 /// seldom enough.
 pub(super) fn keep_room<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
     // One that doubled because it is full has no more than twice the room that it needs.
-    if map.len() >= SMALL && map.capacity() > 2 * map.len() {
-        map.shrink_to(map.len() + map.len() / SPARE_SHARE);
+    let needed = map.len().max(SMALL);
+    if map.capacity() > 2 * needed {
+        map.shrink_to(needed + needed / SPARE_SHARE);
     }
 }
 
-/// Below so many keys nobody misses the room.
+/// The room of so many keys nobody misses.
 const SMALL: usize = 1024;
 
 /// What is left free for what comes: a sixteenth. With less, a map would double and shrink all the time; one that is so full stays doubled.

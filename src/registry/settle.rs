@@ -76,7 +76,7 @@ impl Registry {
         hands: &H,
     ) -> Made<H::Made> {
         let ids: Vec<AppId> = touched.apps.iter().copied().collect();
-        ids.iter().for_each(|id| self.end_creation(*id));
+        moved.begun = ids.iter().copied().filter(|id| self.end_creation(*id)).collect();
         let mut made = Vec::with_capacity(ids.len());
         for some in ids.chunks(LOOKED_AT) {
             let wants = hands.divide(some, |id| self.look_at(*id, hands));
@@ -107,6 +107,7 @@ impl Registry {
             self.app_ids.remove(id, &self.apps);
             if self.apps.remove(&id).is_some() {
                 self.free_ids.insert(id);
+                self.creations.remove(&id);
                 self.forget_findings(&Concern::App(id));
                 self.checks.forget(id);
             }

@@ -340,6 +340,9 @@ fn routing_that_is_said_a_moment_after_the_app_was_created_was_said_with_it() {
         dropped.write(&[("settings.yaml", "app: shop\ninternal_routing: false\n")]);
         assert_eq!(dropped.app("shop").unwrap().internal_routing, is_routed, "after {seconds} s");
         assert_eq!(dropped.faults().len(), usize::from(is_routed), "{:?}", dropped.faults());
+        let name = "shop.herokuapp.com".parse::<Name>().unwrap();
+        let space = dropped.app("shop").unwrap().space;
+        assert_eq!(dropped.registry.tombstone(space, &name), None, "it never was the app's, or is");
         // Once said it is said.
         dropped.write(&[("settings.yaml", "app: shop\ninternal_routing: true\n")]);
         assert_eq!(dropped.app("shop").unwrap().internal_routing, is_routed);
