@@ -212,6 +212,32 @@ fn what_is_new_waits_for_a_space_that_came_with_it_and_must_stand_a_while() {
 }
 
 #[test]
+fn what_is_written_anew_all_the_time_is_put_off_no_longer_for_that() {
+    let mut bench = Bench::with(&[]);
+    for round in 0..15 {
+        bench.write_and_mark("space.yaml", &SPACE[..SPACE.len() - 1 - round % 2], Mark::Made);
+        bench.write_and_mark("web.json", &registration(1), Mark::Placed);
+        assert_eq!(bench.due(), NOTHING);
+        bench.now.monotonic += Duration::from_millis(100);
+    }
+    bench.mark("space.yaml", Mark::Made);
+    bench.mark("web.json", Mark::Placed);
+    assert_eq!(bench.due(), ["web.json shop"]);
+}
+
+#[test]
+fn many_that_are_on_their_way_are_not_all_looked_into_and_hold_what_is_new_for_a_moment_only() {
+    let mut bench = Bench::with(&[]);
+    for number in 0..100 {
+        bench.write_and_mark(&format!("renamed{number}.yaml"), SHOP, Mark::Placed);
+        bench.write_and_mark(&format!("copied{number}.yaml"), SHOP, Mark::Made);
+    }
+    assert_eq!(bench.due(), NOTHING, "one of them may be a space");
+    assert_eq!(bench.after(49), NOTHING);
+    assert_eq!(bench.after(1).len(), 200);
+}
+
+#[test]
 fn what_is_new_waits_for_no_app() {
     let mut bench = Bench::with(&[]);
     bench.write_and_mark("shop.yaml", SHOP, Mark::Closed);

@@ -23,6 +23,19 @@ pub(crate) struct Wait {
     pub(crate) why: Why,
     /// What a scan saw of it just now.
     pub(crate) seen: Option<Seen>,
+    /// Since when it is put off for a space that may be on its way.
+    pub(crate) put_off: Option<Duration>,
+    /// What is known of what is in it.
+    pub(crate) inside: Inside,
+}
+
+/// What is known of what is in a file before it is read for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inside {
+    /// Nothing.
+    Unknown,
+    /// No space document.
+    NoSpace,
 }
 
 /// Why a file is to be looked at.
@@ -50,7 +63,14 @@ impl Wait {
 
     /// A look after a while.
     pub(crate) fn until(now: Now, wait: Duration, why: Why) -> Self {
-        Self { since: now.monotonic, due: now.monotonic + wait, why, seen: None }
+        Self {
+            since: now.monotonic,
+            due: now.monotonic + wait,
+            why,
+            seen: None,
+            put_off: None,
+            inside: Inside::Unknown,
+        }
     }
 
     /// Whether what is there now may be more in a moment.

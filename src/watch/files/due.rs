@@ -5,14 +5,14 @@
 //! belongs to the space above, whose callers are told its names, and what is broken in the document later takes nothing back. So what
 //! is new waits for what may be its space, as long as a file may take to be whole.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::doubt::STANDING;
 use super::super::read::{self, Asked, read_ahead};
-use super::super::scan::{format_of, is_below};
-use super::super::wait::{QUIET_MAX, Wait, Why};
+use super::super::scan::format_of;
+use super::super::wait::{Inside, QUIET_MAX, Wait, Why};
 use super::Files;
 use super::take::Outcome;
 use crate::registry::{FileChange, Now};
@@ -36,15 +36,7 @@ impl Files {
             .collect();
         let mut found = Due::default();
         let is_first = self.entries.is_empty();
-        let spaces = self.coming_spaces(&due, now.monotonic);
-        if !spaces.is_empty() {
-            let is_due = |file: &Arc<str>| due.binary_search(file).is_ok();
-            let spaces: Vec<Arc<str>> = spaces.into_iter().filter(is_due).collect();
-            // They may have to stand a while yet.
-            self.look_at_all(&spaces, &mut found, now);
-            due.retain(|file| spaces.binary_search(file).is_err());
-            self.put_off(&mut due, now.monotonic);
-        }
+        self.put_off(&mut due, &mut found, now);
         self.look_at_all(&due, &mut found, now);
         if is_first {
             // A tree that was filled in order has half its places free; one that is made of what is in order has none.
@@ -55,46 +47,78 @@ impl Files {
 
     /// Puts off what is due and new while a file on its way may be its space. Served with another space until then, its names would
     /// be told to callers who are not to know them.
-    fn put_off(&mut self, due: &mut Vec<Arc<str>>, now: Duration) {
-        let spaces: Vec<(Arc<str>, Duration)> = (self.coming_spaces(due, now).into_iter())
-            .filter_map(|file| Some((Arc::from(directory_of(&file)), self.waits.get(&file)?.due)))
-            .filter(|(_, due)| *due > now)
-            .collect();
-        due.retain(|file| {
-            let over = spaces.iter().filter(|(directory, _)| is_below(file, directory) && self.is_new(file));
-            let Some(until) = over.map(|(_, due)| *due).max() else { return true };
-            let Some(wait) = self.waits.get_mut(file) else { return true };
-            let until = until.min(wait.since + QUIET_MAX + STANDING);
-            if until > now {
-                wait.due = until;
+    fn put_off(&mut self, due: &mut Vec<Arc<str>>, found: &mut Due, now: Now) {
+        let spaces = self.coming_spaces(due, now.monotonic);
+        if spaces.is_empty() {
+            return;
+        }
+        let (first, mut rest): (Vec<_>, Vec<_>) =
+            std::mem::take(due).into_iter().partition(|file| spaces.binary_search(file).is_ok());
+        // They may have to stand a while yet.
+        self.look_at_all(&first, found, now);
+        // Until when each directory waits for its space.
+        let mut until: HashMap<&str, Duration> = HashMap::new();
+        for space in &spaces {
+            if let Some(wait) = self.waits.get(space).filter(|wait| wait.due > now.monotonic) {
+                let latest = until.entry(directory_of(space)).or_default();
+                *latest = wait.due.max(*latest);
             }
-            until <= now
+        }
+        rest.retain(|file| {
+            let Some(until) = directories_above(file).filter_map(|directory| until.get(directory)).max() else {
+                return true;
+            };
+            if !self.is_new(file) {
+                return true;
+            }
+            let Some(wait) = self.waits.get_mut(file) else { return true };
+            let begun = *wait.put_off.get_or_insert(now.monotonic);
+            wait.due = wait.due.max((*until).min(begun + PUT_OFF_MAX));
+            wait.due <= now.monotonic
         });
+        *due = rest;
     }
 
     /// The new files that may be a space for what is new in `due` and are not certainly whole, in order: a file belongs to the space
     /// document in its nearest ancestor directory (design §2).
-    fn coming_spaces(&self, due: &[Arc<str>], now: Duration) -> Vec<Arc<str>> {
+    ///
+    /// Few are looked into each time, and each once until something happens to it: many may come together. Of the rest one that is due is
+    /// taken for none, as it is nearly always whole, and one that is not is taken for a space, which puts off what is new for a moment.
+    fn coming_spaces(&mut self, due: &[Arc<str>], now: Duration) -> Vec<Arc<str>> {
         let may_wait =
-            |wait: &Wait, file| wait.is_coming() || wait.due <= now && wait.why == Why::Finished && is_yaml(file);
-        let doubtful: Vec<_> = self.waits.iter().filter(|(file, wait)| may_wait(wait, file)).collect();
+            |wait: &Wait, file: &str| wait.is_coming() || wait.due <= now && wait.why == Why::Finished && is_yaml(file);
         // Whoever comes alone has nobody to wait for, and nobody who waits.
-        if doubtful.is_empty() || due.is_empty() || self.waits.len() == 1 {
+        if due.is_empty() || self.waits.len() == 1 {
+            return Vec::new();
+        }
+        let doubtful = self.waits.iter().filter(|(file, wait)| wait.inside == Inside::Unknown && may_wait(wait, file));
+        let doubtful: Vec<Arc<str>> = doubtful.map(|(file, _)| Arc::clone(file)).collect();
+        if doubtful.is_empty() {
             return Vec::new();
         }
         let newcomers = due.iter().filter(|file| self.is_new(file));
         let above: HashSet<&str> = newcomers.flat_map(|file| directories_above(file)).collect();
-        let mut ahead = 0;
-        let may_be_space = |(file, wait): &(&Arc<str>, &Wait)| {
-            // What is due is read now in any case; what is not is looked into again with every change until it is.
-            ahead += usize::from(wait.due > now);
-            wait.due > now && ahead > LOOKED_INTO_MAX || read::may_be_space(&self.root, file)
-        };
-        (doubtful.into_iter())
-            .filter(|(file, _)| above.contains(directory_of(file)) && self.is_new(file))
-            .filter(may_be_space)
-            .map(|(file, _)| Arc::clone(file))
-            .collect()
+        let mut left = LOOKED_INTO_MAX;
+        let mut spaces = Vec::new();
+        for file in doubtful {
+            if !above.contains(directory_of(&file)) || !self.is_new(&file) {
+                continue;
+            }
+            let Some(wait) = self.waits.get_mut(&file) else { continue };
+            if left == 0 {
+                if wait.due > now {
+                    spaces.push(file);
+                }
+                continue;
+            }
+            left -= 1;
+            if read::may_be_space(&self.root, &file) {
+                spaces.push(file);
+            } else {
+                wait.inside = Inside::NoSpace;
+            }
+        }
+        spaces
     }
 
     fn look_at_all(&mut self, files: &[Arc<str>], found: &mut Due, now: Now) {
@@ -130,5 +154,8 @@ fn directories_above(file: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// How many files on their way are looked into for a space; more are taken for one, which puts off what is new and no more.
-const LOOKED_INTO_MAX: usize = 16;
+/// How many files on their way are looked into for a space each time: a millisecond's work.
+const LOOKED_INTO_MAX: usize = 32;
+
+/// For how long what is new is put off, whatever happens to it meanwhile: what a file may take to be left alone, and to stand.
+const PUT_OFF_MAX: Duration = QUIET_MAX.saturating_add(STANDING);

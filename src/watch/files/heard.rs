@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::super::doubt::has_stood;
 use super::super::read::unreadable;
 use super::super::scan::{Body, Identity, Scan, Seen, Sight, Way, entries_below, format_of, is_below, look};
-use super::super::wait::{QUIET, QUIET_MAX, REMOVAL, Told, Wait, Why};
+use super::super::wait::{Inside, QUIET, QUIET_MAX, REMOVAL, Told, Wait, Why};
 use super::Files;
 use crate::control::Mark;
 use crate::registry::Now;
@@ -40,7 +40,9 @@ impl Files {
             Mark::Written => (since + QUIET_MAX, Why::Written(None)),
             Mark::Made | Mark::Closed => ((now + QUIET).min(since + QUIET_MAX), Why::Written(None)),
         };
-        self.waits.insert(Arc::clone(file), Wait { since, due, why, seen: None });
+        let put_off = last.and_then(|wait| wait.put_off);
+        let wait = Wait { since, due, why, seen: None, put_off, inside: Inside::Unknown };
+        self.waits.insert(Arc::clone(file), wait);
     }
 
     /// Takes in what a scan of everything below `under` found; `told` is what it was made for. What [departed](Self::departed)
