@@ -21,7 +21,7 @@ use spacedns::engine::{Ask, Note, Reading, Recursion, Secrets, Settings, Transpo
 use spacedns::name::Name;
 use spacedns::zone::Snapshot;
 
-use worker::{ASKED, Asked as WorkerAsked, BATCHES};
+use worker::{BATCHES, QUEUED, Queued};
 use world::{anywhere, instance, snapshot};
 
 const APPS: u32 = 10_000;
@@ -98,15 +98,15 @@ fn main() {
             let queries = case.queries(COUNTED, &settings);
             black_box(answer(&snapshot, &queries, case.rounds(COUNTED), &mut response));
         }
-        ASKED.iter().for_each(|asked| asked.answer(&CASES, &snapshot));
+        QUEUED.iter().for_each(|queued| queued.answer(&CASES, &snapshot));
     } else if std::env::args().any(|argument| argument == "--instructions") {
         let counts = count();
         let (engine, workers) = counts.split_at(CASES.len());
         for (case, count) in CASES.iter().zip(engine) {
             println!("{:30} {:6}", case.outcome, count / u64::from(case.rounds(COUNTED)));
         }
-        for (asked, counts) in ASKED.iter().zip(workers.chunks(BATCHES)) {
-            println!("{:30} {:6}", asked.outcome, WorkerAsked::each(counts));
+        for (queued, counts) in QUEUED.iter().zip(workers.chunks(BATCHES)) {
+            println!("{:30} {:6}", queued.outcome, Queued::each(counts));
         }
     } else {
         let snapshot = snapshot(APPS);
@@ -150,8 +150,10 @@ fn count() -> Vec<u64> {
         .status()
         .expect("valgrind is installed");
     assert!(status.success(), "valgrind: {status}");
-    let dumps = CASES.len() + ASKED.len() * BATCHES;
+    let dumps = CASES.len() + QUEUED.len() * BATCHES;
     let counts = (1..=dumps).map(|number| total(&home.join(format!("count.{number}")))).collect();
+    let more = home.join(format!("count.{}", dumps + 1));
+    assert!(!more.exists() || total(&more) == 0, "a batch was counted that belongs to no outcome");
     std::fs::remove_dir_all(&home).expect("it is ours");
     counts
 }

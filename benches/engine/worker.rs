@@ -13,7 +13,7 @@ use super::Case;
 use super::world::CALLER;
 
 /// What a worker is asked, by whom and where; the names are those of the engine's cases.
-pub(crate) struct Asked {
+pub(crate) struct Queued {
     pub(crate) outcome: &'static str,
     /// The engine's case whose queries these are.
     case: &'static str,
@@ -21,18 +21,18 @@ pub(crate) struct Asked {
     listen: Ipv4Addr,
 }
 
-pub(crate) const ASKED: [Asked; 8] = [
-    Asked::new("worker: hostname A", "hostname A"),
-    Asked::new("worker: AAAA (NODATA)", "hostname AAAA (NODATA)"),
-    Asked::new("worker: no such app (NXDOMAIN)", "no such app (NXDOMAIN)"),
-    Asked { caller: CALLER, ..Asked::new("worker: bare A", "bare A") },
-    Asked::new("worker: discovery A", "discovery A"),
-    Asked::new("worker: SRV", "SRV"),
-    Asked { listen: Ipv4Addr::UNSPECIFIED, ..Asked::new("worker: wildcard bind", "hostname A") },
-    Asked::new("worker: foreign (REFUSED)", "foreign"),
+pub(crate) const QUEUED: [Queued; 8] = [
+    Queued::new("worker: hostname A", "hostname A"),
+    Queued::new("worker: AAAA (NODATA)", "hostname AAAA (NODATA)"),
+    Queued::new("worker: no such app (NXDOMAIN)", "no such app (NXDOMAIN)"),
+    Queued { caller: CALLER, ..Queued::new("worker: bare A", "bare A") },
+    Queued::new("worker: discovery A", "discovery A"),
+    Queued::new("worker: SRV", "SRV"),
+    Queued { listen: Ipv4Addr::UNSPECIFIED, ..Queued::new("worker: wildcard bind", "hostname A") },
+    Queued::new("worker: foreign (REFUSED)", "foreign"),
 ];
 
-impl Asked {
+impl Queued {
     const fn new(outcome: &'static str, case: &'static str) -> Self {
         Self { outcome, case, caller: Ipv4Addr::LOCALHOST, listen: Ipv4Addr::LOCALHOST }
     }
@@ -53,10 +53,12 @@ impl Asked {
         assert_eq!(answered, (BATCHES * BATCH) as u64, "{}: not every query was answered", self.outcome);
     }
 
-    /// What one query takes, of the counts of all batches: the first of them are looked at closer, as samples of what is asked.
+    /// What one query takes, of the counts of all batches: the first of them are looked at closer, as samples of what is asked. The
+    /// median, as one of the others may be as well, where a second has gone by.
     pub(crate) fn each(counts: &[u64]) -> u64 {
-        let steady = counts.get(BATCHES / 2..).unwrap_or_default();
-        steady.iter().sum::<u64>() / (steady.len().max(1) * BATCH) as u64
+        let mut steady: Vec<u64> = counts.iter().skip(BATCHES / 2).copied().collect();
+        steady.sort_unstable();
+        steady.get(steady.len() / 2).map_or(0, |batch| batch / BATCH as u64)
     }
 }
 

@@ -5,7 +5,7 @@
 //! queries can be read before the first is answered, and what answering them loads be touched in between.
 //!
 //! Almost every query is a plain question for addresses or services ([`crate::wire::Form`]), and is answered on a short way through the same steps: `decide_plain`
-//! decides with no look at what such a query does not have, and what it says is written in one piece. Where it has nothing to say, or that
+//! or `decide_services` decides with no look at what such a query does not have, and what it says is written in one piece. Where it has nothing to say, or that
 //! does not fit, the query goes the long way from the start. A test holds the two to the same octets.
 //!
 //! What every query passes on its way is `inline(always)`, here and in `wire`, `zone` and `name`: a call costs some fifteen instructions

@@ -106,9 +106,11 @@ impl Canary {
                 stream.set_read_timeout(Some(CANARY_PATIENCE)).map_err(|error| error.to_string())?;
                 Ok::<_, String>(stream)
             };
+            let watch = Stopwatch::start();
             // On however slow a machine, it asks often enough to say something.
             while asked < 20 || !stopped.load(Ordering::Acquire) {
                 asked += 1;
+                let before = watch.given();
                 let id = u16::try_from(asked % 60_000).unwrap();
                 let mut right = expected.clone();
                 right[..2].copy_from_slice(&id.to_be_bytes());
@@ -129,6 +131,10 @@ impl Canary {
                 let streamed = streamed.map_err(|error| format!("TCP query {asked}: {error}"))?;
                 if streamed != right {
                     return Err(format!("TCP query {asked}: {streamed:?}"));
+                }
+                let took = watch.given().saturating_sub(before);
+                if took > CANARY_LATE {
+                    return Err(format!("query {asked} took {took:?} of what the machine gave"));
                 }
                 let next = begun + PACE * asked;
                 std::thread::sleep(next.saturating_duration_since(Instant::now()));
@@ -504,7 +510,10 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// A canary's query is late when it takes longer.
+/// A canary's query is late when it takes longer, by what the machine gave of it.
+const CANARY_LATE: Duration = Duration::from_secs(3);
+
+/// A canary's query is lost when it takes longer.
 const CANARY_PATIENCE: Duration = Duration::from_secs(15);
 
 /// As long without a query is half of what closes a connection.

@@ -10,7 +10,7 @@ use super::message::{option, query, raw, wire, with_opt};
 use super::world::{BIG, SECRET, SHARED, SHOP, SPACE, STRANGER, acme};
 use super::*;
 use crate::name::Name;
-use crate::zone::{Believed, Gate, Readiness, Snapshot, Table, app_hash};
+use crate::zone::{Believed, Gate, NameEntry, Readiness, Snapshot, Table, app_hash, name_hash};
 
 const NAMES: [&str; 58] = [
     ".",
@@ -94,9 +94,15 @@ fn reversed() -> Snapshot {
     for index in 0..4 {
         reversed.apps.set(index, world.apps.at(3 - index).cloned().map(Arc::new));
     }
-    reversed.app_names = Table::new();
+    let of_no_app = |entry: &NameEntry| !matches!(entry, NameEntry::Owner { .. });
+    assert!(world.names.values().filter(of_no_app).count() > 2, "names of no app stay out of it");
+    (reversed.app_names, reversed.names) = (Table::new(), Table::new());
     for (index, app) in reversed.apps.iter().collect::<Vec<_>>() {
         reversed.app_names.insert(app_hash(app.space, app.label.octets()), index);
+        for (number, owner) in (0..).zip(&app.owners) {
+            let entry = NameEntry::Owner { app: index, owner: number };
+            reversed.names.insert(name_hash(app.space, owner.name.wire()), entry);
+        }
     }
     reversed
 }
@@ -224,6 +230,18 @@ fn askers() -> impl Strategy<Value = Ask<'static>> {
         })
 }
 
+/// Other queries of a batch, which is more than are touched together.
+fn others() -> Vec<Reading> {
+    let read = |(number, name): (usize, &&str)| {
+        let mut reading = Reading::new();
+        reading.read(&query(name, [A, SRV, AAAA][number % 3]));
+        reading
+    };
+    NAMES.iter().enumerate().skip(8).take(OTHERS).map(read).collect()
+}
+
+const OTHERS: usize = 40;
+
 /// A rule sends what would stay here elsewhere.
 static OPENED: LazyLock<Settings> = LazyLock::new(|| Settings {
     opened: Opened::new(&["internal", "web"].map(|name| name.parse::<Name>().unwrap())),
@@ -239,6 +257,7 @@ proptest! {
         ask in askers(),
         world in 0..4_usize,
         touched in 0..6_usize,
+        place in 0..=OTHERS,
         room in prop_oneof![Just(1232_usize), Just(4096), 0..1300_usize],
     ) {
         static WORLDS: LazyLock<Vec<Snapshot>> = LazyLock::new(|| {
@@ -248,9 +267,12 @@ proptest! {
         let mut reading = Reading::new();
         reading.read(&with_opt(query("x.y.wild.example.com", ANY), 4096, 0x8000, &option(10, &[1; 8])));
         reading.read(&message);
-        // A lead is found in any of the worlds, not only in the one that is answered from: it may be wrong.
+        // A lead is found among others, and in any of the worlds, not only in the one that is answered from: it may be wrong.
         if let Some(world) = WORLDS.get(touched) {
-            touch(std::slice::from_mut(&mut reading), world);
+            let mut batch = others();
+            batch.insert(place, reading);
+            touch(&mut batch, world);
+            reading = batch.swap_remove(place);
         }
         if !matches!(reading.state, State::Read) {
             return Ok(());
