@@ -87,45 +87,32 @@ impl Registry {
     /// Lets the claims of an app follow what it wants. What was made of it is yielded where nothing speaks against it yet: it holds if the app
     /// has all that it wants in the end.
     pub(super) fn follow<M>(&mut self, id: AppId, wants: Wants<M>, moved: &mut Moved) -> Option<M> {
-        let Wants {
-            names,
-            lans,
-            claims,
-            numbers,
-            created_routed,
-            is_begun,
-            declared_by,
-            is_declared,
-            findings,
-            state,
-            made,
-        } = wants;
-        if let Some(state) = state {
-            self.checks.settle(id, &state);
+        if let Some(state) = &wants.state {
+            self.checks.settle(id, state);
         }
         let entry = self.apps.get_mut(&id)?;
         let (space, is_named) = (entry.space, !entry.contributions.is_empty());
         let old = std::mem::take(&mut entry.wanted);
-        entry.created_routed = created_routed;
-        entry.ever_declared |= is_declared;
+        entry.created_routed = wants.created_routed;
+        entry.ever_declared |= wants.is_declared;
         if is_named {
-            entry.numbers = numbers;
+            entry.numbers = wants.numbers;
         }
         for (network, _) in entry.lans() {
             self.lans.forgo(network, id);
             moved.lans.insert(*network);
         }
-        for (network, _) in &lans {
+        for (network, _) in &wants.lans {
             self.lans.want(*network, id);
             moved.lans.insert(*network);
         }
         entry.change_rare(|rare| {
-            rare.declared_by = declared_by;
-            rare.lans = lans;
+            rare.declared_by = wants.declared_by;
+            rare.lans = wants.lans;
         });
         for owner in &old {
             let key = (space, owner.name.clone());
-            if owner_called(&names, &owner.name).is_none() {
+            if owner_called(&wants.names, &owner.name).is_none() {
                 if self.names.holder(&key) == Some(id) && !moved.begun.contains(&id) {
                     moved.given_up.insert(key.clone(), owner.kind);
                 }
@@ -133,24 +120,24 @@ impl Registry {
                 moved.names.push(key);
             }
         }
-        for owner in &names {
+        for owner in &wants.names {
             self.names.want((space, owner.name.clone()), id);
             moved.names.push((space, owner.name.clone()));
         }
-        entry.wanted = names;
-        let over = self.addresses.claim(id, claims, &mut moved.addresses);
+        entry.wanted = wants.names;
+        let over = self.addresses.claim(id, wants.claims, &mut moved.addresses);
         let is_over = !over.is_empty();
         for (label, number) in over {
             self.forget_findings(&Concern::Address(id, label, number));
         }
-        self.replace_findings(Concern::App(id), findings);
-        if is_begun && self.creations.len() < CREATIONS_MAX {
+        self.replace_findings(Concern::App(id), wants.findings);
+        if wants.is_begun && self.creations.len() < CREATIONS_MAX {
             self.creations.insert(id, self.now.monotonic);
         }
         if !is_named {
             self.forget_later(id);
         }
-        made.filter(|_| !is_over)
+        wants.made.filter(|_| !is_over)
     }
 
     /// Takes what is said of an app's routing a moment after it was created, where nothing was said, for what was said then: a spec

@@ -46,7 +46,7 @@ use std::time::Duration;
 pub use health::{AllUnhealthy, Check, Health, Judgement, Reason, UnreadyInstance, Verdict};
 pub use saved::{AppClaims, FileClaims, Saved, SavedFile, SpaceClaims, TombstoneClaim};
 pub use settle::{Alone, Hands, Made};
-pub use spaces::{DEFAULT_SPACE, SpaceState};
+pub use spaces::{DEFAULT_SPACE, SpaceState, ancestors};
 // Words of the documents that a state is told in.
 pub use crate::spec::{Audience, ComponentKind, Own};
 pub use state::{AppState, ComponentState, InstanceState, OwnerKind, OwnerState, Standing};

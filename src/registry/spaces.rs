@@ -312,7 +312,7 @@ fn directory_of(file: &str) -> Arc<str> {
 }
 
 /// The directories above a file, nearest first, down to the spec directory itself, which is the empty path.
-fn ancestors(file: &str) -> impl Iterator<Item = &str> {
+pub fn ancestors(file: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(file), |path| {
         if path.is_empty() { None } else { Some(path.rsplit_once('/').map_or("", |(directory, _)| directory)) }
     })

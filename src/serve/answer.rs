@@ -215,7 +215,7 @@ impl Desk {
     pub(super) fn break_off(&self, counters: &Counters, asked: Asked<'_>, response: &mut [u8]) -> Said {
         counters.event(Event::Panicked, 1);
         let verdict = write_failure(asked.query, response).map_or(Verdict::Drop, Verdict::Send);
-        self.say_as(counters, &asked, verdict, (&Note::default(), Source::Error, Ending::Other), response)
+        self.say(counters, &asked, verdict, &Note::default(), response)
     }
 
     /// Has upstreams asked about a query, and the response sent to where `reply` says. What is returned is to be said at once.
@@ -285,7 +285,7 @@ impl Desk {
 
     /// Counts what is said.
     fn say(&self, counters: &Counters, asked: &Asked<'_>, verdict: Verdict, note: &Note, response: &[u8]) -> Said {
-        self.say_as(counters, asked, verdict, (note, source_of(note.got), Ending::Other), response)
+        self.say_as(counters, asked, verdict, (note, Ending::Other), response)
     }
 
     /// The same of a query whose ending was counted, and perhaps the response with it.
@@ -294,12 +294,13 @@ impl Desk {
         counters: &Counters,
         asked: &Asked<'_>,
         verdict: Verdict,
-        (note, source, counted): (&Note, Source, Ending),
+        (note, counted): (&Note, Ending),
         response: &[u8],
     ) -> Said {
         if let Verdict::Withhold(_, why) = verdict {
             counters.event(withheld(why), 1);
         }
+        let source = source_of(note.got);
         let head = verdict.length().and_then(|length| Some((length, response.get(..length)?.first_chunk()?)));
         if let Some(log) = &self.query_log {
             let class = head.map(|(_, [_, _, _, rcode])| Class::of(rcode & RCODE));
@@ -441,10 +442,7 @@ impl Round<'_> {
         let Self { desk, snapshot, counters, ask, .. } = self;
         match verdict {
             Verdict::Forward => desk.answer_foreign(snapshot, counters, ask, asked, &mut note, response),
-            verdict => {
-                let source = source_of(note.got);
-                desk.say_as(counters, &asked, verdict, (&note, source, ending), response)
-            }
+            verdict => desk.say_as(counters, &asked, verdict, (&note, ending), response),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::super::scan::format_of;
 use super::super::wait::{Inside, QUIET_MAX, Wait, Why};
 use super::Files;
 use super::take::Outcome;
-use crate::registry::{FileChange, Now};
+use crate::registry::{FileChange, Now, ancestors};
 use crate::spec::Format;
 
 /// What came of looking at the files that were due.
@@ -65,7 +65,7 @@ impl Files {
             }
         }
         rest.retain(|file| {
-            let Some(until) = directories_above(file).filter_map(|directory| until.get(directory)).max() else {
+            let Some(until) = ancestors(file).filter_map(|directory| until.get(directory)).max() else {
                 return true;
             };
             if !self.is_new(file) {
@@ -97,7 +97,7 @@ impl Files {
             return Vec::new();
         }
         let newcomers = due.iter().filter(|file| self.is_new(file));
-        let above: HashSet<&str> = newcomers.flat_map(|file| directories_above(file)).collect();
+        let above: HashSet<&str> = newcomers.flat_map(|file| ancestors(file)).collect();
         let mut left = LOOKED_INTO_MAX;
         let mut spaces = Vec::new();
         for file in doubtful {
@@ -144,14 +144,7 @@ fn is_yaml(file: &str) -> bool {
 
 /// The directory that a file is in.
 fn directory_of(file: &str) -> &str {
-    file.rsplit_once('/').map_or("", |(directory, _)| directory)
-}
-
-/// That directory, and those that it is in.
-fn directories_above(file: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(directory_of(file)), |directory| {
-        (!directory.is_empty()).then(|| directory_of(directory))
-    })
+    ancestors(file).next().unwrap_or_default()
 }
 
 /// How many files on their way are looked into for a space each time: a millisecond's work.
