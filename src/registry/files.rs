@@ -53,8 +53,11 @@ impl Registry {
                 self.contribute(&file, &documents, Direction::Join, touched);
             }
             let new = File::new(documents, modified, self.batch, (self.now.monotonic, BTreeMap::new()));
+            let is_leased = new.leases.is_some();
             self.files.insert(Arc::clone(&file), new);
-            self.arm(&file);
+            if is_leased {
+                self.arm(&file);
+            }
         }
     }
 
@@ -172,6 +175,8 @@ impl Registry {
         let files = std::mem::take(&mut self.files);
         let mut by_path: Vec<(&Arc<str>, &File)> = files.iter().collect();
         by_path.sort_unstable_by_key(|(file, _)| *file);
+        // Nearly all are apps of their own at a start: a table that doubles asks every app for its name each time.
+        self.app_ids.reserve(by_path.len().saturating_sub(self.apps.len()), &self.apps);
         for (file, content) in by_path {
             self.contribute(file, &content.documents, Direction::Join, touched);
         }
