@@ -130,4 +130,4 @@ impl Registry {
 }
 
 /// How many apps are looked at before their claims follow: what is known of an app in between is a kilobyte.
-const LOOKED_AT: usize = 8192;
+const LOOKED_AT: usize = 2048;
