@@ -376,6 +376,7 @@ fn read_instance(from: &mut Reader<'_>) -> Option<InstanceSpec> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fmt;
 
     use ipnet::IpNet;
@@ -542,6 +543,11 @@ mod tests {
                 .filter_map(|document| if let Document::App(app) = document { Some(Head::App(app.app.clone())) } else { None })
                 .collect();
             prop_assert_eq!(kept.heads().collect::<Vec<_>>(), heads);
+            let instances = documents.iter().filter_map(|document| {
+                if let Document::App(app) = document { Some(&app.instances) } else { None }
+            });
+            let leases: BTreeSet<Duration> = instances.flatten().filter_map(|instance| instance.value.lease).collect();
+            prop_assert_eq!(kept.leases(), Vec::from_iter(leases));
             prop_assert_eq!(kept.iter().map(Cow::into_owned).collect::<Vec<_>>(), documents);
         }
     }
