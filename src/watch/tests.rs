@@ -777,7 +777,7 @@ struct Live {
 impl Live {
     fn new(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (control, inbox) = crate::control::channel();
+        let (control, inbox) = crate::control::channel().unwrap();
         let publisher = Publisher::new(Snapshot::starting());
         let root = dir.path().to_owned();
         let settings = Settings { root, tombstone: Duration::from_secs(3600), removal_hold: Duration::from_secs(10) };
@@ -956,7 +956,7 @@ fn turned(milliseconds: &Arc<AtomicU64>) -> Clock {
 fn a_lease_runs_by_the_monotonic_clock_and_is_whole_after_a_pause() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("web.json"), registration(1).replace('}', r#", "lease": "30s"}"#)).unwrap();
-    let (control, inbox) = crate::control::channel();
+    let (control, inbox) = crate::control::channel().unwrap();
     let settings =
         Settings { root: dir.path().to_owned(), tombstone: Duration::ZERO, removal_hold: Duration::from_secs(10) };
     let gauges = Arc::new(FileGauges::default());
@@ -1004,14 +1004,14 @@ fn our_own_reads_cause_no_work() {
     fs::read_dir(live.dir.path()).unwrap().for_each(drop);
     // An event that must come, behind those that must not.
     fs::remove_file(live.path("shop.yaml")).unwrap();
-    let marks = live.owner.inbox.take(Duration::from_secs(10)).marks;
+    let marks = live.owner.next(Duration::from_secs(10)).marks;
     assert_eq!(marks.into_iter().collect::<Vec<_>>(), [(live.path("shop.yaml").into_os_string(), Mark::Removed)]);
 }
 
 #[test]
 fn nobody_waits_for_an_owner_that_takes_in_what_was_saved() {
     let dir = tempfile::tempdir().unwrap();
-    let (control, inbox) = crate::control::channel();
+    let (control, inbox) = crate::control::channel().unwrap();
     let settings = Settings { root: dir.path().to_owned(), tombstone: Duration::ZERO, removal_hold: Duration::ZERO };
     let (held, release) = std::sync::mpsc::channel::<()>();
     let looks = AtomicU64::new(0);

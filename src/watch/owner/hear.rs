@@ -109,6 +109,7 @@ impl Owner {
 
     fn scan_below(&mut self, under: &str, told: Told, departed: &HashSet<Body>, now: Now) {
         self.watches.begin();
+        self.watches.lend();
         let known = |file: &str| self.files.known(file);
         match scan(&self.root, under, &known, &mut |directory, path, id| self.watches.add(directory, path, id)) {
             Ok(found) => {
