@@ -37,7 +37,7 @@ use std::time::Duration;
 use self::files::{Files, Keep};
 use self::owner::Owner;
 pub use self::report::{FileReport, FileState};
-use self::scan::scan;
+use self::scan::{Unknown, scan};
 use self::wait::Told;
 use crate::compile::Compiler;
 use crate::control::checks::Checklist;
@@ -84,7 +84,7 @@ impl Survey {
 /// The directory cannot be listed.
 pub fn survey(root: &Path, tombstone: Duration, now: Now) -> io::Result<Survey> {
     let mut files = Files::new(root, Keep::Yaml);
-    files.found(scan(root, "", &|_| None, &mut |_, _, _| {})?, "", Told::ByScan, &HashSet::new(), now);
+    files.found(scan(root, "", (&|_| None, Unknown::Look), &mut |_, _, _| {})?, "", Told::ByScan, &HashSet::new(), now);
     files.hurry();
     let mut registry = Registry::new(tombstone);
     let touched = registry.apply(files.due(now).changes, now);
