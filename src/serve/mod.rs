@@ -109,9 +109,9 @@ fn start_with(sockets: Sockets, config: Config, subscriber: Subscriber, respond:
         }
     }
     let spawned = running.spawn_streams("tcp", plain, None, (&desk, &config.limits, &subscriber));
-    let reader = subscriber.reader();
+    let seen = subscriber.clone();
     let spawned = spawned.and_then(|()| {
-        let thread = running.spawn("census".to_owned(), move |counters| samples.run(reader, counters))?;
+        let thread = running.spawn("census".to_owned(), move |counters| samples.run(&seen, counters))?;
         running.threads.push(thread);
         Ok(())
     });

@@ -54,6 +54,8 @@ pub(super) fn run(
                 batches = batches.wrapping_add(1);
                 if count > 0 {
                     worker.turn(&mut reader, count, batches);
+                } else {
+                    reader.keep_up();
                 }
             }
             Err(_) => {
@@ -175,7 +177,7 @@ fn pause_after(failures: u32) -> Duration {
     }
 }
 
-/// How long a worker waits for a query before it looks whether it is to leave. Four looks a second cost a core nothing, and nobody
+/// How long a worker waits for a query before it looks whether it is to leave, and keeps up with what is published. Four looks a second cost a core nothing, and nobody
 /// waits for one who leaves.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 

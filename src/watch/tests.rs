@@ -159,6 +159,16 @@ fn what_is_renamed_into_place_is_taken_at_once() {
 }
 
 #[test]
+fn who_is_told_of_a_change_shares_the_path_that_is_known() {
+    let mut bench = Bench::with(&[("web-1.json", &registration(1))]);
+    bench.write_and_mark("web-1.json", &registration(2), Mark::Placed);
+    let due = bench.files.due(bench.now);
+    let known = bench.files.paths().next().unwrap();
+    // There may be a hundred thousand, and each changes one day.
+    assert!(Arc::ptr_eq(&due.changes[0].file, known));
+}
+
+#[test]
 fn json_is_taken_when_its_writer_closes_it_and_yaml_after_a_little_quiet() {
     let mut bench = Bench::with(&[]);
     bench.write_and_mark("web.json", &registration(1), Mark::Closed);
