@@ -272,6 +272,11 @@ impl Files {
         &self.unread
     }
 
+    /// How many files are to be looked at again.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waits.len()
+    }
+
     /// Whether a file is to be looked at again.
     pub(crate) fn is_waiting(&self, file: &str) -> bool {
         self.waits.contains_key(file)

@@ -6,7 +6,8 @@
 //! the next hints gather, so a storm of changes makes batches by itself, and a single change waits for nothing.
 //!
 //! Events are asked for before a directory is listed, so nothing falls between. A thread with no runtime: it does one
-//! thing at a time, and its only waits are its box and the next deadline.
+//! thing at a time, and its one wait is for its box, for file events and for the next deadline. It reads the events itself: a
+//! thread in between would be a second wake-up for every change, and these are most of the time that a change takes.
 
 mod checks;
 mod doubt;

@@ -159,6 +159,16 @@ fn what_is_renamed_into_place_is_taken_at_once() {
 }
 
 #[test]
+fn who_is_told_of_a_change_shares_the_path_that_is_known() {
+    let mut bench = Bench::with(&[("web-1.json", &registration(1))]);
+    bench.write_and_mark("web-1.json", &registration(2), Mark::Placed);
+    let due = bench.files.due(bench.now);
+    let known = bench.files.paths().next().unwrap();
+    // There may be a hundred thousand, and each changes one day.
+    assert!(Arc::ptr_eq(&due.changes[0].file, known));
+}
+
+#[test]
 fn json_is_taken_when_its_writer_closes_it_and_yaml_after_a_little_quiet() {
     let mut bench = Bench::with(&[]);
     bench.write_and_mark("web.json", &registration(1), Mark::Closed);
@@ -837,7 +847,7 @@ struct Live {
 impl Live {
     fn new(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (control, inbox) = crate::control::channel();
+        let (control, inbox) = crate::control::channel().unwrap();
         let publisher = Publisher::new(Snapshot::starting());
         let root = dir.path().to_owned();
         let settings = Settings { root, tombstone: Duration::from_secs(3600), removal_hold: Duration::from_secs(10) };
@@ -1016,7 +1026,7 @@ fn turned(milliseconds: &Arc<AtomicU64>) -> Clock {
 fn a_lease_runs_by_the_monotonic_clock_and_is_whole_after_a_pause() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("web.json"), registration(1).replace('}', r#", "lease": "30s"}"#)).unwrap();
-    let (control, inbox) = crate::control::channel();
+    let (control, inbox) = crate::control::channel().unwrap();
     let settings =
         Settings { root: dir.path().to_owned(), tombstone: Duration::ZERO, removal_hold: Duration::from_secs(10) };
     let gauges = Arc::new(FileGauges::default());
@@ -1064,14 +1074,14 @@ fn our_own_reads_cause_no_work() {
     fs::read_dir(live.dir.path()).unwrap().for_each(drop);
     // An event that must come, behind those that must not.
     fs::remove_file(live.path("shop.yaml")).unwrap();
-    let marks = live.owner.inbox.take(Duration::from_secs(10)).marks;
+    let marks = live.owner.next(Duration::from_secs(10)).marks;
     assert_eq!(marks.into_iter().collect::<Vec<_>>(), [(live.path("shop.yaml").into_os_string(), Mark::Removed)]);
 }
 
 #[test]
 fn nobody_waits_for_an_owner_that_takes_in_what_was_saved() {
     let dir = tempfile::tempdir().unwrap();
-    let (control, inbox) = crate::control::channel();
+    let (control, inbox) = crate::control::channel().unwrap();
     let settings = Settings { root: dir.path().to_owned(), tombstone: Duration::ZERO, removal_hold: Duration::ZERO };
     let (held, release) = std::sync::mpsc::channel::<()>();
     let looks = AtomicU64::new(0);

@@ -42,6 +42,8 @@ impl Files {
         };
         let put_off = last.and_then(|wait| wait.put_off);
         let wait = Wait { since, due, why, seen: None, put_off, inside: Inside::Unknown };
+        // Whoever is told of the file keeps its path: where there is one already, all share it.
+        let file = self.entries.get_key_value(file).map_or(file, |(known, _)| known);
         self.waits.insert(Arc::clone(file), wait);
     }
 

@@ -109,6 +109,7 @@ impl Owner {
 
     fn scan_below(&mut self, under: &str, told: Told, departed: &HashSet<Body>, now: Now) {
         self.watches.begin();
+        self.watches.lend();
         let known = |file: &str| self.files.known(file);
         let unknown = if self.files.root_id().is_none() { Unknown::List } else { Unknown::Look };
         match scan(&self.root, under, (&known, unknown), &mut |directory, path, id| {
