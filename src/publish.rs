@@ -8,7 +8,8 @@
 //! keeps every snapshot that was ever current and frees it in [`Publisher::reap`], once it alone holds it.
 //!
 //! A worker that waits for queries has reached everything: it looks before it answers the next one. It says so by resting
-//! ([`Reader::rest`]), or a receipt would wait for traffic. Waking and publishing are the two halves of Dekker's handshake
+//! ([`Reader::rest`]), or a receipt would wait for traffic. It holds the snapshot of its last batch while it rests, and with it a
+//! block of every app that changed since: so who waits in vain takes the newest now and then ([`Reader::keep_up`]). Waking and publishing are the two halves of Dekker's handshake
 //! (each writes its own word, then reads the other's), hence the sequentially consistent operations there and only there.
 //!
 //! A lock around the snapshot was rejected (readers would write to it), and so was `ArcSwap::load` for each batch (it writes to a
@@ -176,6 +177,17 @@ impl Reader {
     /// Says that the worker is done with its batch, and answers nothing before it calls [`current`](Self::current) again.
     pub fn rest(&mut self) {
         self.slot.0.store(RESTING, Ordering::Release);
+    }
+
+    /// Lets go of a snapshot that is not the newest; for a worker that rests, once in a while.
+    ///
+    /// One that nobody asks would keep what it answered from last for ever: after as many changes as there are apps all of them
+    /// are there twice, and with several such workers once more for each. Letting go at every rest was rejected: it counts at the
+    /// snapshot itself, on a line that all workers read.
+    pub fn keep_up(&mut self) {
+        if self.cell.generation.0.load(Ordering::Relaxed) > self.snapshot.generation {
+            self.snapshot = self.cell.current.load_full();
+        }
     }
 }
 
@@ -346,6 +358,26 @@ mod tests {
         assert_eq!(reader.current().generation, 1);
         publisher.publish(Snapshot::starting(), WALL);
         assert_eq!(publisher.reached(), 1);
+    }
+
+    #[test]
+    fn a_resting_reader_that_keeps_up_holds_nothing_old_and_has_reached_nothing_by_it() {
+        let mut publisher = publisher();
+        let (mut busy, mut idle) = (publisher.subscribe().reader(), publisher.subscribe().reader());
+        for _ in 0..10 {
+            publisher.publish(Snapshot::starting(), WALL);
+            busy.current();
+            publisher.reap();
+            assert_eq!(publisher.old.len(), 1, "the idle reader holds the one from before");
+            idle.keep_up();
+            publisher.reap();
+            assert!(publisher.old.is_empty());
+        }
+        assert_eq!(publisher.reached(), 10, "it rests");
+        publisher.publish(Snapshot::starting(), WALL);
+        idle.keep_up();
+        assert_eq!(publisher.reached(), 10, "the busy one is behind");
+        assert_eq!(idle.current().generation, 11);
     }
 
     #[test]

@@ -15,9 +15,12 @@ pub(super) fn names_of(entry: &AppEntry, gathered: &Gathered<'_>, space: Option<
     for owner in named(entry, gathered, space).filter(|owner| is_placed(&owner.name, space)) {
         owners.entry(owner.name.clone()).or_insert(owner);
     }
-    // They are kept, and most apps have one: no room for more.
+    // They are kept, and most apps have one: no room for more. A name that the app wants already is kept as it is: who has it shares it.
     let mut exact = Vec::with_capacity(owners.len());
-    exact.extend(owners.into_values());
+    exact.extend(owners.into_values().map(|owner| match owner_called(&entry.wanted, &owner.name) {
+        Some(wanted) => OwnerState { name: wanted.name.clone(), ..owner },
+        None => owner,
+    }));
     exact
 }
 

@@ -598,3 +598,20 @@ fn the_port_of_a_check_is_its_own_or_the_one_that_serves() {
     assert_eq!(dropped.checks(), [], "an archived app is left alone");
     assert_eq!(Dropped::new().checks(), []);
 }
+
+#[test]
+fn a_name_that_an_app_keeps_is_one_for_who_wants_it_and_who_has_it() {
+    let mut dropped = Dropped::new();
+    for address in 1..3 {
+        let app = format!(
+            "app: shop\nhostnames: [shop.example]\ninstances: [{{component: web, number: 1, address: 10.0.0.{address}}}]\n"
+        );
+        dropped.write(&[("shop.yaml", &app)]);
+        let held: Vec<&Name> = dropped.registry.names.iter().map(|((_, name), _)| name).collect();
+        let wanted: Vec<&Name> =
+            dropped.registry.apps.values().flat_map(|entry| &entry.wanted).map(|owner| &owner.name).collect();
+        assert_eq!(held, wanted);
+        assert_eq!(held.len(), 1);
+        assert_eq!(held[0].wire().as_ptr(), wanted[0].wire().as_ptr(), "there may be a hundred thousand");
+    }
+}

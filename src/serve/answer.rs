@@ -128,7 +128,7 @@ impl Desk {
         desk
     }
 
-    /// Looks at the clock. Called every second by one thread for all.
+    /// Looks at the clock. Called four times a second by one thread for all.
     #[allow(clippy::disallowed_methods, reason = "`serve` reads the clock: it decides no DNS meaning by it")]
     pub(super) fn tick(&self) {
         // A clock before 1970 is wrong, and makes cookies that are stale at once: clients get new ones.

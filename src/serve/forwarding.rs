@@ -5,16 +5,18 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::LocalSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::answer::{Desk, Reply, Said, Ticket};
 use super::batch;
 use super::phase::Phase;
+use super::streams::TICK;
 use crate::forward::{Outcome, Queue};
 use crate::observe::{Counters, Event, Limit};
 use crate::publish::Reader;
@@ -41,11 +43,18 @@ impl Runtime {
         mut stop: watch::Receiver<Phase>,
     ) {
         let Self { runtime, queue } = self;
-        let worker = RefCell::new(Worker { reader, response: vec![0; usize::from(u16::MAX)].into() });
+        let worker = Rc::new(RefCell::new(Worker { reader, response: vec![0; usize::from(u16::MAX)].into() }));
+        let resting = Rc::clone(&worker);
         let cache = Arc::clone(&counters);
         let made_room = move |gone| cache.limit(Limit::ForwardCache, gone);
         let deliver = move |ticket: Ticket, outcome: &Outcome| {
             worker.borrow_mut().deliver(&desk, &counters, ticket, outcome);
+        };
+        let keep_up = async {
+            loop {
+                sleep(TICK).await;
+                resting.borrow_mut().reader.keep_up();
+            }
         };
         LocalSet::new().block_on(&runtime, async {
             let stopped = async {
@@ -58,6 +67,7 @@ impl Runtime {
                 () = stopped => {
                     let _ = timeout(drain, running).await;
                 }
+                () = keep_up => {}
             }
         });
     }

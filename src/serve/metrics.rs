@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::observe::{Counters, FileGauges, Gauge, Top, Totals, Upstreams, level, levels, openmetrics};
-use crate::publish::{Holdings, Reader, Readiness, Subscriber};
+use crate::publish::{Holdings, Readiness, Subscriber};
 
 /// The numbers of a running server. A clone is of the same server.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub struct Metrics {
 
 #[derive(Debug)]
 struct Served {
-    reader: Reader,
+    subscriber: Subscriber,
     /// Of which generation, and what it holds: counted once.
     holdings: Option<(u64, Holdings)>,
 }
@@ -30,10 +30,7 @@ impl Metrics {
         upstreams: Arc<Upstreams>,
         subscriber: &Subscriber,
     ) -> Self {
-        let mut reader = subscriber.reader();
-        // Whoever waits for every reader to reach a generation does not wait for this one.
-        reader.rest();
-        let served = Arc::new(Mutex::new(Served { reader, holdings: None }));
+        let served = Arc::new(Mutex::new(Served { subscriber: subscriber.clone(), holdings: None }));
         Self { counters: counters.into_iter().collect(), files, upstreams, served }
     }
 
@@ -81,15 +78,14 @@ impl Metrics {
 
 impl Served {
     fn gauges(&mut self, gauges: &mut Vec<Gauge>) {
-        let Self { reader, holdings } = self;
-        let snapshot = reader.current();
+        let Self { subscriber, holdings } = self;
+        let snapshot = subscriber.current();
         let (generation, is_ready) = (snapshot.generation, snapshot.readiness == Readiness::Ready);
         let serial = u64::from(snapshot.serial);
         let Holdings { spaces, components, components_kept, apps, instances, names, callers } = match holdings {
             Some((counted, holdings)) if *counted == generation => *holdings,
-            _ => holdings.insert((generation, Holdings::of(snapshot))).1,
+            _ => holdings.insert((generation, Holdings::of(&snapshot))).1,
         };
-        reader.rest();
         gauges.extend([
             level(
                 "ready",

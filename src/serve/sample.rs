@@ -15,7 +15,7 @@ use tracing::warn;
 use super::streams::now;
 use crate::census::{Census, Question, WINDOW};
 use crate::observe::{Counters, Event};
-use crate::publish::Reader;
+use crate::publish::Subscriber;
 
 /// The workers' side.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Sampler {
 
 impl Samples {
     /// Looks at samples until no worker is left. Sleeps while nobody asks.
-    pub(super) fn run(self, mut reader: Reader, counters: &Counters) {
+    pub(super) fn run(self, subscriber: &Subscriber, counters: &Counters) {
         let Self { left, receiver } = self;
         let begun = now();
         let mut census = Census::default();
@@ -68,8 +68,7 @@ impl Samples {
                 match next {
                     Ok(question) => {
                         let elapsed = now().saturating_duration_since(begun);
-                        let finding = census.see(reader.current(), &question, elapsed);
-                        reader.rest();
+                        let finding = census.see(&subscriber.current(), &question, elapsed);
                         if let Some(finding) = finding {
                             counters.event(Event::ViewsCollapsed, 1);
                             if said.may(elapsed) {

@@ -260,6 +260,25 @@ fn an_answer_comes_from_the_newest_snapshot() {
 }
 
 #[test]
+fn a_server_that_nobody_asks_holds_nothing_old() {
+    let upstream = "127.0.0.1:1".parse().unwrap();
+    let routes = forward::Routes::new(&[upstream], |_| unreachable!(), |_| false).unwrap();
+    let config = Config { forward: Some(forward::Config::new(routes)), ..Config::default() };
+    let mut publisher = Publisher::new(Snapshot::starting());
+    let _running = start(bind_on(&["127.0.0.1:0", "[::1]:0"], 2), config, publisher.subscribe()).unwrap();
+    for _ in 0..2 {
+        let before = Arc::downgrade(&publisher.current());
+        publisher.publish(Snapshot::starting(), 0);
+        let deadline = Instant::now() + PATIENCE;
+        while before.strong_count() > 0 {
+            assert!(Instant::now() < deadline, "{} hold it", before.strong_count() - 1);
+            std::thread::sleep(Duration::from_millis(10));
+            publisher.reap();
+        }
+    }
+}
+
+#[test]
 fn five_queries_in_one_segment_get_five_responses() {
     let server = serve();
     let mut stream = server.connect();

@@ -312,7 +312,7 @@ impl Files {
 
     /// Whether some file is still held back that may be in what is served first.
     pub(crate) fn is_settling(&self) -> bool {
-        self.waits.values().any(|wait| matches!(wait.why, Why::Standing(_) | Why::Finished | Why::Whole))
+        self.waits.values().any(|wait| matches!(wait.why, Why::Standing(_) | Why::Finished | Why::Listed | Why::Whole))
     }
 
     /// When the next file is to be looked at.

@@ -405,7 +405,7 @@ impl Owner {
             None => others.next().unwrap_or_else(|| compile::block(&self.registry, *app)),
         });
         let previous = contents.as_ref().unwrap_or(&published);
-        let compiled = self.compiler.compile_blocks(&self.registry, touched, previous, blocks);
+        let compiled = self.compiler.compile_blocks(&Shares, &self.registry, touched, (previous, blocks));
         compiled.or(contents)
     }
 

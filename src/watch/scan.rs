@@ -26,6 +26,8 @@ pub(crate) struct Scan {
     pub(crate) files: BTreeMap<Arc<str>, Sight>,
     /// How many of those there are: nearly all, and so whoever recognizes one keeps that in mind.
     unchanged: usize,
+    /// Files by the word of their directory, which nobody [looked](Unknown::List) at; some of them twice.
+    pub(crate) listed: Vec<Arc<str>>,
     /// The directories that were listed, by path; the root's is empty.
     pub(crate) directories: BTreeMap<Arc<str>, DirectoryId>,
     /// Those that could not be listed, and why: nothing is known of what is below.
@@ -200,6 +202,16 @@ pub(crate) enum Recognized {
 /// Takes in that there is a file, and what it is now, if that is a file.
 pub(crate) type Recognize<'k> = &'k mut dyn FnMut(&str, Option<Identity>) -> Recognized;
 
+/// What is done about files before anything is known of any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    /// They are looked at, as all others.
+    Look,
+    /// They are [listed](Scan::listed) where they are JSON: since when that has stood makes a difference only where nothing is in it,
+    /// and whoever opens it looks at it anyway. At a start that is a fifteenth of all work, which nobody can share.
+    List,
+}
+
 /// What is told of each directory before it is listed.
 pub(crate) type Before<'b> = &'b mut dyn FnMut(&Arc<str>, &Path, DirectoryId);
 
@@ -209,6 +221,7 @@ pub(crate) struct Walk {
     /// The directories to be listed yet.
     ahead: BTreeSet<Arc<str>>,
     listing: Option<Listing>,
+    unknown: Unknown,
     /// What was found up to now.
     pub(crate) scan: Scan,
 }
@@ -237,8 +250,8 @@ pub(crate) enum Progress {
 
 impl Walk {
     /// Begins at the directory `under`.
-    pub(crate) fn from(under: &str) -> Self {
-        Self { ahead: BTreeSet::from([Arc::from(under)]), listing: None, scan: Scan::default() }
+    pub(crate) fn from(under: &str, unknown: Unknown) -> Self {
+        Self { ahead: BTreeSet::from([Arc::from(under)]), listing: None, unknown, scan: Scan::default() }
     }
 
     /// Looks at as many names as are `left`, and counts them down; calls `before` on each directory before it is listed.
@@ -255,7 +268,7 @@ impl Walk {
     ) -> io::Result<Progress> {
         while *left > 0 {
             let (directory, listed) = if let Some(listing) = &mut self.listing {
-                let listed = listing.go_on(left, &mut self.scan, &mut self.ahead, recognize);
+                let listed = listing.go_on(left, &mut self.scan, &mut self.ahead, (recognize, self.unknown));
                 (Arc::clone(&listing.directory), listed)
             } else if let Some(directory) = self.ahead.pop_first() {
                 let begun = Listing::begin(root, &directory, before);
@@ -301,12 +314,12 @@ impl Listing {
         left: &mut usize,
         scan: &mut Scan,
         ahead: &mut BTreeSet<Arc<str>>,
-        recognize: Recognize<'_>,
+        (recognize, unknown): (Recognize<'_>, Unknown),
     ) -> io::Result<Progress> {
         while *left > 0 {
             *left -= 1;
             if let Some(entry) = self.entries.next() {
-                look_at_entry(&self.directory, &entry?, scan, ahead, recognize)?;
+                look_at_entry(&self.directory, &entry?, scan, ahead, (recognize, unknown))?;
                 continue;
             }
             // Kubernetes changes all files of a mount by swapping one link.
@@ -330,7 +343,7 @@ fn look_at_entry(
     entry: &DirEntry,
     scan: &mut Scan,
     ahead: &mut BTreeSet<Arc<str>>,
-    recognize: Recognize<'_>,
+    (recognize, unknown): (Recognize<'_>, Unknown),
 ) -> io::Result<()> {
     let name = entry.file_name();
     let kind = match entry.file_type() {
@@ -350,9 +363,14 @@ fn look_at_entry(
     }
     if kind.is_dir() {
         ahead.insert(joined(directory, name));
-    } else if format_of(name).is_some() {
+    } else if let Some((format, _)) = format_of(name) {
+        let relative = join(directory, name);
+        if unknown == Unknown::List && kind.is_file() && format == Format::Json {
+            scan.listed.push(relative.into());
+            return Ok(());
+        }
         // By the descriptor of the directory: to resolve every path from the root takes longer than all else.
-        scan.add(join(directory, name), sight_of(entry.metadata(), || entry.path()), recognize);
+        scan.add(relative, sight_of(entry.metadata(), || entry.path()), recognize);
     }
     Ok(())
 }
@@ -386,7 +404,7 @@ impl Scan {
 
     /// Whether nothing was found.
     pub(crate) fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.unchanged == 0
+        self.files.is_empty() && self.unchanged == 0 && self.listed.is_empty()
     }
 }
 

@@ -168,6 +168,16 @@ fn what_is_renamed_into_place_is_taken_at_once() {
 }
 
 #[test]
+fn who_is_told_of_a_change_shares_the_path_that_is_known() {
+    let mut bench = Bench::with(&[("web-1.json", &registration(1))]);
+    bench.write_and_mark("web-1.json", &registration(2), Mark::Placed);
+    let due = bench.files.due(bench.now);
+    let known = bench.files.paths().next().unwrap();
+    // There may be a hundred thousand, and each changes one day.
+    assert!(Arc::ptr_eq(&due.changes[0].file, known));
+}
+
+#[test]
 fn json_is_taken_when_its_writer_closes_it_and_yaml_after_a_little_quiet() {
     let mut bench = Bench::with(&[]);
     bench.write_and_mark("web.json", &registration(1), Mark::Closed);
@@ -950,6 +960,65 @@ fn a_survey_takes_everything_as_it_stands() {
     assert!(super::survey(&dir.path().join("nowhere"), Duration::ZERO, now).is_err());
 }
 
+/// So many files that they are read ahead, of which nothing is known yet, in two directories.
+fn many(bench: &Bench) -> Vec<String> {
+    let files: Vec<String> = (0..600).map(|number| format!("{}/{number:03}.json", number % 2)).collect();
+    for (number, file) in (0..).zip(&files) {
+        bench.write(file, &registration(number));
+    }
+    files
+}
+
+#[test]
+fn what_becomes_of_files_between_the_first_walk_and_their_reading_is_what_is_taken() {
+    let mut bench = Bench::new();
+    let files = many(&bench);
+    let [gone, other, link, fifo, directory, ..] = files.as_slice() else { panic!("there are more") };
+    bench.scan();
+    fs::remove_file(bench.path(gone)).unwrap();
+    let beside = bench.path("0/.beside");
+    fs::write(&beside, registration(7)).unwrap();
+    fs::rename(&beside, bench.path(other)).unwrap();
+    for file in [link, fifo, directory] {
+        fs::remove_file(bench.path(file)).unwrap();
+    }
+    symlink(bench.path(other), bench.path(link)).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, bench.path(fifo), rustix::fs::Mode::RWXU).unwrap();
+    fs::create_dir(bench.path(directory)).unwrap();
+    assert_eq!(bench.due().len(), files.len() - 3);
+    assert!(bench.is_good(other, &registration(7)) && bench.is_good(link, &registration(7)));
+    assert_eq!(bench.report(fifo).state, FileState::Rejected);
+    assert!(files[5..].iter().all(|file| bench.report(file).state == FileState::Ok));
+    let reports = bench.files.reports();
+    assert!(!reports.contains_key(gone.as_str()) && !reports.contains_key(directory.as_str()));
+    assert_eq!(bench.after(5), NOTHING, "nothing that was never taken is removed");
+}
+
+#[test]
+fn a_directory_that_goes_between_the_first_walk_and_the_reading_leaves_the_others() {
+    let mut bench = Bench::new();
+    let files = many(&bench);
+    bench.scan();
+    fs::remove_dir_all(bench.path("1")).unwrap();
+    assert_eq!(bench.due().len(), files.len() / 2);
+    assert!(bench.files.reports().keys().all(|file| file.starts_with("0/")));
+}
+
+#[test]
+fn json_that_is_empty_at_the_first_walk_is_refused_at_once_if_it_has_stood() {
+    for (wall, state) in [(99_999_999_999, Some(FileState::Rejected)), (0, None)] {
+        let mut bench = Bench::new();
+        bench.now.wall = wall;
+        many(&bench);
+        bench.write("empty.json", "");
+        bench.scan();
+        bench.due();
+        assert_eq!(bench.files.standing("empty.json").map(|standing| standing.state), state);
+        bench.after(1_500);
+        assert_eq!(bench.report("empty.json").state, FileState::Rejected);
+    }
+}
+
 #[test]
 fn looking_at_a_directory_finds_no_file() {
     let dir = tempfile::tempdir().unwrap();
@@ -1134,7 +1203,7 @@ fn a_thousand_files_at_once_are_all_taken_and_all_replaced() {
 }
 
 /// More files than are looked at in a few steps.
-fn many(live: &mut Live) -> usize {
+fn fill(live: &mut Live) -> usize {
     let many = 20 * owner::STEP;
     for number in 0..many {
         live.place(&format!("many/{number}.json"), &registration(1));
@@ -1147,7 +1216,7 @@ fn many(live: &mut Live) -> usize {
 #[test]
 fn a_change_is_served_while_everything_is_looked_at() {
     let mut live = Live::new(&[]);
-    many(&mut live);
+    fill(&mut live);
     live.control.rescan();
     live.until("it is looked at", Owner::is_scanning);
     for address in 2..5 {
@@ -1162,7 +1231,7 @@ fn a_change_is_served_while_everything_is_looked_at() {
 #[test]
 fn a_directory_that_changes_while_everything_is_looked_at_ends_that() {
     let mut live = Live::new(&[]);
-    let many = many(&mut live);
+    let many = fill(&mut live);
     for (old, new) in [("many", "a"), ("a", "z")] {
         live.control.rescan();
         live.until("it is looked at", Owner::is_scanning);
@@ -1177,7 +1246,7 @@ fn a_directory_that_changes_while_everything_is_looked_at_ends_that() {
 #[test]
 fn who_asks_for_a_scan_while_there_is_one_gets_another() {
     let mut live = Live::new(&[]);
-    many(&mut live);
+    fill(&mut live);
     live.control.rescan();
     live.until("it is looked at", Owner::is_scanning);
     live.control.rescan();

@@ -11,7 +11,8 @@
 //!
 //! A shard is probed in line, and its entries lie in the order of their tags (Amble and Knuth, "Ordered hash tables", 1974): a look-up of
 //! what is not there ends where a higher tag is, and not at the next free slot. So shards may be nine tenths full, where three quarters
-//! were the most before; and with a place that is a product of tag and size, and no mask, they grow by quarters and not by doubling.
+//! were the most before; and with a place that is a product of tag and size, and no mask, they grow by quarters and not by doubling. They
+//! shrink too: how many entries fall into a shard goes up and down as they come and go, and each would end as large as it ever had to be.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ const SHARD_MIN: usize = 8;
 const STEPS: usize = 4;
 /// One of so many slots is no entry's home, but where those go that are pushed past the last home.
 const TAIL: usize = 32;
+/// A shard shrinks when it would have room for one in so many more, or those that come and go would resize it all the time.
+const SPARE: usize = 16;
 
 /// A table of small values found by hash.
 #[derive(Debug, Clone)]
@@ -126,7 +129,7 @@ impl<V: Copy + PartialEq> Table<V> {
         let place = Place::of(hash);
         let Some(shard) = self.shard_mut(place) else { return };
         if is_full(shard.homes, to_usize(shard.taken)) {
-            shard.grow();
+            shard.resize(more_than(slots_for(shard.homes)));
         }
         shard.put(Slot { tag: place.tag, value });
         self.length += 1;
@@ -140,6 +143,7 @@ impl<V: Copy + PartialEq> Table<V> {
         let place = Place::of(hash);
         let Some(shard) = self.shard_mut(place) else { return false };
         shard.take(place.tag, value);
+        shard.give_back();
         self.length -= 1;
         true
     }
@@ -213,9 +217,8 @@ impl<V: Copy + PartialEq> Shard<V> {
         }
     }
 
-    fn grow(&mut self) {
-        let larger = Self::with_slots(more_than(slots_for(self.homes)));
-        for slot in std::mem::replace(self, larger).slots.into_iter().flatten() {
+    fn resize(&mut self, slots: usize) {
+        for slot in std::mem::replace(self, Self::with_slots(slots)).slots.into_iter().flatten() {
             self.put(slot);
         }
     }
@@ -228,6 +231,20 @@ impl<V: Copy + PartialEq> Shard<V> {
         slots.reserve_exact(more - slots.len());
         slots.resize(more, None);
         self.slots = slots.into();
+    }
+
+    /// Gives back room that is not missed soon: a size, where the one below has some to spare; else what stands behind a tail that is
+    /// half empty.
+    fn give_back(&mut self) {
+        let usual = slots_for(self.homes);
+        let taken = to_usize(self.taken);
+        if usual > SHARD_MIN && !is_full(homes_in(less_than(usual)), taken + taken / SPARE) {
+            self.resize(less_than(usual));
+        } else if self.slots.len() > usual && is_free(&self.slots, to_usize(self.homes).midpoint(usual)) {
+            let mut slots = std::mem::take(&mut self.slots).into_vec();
+            slots.truncate(usual);
+            self.slots = slots.into();
+        }
     }
 
     /// Empties the slot and closes the gap, so that a look-up may stop at the first free slot.
@@ -293,6 +310,11 @@ fn is_full(homes: u32, taken: usize) -> bool {
     (taken + 1) * 10 > to_usize(homes) * 9
 }
 
+/// Whether a slot behind the last home is free: then all after it are.
+fn is_free<V>(slots: &[Option<Slot<V>>], index: usize) -> bool {
+    slots.get(index).is_none_or(Option::is_none)
+}
+
 /// The next size after so many slots.
 fn more_than(slots: usize) -> usize {
     if slots < SHARD_MIN {
@@ -300,6 +322,11 @@ fn more_than(slots: usize) -> usize {
     }
     let step = (slots + 1).next_power_of_two() / 2 / STEPS;
     (slots / step + 1) * step
+}
+
+/// The size before so many slots, which are more than [`SHARD_MIN`].
+fn less_than(slots: usize) -> usize {
+    slots - slots.next_power_of_two() / 2 / STEPS
 }
 
 #[inline(always)]
@@ -379,6 +406,7 @@ mod tests {
         let sizes: Vec<usize> = std::iter::successors(Some(0), |slots| Some(more_than(*slots))).take(12).collect();
         assert_eq!(sizes, [0, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48]);
         assert!(sizes.iter().all(|slots| slots_for(homes_in(*slots)) == *slots));
+        assert!(sizes.windows(2).skip(1).all(|pair| less_than(pair[1]) == pair[0]));
         for count in [0, 1, 1_000, 10_000, 200_000] {
             let (mut grown, mut made) = (Table::new(), Table::with_room(count));
             for n in 0..u32::try_from(count).unwrap() {
@@ -391,6 +419,28 @@ mod tests {
                 assert!(slots <= count * 3 / 2 + FAN * FAN * SHARD_MIN, "{count}: {slots}");
             }
         }
+    }
+
+    #[test]
+    fn a_table_whose_entries_come_and_go_stays_as_large_as_it_was() {
+        let key = |n: u32| hash(7, &n.to_le_bytes());
+        let room = |table: &Table<u32>| -> usize {
+            table.pages.iter().flat_map(|page| page.iter()).map(|shard| shard.slots.len()).sum()
+        };
+        let count = 200_000;
+        let mut table = Table::with_room(usize::try_from(count).unwrap());
+        for n in 0..count {
+            table.insert(key(n), n);
+        }
+        let before = room(&table);
+        let turns = 3 * count;
+        for n in count..count + turns {
+            assert!(table.remove(key(n - count), n - count));
+            table.insert(key(n), n);
+        }
+        assert!(room(&table) <= before + before / 20, "{} of {before}", room(&table));
+        assert!((turns..count + turns).all(|n| table.remove(key(n), n)), "they are there");
+        assert_eq!(room(&table), FAN * FAN * SHARD_MIN, "nothing is left");
     }
 
     #[test]

@@ -42,6 +42,8 @@ impl Files {
         };
         let put_off = last.and_then(|wait| wait.put_off);
         let wait = Wait { since, due, why, seen: None, put_off, inside: Inside::Unknown };
+        // Whoever is told of the file keeps its path: where there is one already, all share it.
+        let file = self.entries.get_key_value(file).map_or(file, |(known, _)| known);
         self.waits.insert(Arc::clone(file), wait);
     }
 
@@ -78,6 +80,15 @@ impl Files {
                 Wait::now(now, Why::Vanished(told))
             };
             self.waits.insert(file, wait);
+        }
+        if !scan.listed.is_empty() {
+            let mut listed = scan.listed;
+            // Before they are ten times as large.
+            listed.sort_unstable();
+            let listed = listed.into_iter().map(|file| (file, Wait::now(now, Why::Listed))).collect();
+            // An event has told more.
+            let heard = std::mem::replace(&mut self.waits, listed);
+            self.waits.extend(heard);
         }
         for (file, sight) in scan.files {
             self.missing.remove(&file);

@@ -15,7 +15,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::super::report::FileState;
-use super::super::scan::{Before, Identity, Progress, Recognized, Scan, Walk, prefix_of};
+use super::super::scan::{Before, Identity, Progress, Recognized, Scan, Unknown, Walk, prefix_of};
 use super::{Entry, Files};
 
 /// One look at everything below a directory.
@@ -66,8 +66,10 @@ impl Tour {
     pub(crate) fn begin(under: &str, files: &mut Files) -> Self {
         // Every file is on a tour all the time, or gone: that this begins anew some day makes nobody taken for seen.
         files.tour = files.tour.wrapping_add(1);
+        let is_first = files.root_id.is_none() && files.entries.is_empty();
+        let unknown = if is_first { Unknown::List } else { Unknown::Look };
         Self {
-            walk: Walk::from(under),
+            walk: Walk::from(under, unknown),
             prefix: Arc::from(prefix_of(under)),
             compared: None,
             absent: Vec::new(),
