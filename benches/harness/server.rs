@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -123,21 +123,17 @@ impl Server {
         sizes.sum::<f64>() * 1024.0
     }
 
-    /// User and system time of it and its children, in the threads that are there now and whose name is wanted.
-    pub(crate) fn cpu_of(&self, is_wanted: impl Fn(&str) -> bool) -> Duration {
+    /// Its threads and those of all below it that are wanted by their names, of those that are there now.
+    pub(crate) fn threads(&self, is_wanted: impl Fn(&str) -> bool) -> Threads {
         let tasks =
             self.processes().into_iter().flat_map(|id| fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten());
-        let spent = tasks.flatten().filter_map(|task| {
-            let text = |name| fs::read_to_string(task.path().join(name)).ok();
-            let nanoseconds = text("schedstat")?.split(' ').next()?.parse::<u64>().ok()?;
-            is_wanted(text("comm")?.trim()).then_some(nanoseconds)
-        });
-        Duration::from_nanos(spent.sum())
+        let is_wanted = |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|name| is_wanted(name.trim()));
+        Threads(tasks.flatten().map(|task| task.path()).filter(is_wanted).map(|task| task.join("schedstat")).collect())
     }
 
-    /// The same of all threads that are there now.
+    /// What all threads have spent that are there now.
     pub(crate) fn cpu(&self) -> Duration {
-        self.cpu_of(|_| true)
+        self.threads(|_| true).cpu()
     }
 
     /// User and system time since the start, of threads that have ended too; to a hundredth of a second.
@@ -162,6 +158,20 @@ impl Server {
             }
         }
         found
+    }
+}
+
+/// Some threads, by the files that tell what they spend.
+pub(crate) struct Threads(Vec<PathBuf>);
+
+impl Threads {
+    /// What they have spent, to the nanosecond where they are asleep.
+    pub(crate) fn cpu(&self) -> Duration {
+        let spent = self.0.iter().filter_map(|file| {
+            let text = fs::read_to_string(file).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(spent.sum())
     }
 }
 

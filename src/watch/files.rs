@@ -1,7 +1,7 @@
 //! What is known of every file: what was last seen of it, its last good version, what is wrong with it, and until when it is
 //! left alone.
 //!
-//! Three jobs change that, each in a file of its own: [hearing](heard) of files, by events and scans; [choosing](due) which of them
+//! Three jobs change that, each in a file of its own: [hearing](heard) of files, by events and [scans](tour); [choosing](due) which of them
 //! to look at now; and [taking](take) or refusing one, which says what counts as whole.
 //!
 //! Nothing here shrinks what is served by mistake: only a file that is not there any more, in a directory that is, counts
@@ -13,6 +13,7 @@
 mod due;
 mod heard;
 mod take;
+mod tour;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use tracing::debug;
 
+pub(crate) use self::tour::{Found, Tally, Tour};
 use super::read::Removal;
 use super::report::{FileReport, FileState};
 use super::scan::{DirectoryId, Identity};
@@ -42,6 +44,8 @@ pub(crate) struct Files {
     entries: BTreeMap<Arc<str>, Box<Entry>>,
     /// Directories that cannot be read.
     unread: BTreeMap<Arc<str>, Fault>,
+    /// Which look at everything is the last.
+    tour: u16,
     /// Which files are to be looked at, and when.
     waits: BTreeMap<Arc<str>, Wait>,
     /// Files that are missing since a moment, of which no event told.
@@ -75,6 +79,8 @@ struct Entry {
     identity: Option<Identity>,
     good: Option<Good>,
     state: FileState,
+    /// On which look at everything it was there last.
+    tour: u16,
     /// Where there is anything to say of it.
     remarks: Option<Box<Remarks>>,
 }
@@ -110,7 +116,7 @@ struct Octets(Box<[u8]>);
 impl Entry {
     fn new(identity: Option<Identity>, good: Option<Good>, state: FileState, remarks: Remarks) -> Self {
         let remarks = (remarks != Remarks::default()).then(|| Box::new(remarks));
-        Self { identity, good, state, remarks }
+        Self { identity, good, state, tour: 0, remarks }
     }
 
     fn faults(&self) -> &[Fault] {
@@ -166,6 +172,7 @@ impl Files {
             root_id: None,
             entries: BTreeMap::new(),
             unread: BTreeMap::new(),
+            tour: 0,
             waits: BTreeMap::new(),
             missing: BTreeMap::new(),
             frozen: None,
@@ -197,12 +204,6 @@ impl Files {
     /// The paths of all files.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Arc<str>> {
         self.entries.keys()
-    }
-
-    /// What is known of a file to whom looks for changes.
-    pub(crate) fn known(&self, file: &str) -> Option<(Arc<str>, Option<Identity>)> {
-        let (file, entry) = self.entries.get_key_value(file)?;
-        Some((Arc::clone(file), entry.identity))
     }
 
     /// Which directory the files are in.
@@ -247,18 +248,10 @@ impl Files {
         from.map(|(file, entry)| (file, entry.state))
     }
 
-    /// How many there are: served as they stand, in an older version, not at all.
-    pub(crate) fn tally(&self) -> [usize; 3] {
-        let mut tally = [0; 3];
-        for entry in self.entries.values() {
-            let [ok, stale, rejected] = &mut tally;
-            *match entry.state {
-                FileState::Ok => ok,
-                FileState::Stale => stale,
-                FileState::Rejected => rejected,
-                FileState::Expired => ok,
-            } += 1;
-        }
+    /// How many there are.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        self.entries.values().for_each(|entry| tally.add(entry.state));
         tally
     }
 

@@ -34,10 +34,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use self::files::{Files, Keep};
+use self::files::{Files, Keep, Tour};
 use self::owner::Owner;
 pub use self::report::{FileReport, FileState};
-use self::scan::{Unknown, scan};
 use self::wait::Told;
 use crate::compile::Compiler;
 use crate::control::checks::Checklist;
@@ -84,7 +83,9 @@ impl Survey {
 /// The directory cannot be listed.
 pub fn survey(root: &Path, tombstone: Duration, now: Now) -> io::Result<Survey> {
     let mut files = Files::new(root, Keep::Yaml);
-    files.found(scan(root, "", (&|_| None, Unknown::Look), &mut |_, _, _| {})?, "", Told::ByScan, &HashSet::new(), now);
+    let mut tour = Tour::begin("", &mut files);
+    tour.go_on(&mut files, usize::MAX, &mut |_, _, _| {})?;
+    files.found(tour.found(&files), "", Told::ByScan, &HashSet::new(), now);
     files.hurry();
     let mut registry = Registry::new(tombstone);
     let touched = registry.apply(files.due(now).changes, now);

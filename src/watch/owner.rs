@@ -1,9 +1,14 @@
 //! The rounds of the owner task: take the hints, look at what is due, rebuild, publish.
 //!
-//! [Hearing](hear) turns hints and scans into what is due, and [replying](reply) comes after the round; between the two is this file.
+//! [Hearing](hear) and [scanning] turn hints and what there is into what is due, and [replying](reply) comes after the round;
+//! between these is this file.
 
 mod hear;
 mod reply;
+mod scanning;
+
+#[cfg(test)]
+pub(super) use self::scanning::STEP;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -14,9 +19,10 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use self::scanning::{Looked, Scanning};
 use super::checks::{self, Checks};
 use super::events::Watches;
-use super::files::{Files, Keep};
+use super::files::{Files, Keep, Tally};
 use super::hold::Hold;
 use super::receipts::Receipts;
 use super::saving::{Resumed, Saving};
@@ -58,8 +64,9 @@ pub(crate) struct Owner {
     newcomers_from: Option<Duration>,
     /// When the first word came of what is not served yet.
     heard: Option<Duration>,
-    /// When everything is looked at next; the monotonic clock.
+    /// When everything is looked at next, or was to be and is; the monotonic clock.
     scan_due: Duration,
+    scanning: Scanning,
     /// Before this, nobody's asking brings a scan forward: scanning takes a tenth of the time at most.
     scan_not_before: Duration,
     /// Until when the first snapshot waits for files that may be cut off; `None` before the first scan and once it is
@@ -108,6 +115,7 @@ impl Owner {
             hold: Hold::new(removal_hold, Arc::clone(&gauges)),
             gauges,
             scan_due: Duration::ZERO,
+            scanning: Scanning::No,
             scan_not_before: Duration::ZERO,
             ready_by: None,
             first: Vec::new(),
@@ -156,7 +164,8 @@ impl Owner {
         let now = (self.clock)();
         let reaching = self.receipts.next(now.monotonic);
         let deadlines = [self.files.next(), self.registry.deadline(), self.ready_by, self.hold.next(), reaching];
-        let next = deadlines.into_iter().flatten().min().map_or(self.scan_due, |next| next.min(self.scan_due));
+        let scan = self.next_step(now);
+        let next = deadlines.into_iter().flatten().min().map_or(scan, |next| next.min(scan));
         let wait = next.saturating_sub(now.monotonic);
         let Pending { order, marks, findings, requests, .. } = self.next(wait);
         let now = (self.clock)();
@@ -175,16 +184,17 @@ impl Owner {
         }
         self.hear(marks, now);
         let questions = self.hear_requests(requests, now);
-        let is_scan = self.scan_due <= now.monotonic;
-        if is_scan {
-            self.scan_everything();
-        }
+        let looked = if self.scan_due <= now.monotonic { self.scan_everything() } else { Looked::NotToTheEnd };
         if self.files.waiting() >= MANY || questions.iter().any(Request::is_long) || self.saving.wants_everything() {
             self.watches.lend();
         }
         self.rebuild();
-        if is_scan || self.files.len() <= TALLIED {
-            let [ok, stale, rejected] = self.files.tally();
+        let tally = match looked {
+            Looked::InSteps(tally) => Some(tally),
+            Looked::AtOnce => Some(self.files.tally()),
+            Looked::NotToTheEnd => (self.files.len() <= TALLIED).then(|| self.files.tally()),
+        };
+        if let Some(Tally { ok, stale, rejected }) = tally {
             self.gauges.states(ok, stale, rejected);
         }
         if self.gathering == Gathering::Over && !self.scan_not_before.is_zero() {
@@ -212,6 +222,12 @@ impl Owner {
     #[cfg(test)]
     pub(super) fn is_ready(&self) -> bool {
         self.publisher.current().readiness == Readiness::Ready
+    }
+
+    /// Whether everything is being looked at.
+    #[cfg(test)]
+    pub(super) fn is_scanning(&self) -> bool {
+        matches!(self.scanning, Scanning::InSteps(_))
     }
 
     /// Puts off the next scan that comes of itself.

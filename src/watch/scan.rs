@@ -7,7 +7,7 @@
 //! nothing below it counts as gone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, FileType, Metadata};
+use std::fs::{self, DirEntry, FileType, Metadata, ReadDir};
 use std::io;
 use std::num::NonZeroU64;
 use std::ops::Bound;
@@ -24,8 +24,8 @@ use crate::spec::Format;
 pub(crate) struct Scan {
     /// The files that count, by path relative to the root; not those that are as they were known.
     pub(crate) files: BTreeMap<Arc<str>, Sight>,
-    /// Those: nearly all, and so nothing is kept of them but that they are there.
-    pub(crate) unchanged: BTreeSet<Arc<str>>,
+    /// How many of those there are: nearly all, and so whoever recognizes one keeps that in mind.
+    unchanged: usize,
     /// Files by the word of their directory, which nobody [looked](Unknown::List) at; some of them twice.
     pub(crate) listed: Vec<Arc<str>>,
     /// The directories that were listed, by path; the root's is empty.
@@ -188,10 +188,21 @@ impl DirectoryId {
     }
 }
 
-/// What is known of the file at a path, if there is one: its path, shared, and what it was when it was read.
-pub(crate) type Known<'k> = &'k dyn Fn(&str) -> Option<(Arc<str>, Option<Identity>)>;
+/// What is known of a file that a walk comes to.
+#[derive(Debug)]
+pub(crate) enum Recognized {
+    /// It is as it was when it was read: this is noted.
+    AsItWas(Arc<str>),
+    /// It is not.
+    Otherwise(Arc<str>),
+    /// Nothing.
+    New,
+}
 
-/// What is done about files of which nothing is known.
+/// Takes in that there is a file, and what it is now, if that is a file.
+pub(crate) type Recognize<'k> = &'k mut dyn FnMut(&str, Option<Identity>) -> Recognized;
+
+/// What is done about files before anything is known of any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unknown {
     /// They are looked at, as all others.
@@ -204,128 +215,196 @@ pub(crate) enum Unknown {
 /// What is told of each directory before it is listed.
 pub(crate) type Before<'b> = &'b mut dyn FnMut(&Arc<str>, &Path, DirectoryId);
 
-/// Walks `root` from the directory `under` down (empty for all of it), calling `before` on each directory before it is
-/// listed; `unknown` is for files that are not `known`.
-///
-/// # Errors
-///
-/// The root cannot be listed. A lower directory that is not there any more is no error: nothing is found below it.
-pub(crate) fn scan(
-    root: &Path,
-    under: &str,
-    (known, unknown): (Known<'_>, Unknown),
-    before: Before<'_>,
-) -> io::Result<Scan> {
-    let mut scan = Scan::default();
-    let mut ahead = BTreeSet::from([Arc::<str>::from(under)]);
-    while let Some(directory) = ahead.pop_first() {
-        match list(root, &directory, &mut scan, &mut ahead, ((known, unknown), before)) {
-            Ok(()) => {}
-            Err(error) if directory.is_empty() => return Err(error),
-            Err(error) if is_gone(&error) => {}
-            Err(error) => {
-                scan.unread.insert(directory, error);
-            }
-        }
-    }
-    Ok(scan)
+/// A walk from a directory down, in steps.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    /// The directories to be listed yet.
+    ahead: BTreeSet<Arc<str>>,
+    listing: Option<Listing>,
+    unknown: Unknown,
+    /// What was found up to now.
+    pub(crate) scan: Scan,
 }
 
-fn list(
-    root: &Path,
-    directory: &Arc<str>,
-    scan: &mut Scan,
-    ahead: &mut BTreeSet<Arc<str>>,
-    (known, before): ((Known<'_>, Unknown), Before<'_>),
-) -> io::Result<()> {
-    let path = absolute(root, directory);
-    // A link to a directory is followed for the root only; `x -> /` would walk the machine.
-    let metadata = if directory.is_empty() { fs::metadata(&path)? } else { fs::symlink_metadata(&path)? };
-    if !metadata.is_dir() {
-        return Err(io::ErrorKind::NotADirectory.into());
-    }
-    if directory.split('/').count() > DEPTH_MAX {
-        return Err(io::Error::other("directories are nested too deep"));
-    }
-    let id = DirectoryId::of(&metadata);
-    before(directory, &path, id);
-    // Kubernetes changes all files of a mount by swapping one link: a list that saw it swapped is of two minds.
-    let swap = path.join(SWAP);
-    for _ in 0..LISTS_MAX {
-        let mount = fs::read_link(&swap).ok();
-        list_entries(directory, &path, scan, ahead, known)?;
-        if fs::read_link(&swap).ok() == mount {
-            break;
-        }
-    }
-    scan.directories.insert(Arc::clone(directory), id);
-    Ok(())
+/// A directory that is being listed.
+#[derive(Debug)]
+struct Listing {
+    directory: Arc<str>,
+    path: PathBuf,
+    id: DirectoryId,
+    entries: ReadDir,
+    /// Where the link led that Kubernetes swaps, when this list was begun: a list that saw it swapped is of two minds.
+    mount: Option<PathBuf>,
+    /// How often it is begun.
+    lists: usize,
 }
 
-fn list_entries(
-    directory: &Arc<str>,
-    path: &Path,
-    scan: &mut Scan,
-    ahead: &mut BTreeSet<Arc<str>>,
-    (known, unknown): (Known<'_>, Unknown),
-) -> io::Result<()> {
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let kind = match entry.file_type() {
-            Ok(kind) => kind,
-            Err(error) if is_gone(&error) => continue,
-            Err(error) => return Err(error),
-        };
-        let Some(name) = name.to_str() else {
-            let lossy = name.to_string_lossy();
-            if !is_passed_over(&lossy) && format_of(&lossy).is_some() {
-                scan.files.insert(joined(directory, &lossy), Sight::Odd("a file whose name is not UTF-8"));
+/// Whether something that is done in steps is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// There is more to do.
+    Begun,
+    /// All of it is done.
+    Done,
+}
+
+impl Walk {
+    /// Begins at the directory `under`.
+    pub(crate) fn from(under: &str, unknown: Unknown) -> Self {
+        Self { ahead: BTreeSet::from([Arc::from(under)]), listing: None, unknown, scan: Scan::default() }
+    }
+
+    /// Looks at as many names as are `left`, and counts them down; calls `before` on each directory before it is listed.
+    ///
+    /// # Errors
+    ///
+    /// The root cannot be listed: this is the end. A lower directory that is not there any more is no error: nothing is found
+    /// below it.
+    pub(crate) fn go_on(
+        &mut self,
+        root: &Path,
+        left: &mut usize,
+        (recognize, before): (Recognize<'_>, Before<'_>),
+    ) -> io::Result<Progress> {
+        while *left > 0 {
+            let (directory, listed) = if let Some(listing) = &mut self.listing {
+                let listed = listing.go_on(left, &mut self.scan, &mut self.ahead, (recognize, self.unknown));
+                (Arc::clone(&listing.directory), listed)
+            } else if let Some(directory) = self.ahead.pop_first() {
+                let begun = Listing::begin(root, &directory, before);
+                (directory, begun.map(|begun| _ = self.listing.insert(begun)).map(|()| Progress::Begun))
+            } else {
+                return Ok(Progress::Done);
+            };
+            match listed {
+                Ok(Progress::Begun) => continue,
+                Ok(Progress::Done) => {
+                    let id = self.listing.as_ref().map(|listing| listing.id);
+                    self.scan.directories.extend(id.map(|id| (directory, id)));
+                }
+                Err(error) if directory.is_empty() => return Err(error),
+                Err(error) if is_gone(&error) => {}
+                Err(error) => _ = self.scan.unread.insert(directory, error),
             }
-            continue;
-        };
-        if is_passed_over(name) {
-            continue;
+            self.listing = None;
         }
-        if kind.is_dir() {
-            ahead.insert(joined(directory, name));
-        } else if let Some((format, _)) = format_of(name) {
-            let relative = join(directory, name);
-            let known = known(&relative);
-            if known.is_none() && unknown == Unknown::List && kind.is_file() && format == Format::Json {
-                scan.listed.push(relative.into());
+        Ok(Progress::Begun)
+    }
+}
+
+impl Listing {
+    fn begin(root: &Path, directory: &Arc<str>, before: Before<'_>) -> io::Result<Self> {
+        let path = absolute(root, directory);
+        // A link to a directory is followed for the root only; `x -> /` would walk the machine.
+        let metadata = if directory.is_empty() { fs::metadata(&path)? } else { fs::symlink_metadata(&path)? };
+        if !metadata.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        if directory.split('/').count() > DEPTH_MAX {
+            return Err(io::Error::other("directories are nested too deep"));
+        }
+        let id = DirectoryId::of(&metadata);
+        before(directory, &path, id);
+        let (mount, entries) = (mount_of(&path), fs::read_dir(&path)?);
+        Ok(Self { directory: Arc::clone(directory), path, id, entries, mount, lists: 1 })
+    }
+
+    fn go_on(
+        &mut self,
+        left: &mut usize,
+        scan: &mut Scan,
+        ahead: &mut BTreeSet<Arc<str>>,
+        (recognize, unknown): (Recognize<'_>, Unknown),
+    ) -> io::Result<Progress> {
+        while *left > 0 {
+            *left -= 1;
+            if let Some(entry) = self.entries.next() {
+                look_at_entry(&self.directory, &entry?, scan, ahead, (recognize, unknown))?;
                 continue;
             }
-            // By the descriptor of the directory: to resolve every path from the root takes longer than all else.
-            scan.add(relative, sight_of(entry.metadata(), || entry.path()), known);
+            // Kubernetes changes all files of a mount by swapping one link.
+            let mount = mount_of(&self.path);
+            if self.lists == LISTS_MAX || mount == self.mount {
+                return Ok(Progress::Done);
+            }
+            (self.entries, self.mount, self.lists) = (fs::read_dir(&self.path)?, mount, self.lists + 1);
         }
+        Ok(Progress::Begun)
+    }
+}
+
+/// Where the link of a mount leads that Kubernetes swaps, if there is one.
+fn mount_of(directory: &Path) -> Option<PathBuf> {
+    fs::read_link(directory.join(SWAP)).ok()
+}
+
+fn look_at_entry(
+    directory: &Arc<str>,
+    entry: &DirEntry,
+    scan: &mut Scan,
+    ahead: &mut BTreeSet<Arc<str>>,
+    (recognize, unknown): (Recognize<'_>, Unknown),
+) -> io::Result<()> {
+    let name = entry.file_name();
+    let kind = match entry.file_type() {
+        Ok(kind) => kind,
+        Err(error) if is_gone(&error) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let Some(name) = name.to_str() else {
+        let lossy = name.to_string_lossy();
+        if !is_passed_over(&lossy) && format_of(&lossy).is_some() {
+            scan.files.insert(joined(directory, &lossy), Sight::Odd("a file whose name is not UTF-8"));
+        }
+        return Ok(());
+    };
+    if is_passed_over(name) {
+        return Ok(());
+    }
+    if kind.is_dir() {
+        ahead.insert(joined(directory, name));
+    } else if let Some((format, _)) = format_of(name) {
+        let relative = join(directory, name);
+        if unknown == Unknown::List && kind.is_file() && format == Format::Json {
+            scan.listed.push(relative.into());
+            return Ok(());
+        }
+        // By the descriptor of the directory: to resolve every path from the root takes longer than all else.
+        scan.add(relative, sight_of(entry.metadata(), || entry.path()), recognize);
     }
     Ok(())
 }
 
 impl Scan {
-    fn add(&mut self, relative: String, sight: Sight, known: Option<(Arc<str>, Option<Identity>)>) {
+    fn add(&mut self, relative: String, sight: Sight, recognize: Recognize<'_>) {
         let identity = match &sight {
             Sight::File(seen) => Some(seen.identity),
             _ => None,
         };
         // Where a directory is listed again, what was seen last holds.
-        match known {
-            Some((file, known)) if identity.is_some() && known == identity => {
+        match recognize(&relative, identity) {
+            Recognized::AsItWas(file) => {
                 self.files.remove(&file);
-                self.unchanged.insert(file);
+                self.unchanged += 1;
             }
-            Some((file, _)) => {
-                self.unchanged.remove(&file);
-                self.files.insert(file, sight);
+            Recognized::Otherwise(file) => _ = self.files.insert(file, sight),
+            Recognized::New => _ = self.files.insert(relative.into(), sight),
+        }
+    }
+
+    /// Looks again at what was found other than it was known: since then an event may have told of it.
+    pub(crate) fn look_again(&mut self, root: &Path) {
+        for (file, sight) in &mut self.files {
+            // A name that is no path here cannot be looked up by it.
+            if !matches!(sight, Sight::Odd(_)) {
+                *sight = look(root, file);
             }
-            None => _ = self.files.insert(relative.into(), sight),
         }
     }
 
     /// Whether nothing was found.
     pub(crate) fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.unchanged.is_empty() && self.listed.is_empty()
+        self.files.is_empty() && self.unchanged == 0 && self.listed.is_empty()
     }
 }
 
@@ -420,17 +499,14 @@ fn join(directory: &str, name: &str) -> String {
 
 /// The paths in `map` that lie below `directory`; all of them for the root.
 pub(crate) fn below<'m, V>(map: &'m BTreeMap<Arc<str>, V>, directory: &str) -> impl Iterator<Item = &'m Arc<str>> {
-    entries_below(map, directory).map(|(path, _)| path)
+    let prefix = prefix_of(directory);
+    let from = map.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+    from.map(|(path, _)| path).take_while(move |path| path.starts_with(&prefix))
 }
 
-/// The same, and what they lead to.
-pub(crate) fn entries_below<'m, V>(
-    map: &'m BTreeMap<Arc<str>, V>,
-    directory: &str,
-) -> impl Iterator<Item = (&'m Arc<str>, &'m V)> {
-    let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
-    let from = map.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
-    from.take_while(move |(path, _)| path.starts_with(&prefix))
+/// What every path below `directory` begins with.
+pub(crate) fn prefix_of(directory: &str) -> String {
+    if directory.is_empty() { String::new() } else { format!("{directory}/") }
 }
 
 /// Whether `relative` lies somewhere below `directory`.

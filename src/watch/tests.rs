@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use tempfile::TempDir;
 
-use super::scan::{Sight, Unknown};
+use super::scan::{Progress, Sight};
 use super::*;
 use crate::control::{Hash, Mark};
 use crate::registry::FileChange;
@@ -57,11 +57,20 @@ impl Bench {
     }
 
     fn scan(&mut self) {
-        let unknown = if self.files.root_id().is_none() { Unknown::List } else { Unknown::Look };
-        match scan(self.dir.path(), "", (&|file| self.files.known(file), unknown), &mut |_, _, _| {}) {
-            Ok(scan) => self.files.found(scan, "", Told::ByScan, &HashSet::new(), self.now),
-            Err(error) => self.files.lost(&error),
+        let tour = Tour::begin("", &mut self.files);
+        self.scan_on(tour, usize::MAX);
+    }
+
+    /// Goes on with a scan to its end, so many names a step.
+    fn scan_on(&mut self, mut tour: Tour, names: usize) {
+        loop {
+            match tour.go_on(&mut self.files, names, &mut |_, _, _| {}) {
+                Ok(Progress::Begun) => {}
+                Ok(Progress::Done) => break,
+                Err(error) => return self.files.lost(&error),
+            }
         }
+        self.files.found(tour.found(&self.files), "", Told::ByScan, &HashSet::new(), self.now);
     }
 
     fn mark(&mut self, file: &str, mark: Mark) {
@@ -742,19 +751,200 @@ fn a_directory_that_is_renamed_loses_no_registration_on_the_way() {
 fn nothing_below_a_directory_that_cannot_be_listed_is_gone() {
     let mut bench = Bench::with(&[("shop/web.json", &registration(1)), ("other/web.json", &registration(2))]);
     // The superuser can list everything, so the error is made by hand.
-    let mut found = scan(bench.dir.path(), "", (&|_| None, Unknown::Look), &mut |_, _, _| {}).unwrap();
-    found.files.remove("shop/web.json");
-    found.files.remove("other/web.json");
-    found.directories.remove("shop");
-    found.unread.insert(Arc::from("shop"), io::ErrorKind::PermissionDenied.into());
-    bench.files.found(found, "", Told::ByScan, &HashSet::new(), bench.now);
+    fs::remove_file(bench.path("shop/web.json")).unwrap();
     fs::remove_file(bench.path("other/web.json")).unwrap();
+    let mut tour = Tour::begin("", &mut bench.files);
+    tour.go_on(&mut bench.files, usize::MAX, &mut |_, _, _| {}).unwrap();
+    let mut found = tour.found(&bench.files);
+    found.scan.directories.remove("shop");
+    found.scan.unread.insert(Arc::from("shop"), io::ErrorKind::PermissionDenied.into());
+    bench.files.found(found, "", Told::ByScan, &HashSet::new(), bench.now);
     bench.due();
     assert_eq!(bench.after(5), ["other/web.json gone"]);
     assert_eq!(bench.report("shop").state, FileState::Stale);
     assert!(bench.is_good("shop/web.json", &registration(1)));
     bench.scan();
     assert!(!bench.files.reports().contains_key("shop"), "it can be listed again");
+}
+
+/// What happens to files while everything is looked at.
+#[derive(Debug, Clone, Copy)]
+enum Meanwhile {
+    Replaced,
+    Removed,
+    Made,
+    Moved,
+    RemovedAndMade,
+    /// It had been replaced before, which nobody heard.
+    ReplacedAgain,
+    /// It had been removed before, which nobody heard.
+    MadeAgain,
+}
+
+/// When the owner hears of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hears {
+    /// At once, between two steps.
+    AtOnce,
+    /// After the last one.
+    Late,
+    /// Not at all: the next scan tells.
+    Never,
+}
+
+impl Bench {
+    /// Does it, and what events tell of it.
+    fn change(&self, change: Meanwhile) -> Vec<(&'static str, Mark)> {
+        let replace = |file: &str, address| {
+            self.write(".new", &registration(address));
+            fs::rename(self.path(".new"), self.path(file)).unwrap();
+        };
+        let remove = |file: &str| fs::remove_file(self.path(file)).unwrap();
+        match change {
+            Meanwhile::Replaced => {
+                replace("d/c.json", 50);
+                vec![("d/c.json", Mark::Placed)]
+            }
+            Meanwhile::Removed => {
+                remove("d/c.json");
+                vec![("d/c.json", Mark::Removed)]
+            }
+            Meanwhile::Made => {
+                replace("d/bb.json", 51);
+                replace("zz.json", 52);
+                vec![("d/bb.json", Mark::Placed), ("zz.json", Mark::Placed)]
+            }
+            Meanwhile::Moved => {
+                fs::rename(self.path("d/c.json"), self.path("aa.json")).unwrap();
+                fs::rename(self.path("a.json"), self.path("d/zz.json")).unwrap();
+                let (gone, placed) = (Mark::Removed, Mark::Placed);
+                vec![("d/c.json", gone), ("aa.json", placed), ("a.json", gone), ("d/zz.json", placed)]
+            }
+            Meanwhile::RemovedAndMade => {
+                remove("d/c.json");
+                remove("a.json");
+                replace("d/c.json", 53);
+                vec![("d/c.json", Mark::Removed), ("d/c.json", Mark::Placed), ("a.json", Mark::Removed)]
+            }
+            Meanwhile::ReplacedAgain => {
+                replace("b.json", 54);
+                vec![("b.json", Mark::Placed)]
+            }
+            Meanwhile::MadeAgain => {
+                replace("a.json", 55);
+                vec![("a.json", Mark::Placed)]
+            }
+        }
+    }
+
+    /// Lets time pass until nothing is to be looked at, and holds every file that was said to be gone to the directory.
+    fn settle(&mut self, case: &str) {
+        for _ in 0..100 {
+            for told in self.after(20) {
+                if let Some(file) = told.strip_suffix(" gone") {
+                    assert!(!self.path(file).exists(), "{case}: {file} is there, and was said to be gone");
+                }
+            }
+        }
+        assert_eq!(self.files.next(), None, "{case}");
+    }
+
+    /// Holds what is known to what is there.
+    fn hold_to_what_is_there(&self, case: &str) {
+        for file in
+            ["a.json", "aa.json", "b.json", "d/a.json", "d/bb.json", "d/c.json", "d/zz.json", "e.json", "zz.json"]
+        {
+            let there = fs::read(self.path(file)).ok().map(|octets| Hash::of(&octets));
+            assert_eq!(self.files.good(file), there, "{case}: {file}");
+        }
+        assert!(self.files.missing().is_empty(), "{case}");
+    }
+}
+
+/// A scan in steps is as old as its first. Whatever happens between two of them, what is known in the end is what is there, no
+/// file that is there is taken for gone on the way, and what was heard of is not heard of again.
+#[test]
+fn what_happens_between_two_steps_of_a_scan_wins_over_what_it_saw_before() {
+    let files = ["a.json", "b.json", "d/a.json", "d/c.json", "e.json"].map(ToOwned::to_owned);
+    // So many others that they are held against what was found in more than one step.
+    let files = files.into_iter().chain((0..10).map(|number| format!("d/d{number}.json")));
+    let files: Vec<(String, String)> = files.zip((1..).map(registration)).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(file, text)| (file.as_str(), text.as_str())).collect();
+    for change in [
+        Meanwhile::Replaced,
+        Meanwhile::Removed,
+        Meanwhile::Made,
+        Meanwhile::Moved,
+        Meanwhile::RemovedAndMade,
+        Meanwhile::ReplacedAgain,
+        Meanwhile::MadeAgain,
+    ] {
+        for hears in [Hears::AtOnce, Hears::Late, Hears::Never] {
+            for (names, steps) in (0..25).map(|steps| (1, steps)).chain((0..14).map(|steps| (2, steps))) {
+                let case = format!("{change:?}, heard {hears:?}, after {steps} steps of {names}");
+                let mut bench = Bench::with(&files);
+                match change {
+                    Meanwhile::ReplacedAgain => bench.write("b.json", &registration(40)),
+                    Meanwhile::MadeAgain => fs::remove_file(bench.path("a.json")).unwrap(),
+                    _ => {}
+                }
+                let mut tour = Tour::begin("", &mut bench.files);
+                let ended = (0..steps)
+                    .any(|_| tour.go_on(&mut bench.files, names, &mut |_, _, _| {}).unwrap() == Progress::Done);
+                let marks = bench.change(change);
+                let heard = |bench: &mut Bench| {
+                    marks.iter().for_each(|(file, mark)| bench.mark(file, *mark));
+                    bench.settle(&case);
+                };
+                if hears == Hears::AtOnce {
+                    heard(&mut bench);
+                    bench.hold_to_what_is_there(&case);
+                }
+                if ended {
+                    bench.files.found(tour.found(&bench.files), "", Told::ByScan, &HashSet::new(), bench.now);
+                } else {
+                    bench.scan_on(tour, names);
+                }
+                if hears == Hears::AtOnce {
+                    let again = marks.iter().find(|(file, _)| bench.files.is_waiting(file));
+                    assert_eq!(again, None, "{case}: it is known");
+                    bench.hold_to_what_is_there(&case);
+                }
+                if hears == Hears::Late {
+                    heard(&mut bench);
+                    bench.hold_to_what_is_there(&case);
+                }
+                bench.settle(&case);
+                bench.scan();
+                bench.settle(&case);
+                bench.hold_to_what_is_there(&case);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scan_in_steps_finds_what_one_at_once_does() {
+    let texts: Vec<(String, String)> = (0..40).map(|n| (format!("{}/{n}.json", n % 3), registration(n))).collect();
+    let files: Vec<(&str, &str)> = texts.iter().map(|(file, text)| (file.as_str(), text.as_str())).collect();
+    let found = |names: usize| {
+        let mut bench = Bench::with(&files);
+        fs::remove_file(bench.path("1/1.json")).unwrap();
+        fs::remove_dir_all(bench.path("2")).unwrap();
+        bench.write("0/3.json", &registration(77));
+        bench.write("new/0.json", &registration(78));
+        let tour = Tour::begin("", &mut bench.files);
+        bench.scan_on(tour, names);
+        let mut told = bench.due();
+        (0..10).for_each(|_| told.extend(bench.after(20)));
+        told.sort();
+        told
+    };
+    let at_once = found(usize::MAX);
+    assert_eq!(at_once.len(), 1 + 13 + 2, "{at_once:?}");
+    for names in [1, 2, 3, 7, 20, 100] {
+        assert_eq!(found(names), at_once, "{names} a step");
+    }
 }
 
 #[test]
@@ -1010,6 +1200,60 @@ fn a_thousand_files_at_once_are_all_taken_and_all_replaced() {
     live.until("the others are there, and only they", |owner| {
         owner.files.count() == 1000 && names("b").iter().all(|file| owner.files.good(file).is_some())
     });
+}
+
+/// More files than are looked at in a few steps.
+fn fill(live: &mut Live) -> usize {
+    let many = 20 * owner::STEP;
+    for number in 0..many {
+        live.place(&format!("many/{number}.json"), &registration(1));
+    }
+    live.until("all are there", |owner| owner.files.count() == many);
+    live.until("everything is looked at", |owner| !owner.is_scanning());
+    many
+}
+
+#[test]
+fn a_change_is_served_while_everything_is_looked_at() {
+    let mut live = Live::new(&[]);
+    fill(&mut live);
+    live.control.rescan();
+    live.until("it is looked at", Owner::is_scanning);
+    for address in 2..5 {
+        live.place("many/7.json", &registration(address));
+        assert!(live.owner.round().is_continue());
+        assert_eq!(live.owner.files.good("many/7.json"), Some(Hash::of(registration(address).as_bytes())));
+        assert!(live.owner.is_scanning(), "it was not waited for");
+    }
+    live.until("it ends", |owner| !owner.is_scanning());
+}
+
+#[test]
+fn a_directory_that_changes_while_everything_is_looked_at_ends_that() {
+    let mut live = Live::new(&[]);
+    let many = fill(&mut live);
+    for (old, new) in [("many", "a"), ("a", "z")] {
+        live.control.rescan();
+        live.until("it is looked at", Owner::is_scanning);
+        fs::rename(live.path(old), live.path(new)).unwrap();
+        live.until("it is heard", |owner| owner.files.good(&format!("{new}/0.json")).is_some());
+        assert!(!live.owner.is_scanning(), "all of it is looked at, in one piece");
+        live.until("the old ones are gone", |owner| owner.files.count() == many);
+        assert!(live.owner.files.missing().is_empty(), "an event told of them");
+    }
+}
+
+#[test]
+fn who_asks_for_a_scan_while_there_is_one_gets_another() {
+    let mut live = Live::new(&[]);
+    fill(&mut live);
+    live.control.rescan();
+    live.until("it is looked at", Owner::is_scanning);
+    live.control.rescan();
+    live.until("it ends", |owner| !owner.is_scanning());
+    let begun = clock();
+    live.until("it is looked at again", Owner::is_scanning);
+    assert!(begun().monotonic < owner::SCAN_EVERY, "that is how soon it would be without");
 }
 
 /// A clock that the test turns, in milliseconds; the wall clock jumps with each look.

@@ -16,9 +16,9 @@ use tracing::{info, warn};
 
 use super::super::doubt::has_stood;
 use super::super::read::unreadable;
-use super::super::scan::{Body, Identity, Scan, Seen, Sight, Way, entries_below, format_of, is_below, look};
+use super::super::scan::{Body, Identity, Scan, Seen, Sight, Way, format_of, is_below, look};
 use super::super::wait::{Inside, QUIET, QUIET_MAX, REMOVAL, Told, Wait, Why};
-use super::Files;
+use super::{Files, Found};
 use crate::control::Mark;
 use crate::registry::Now;
 use crate::spec::Format;
@@ -49,7 +49,8 @@ impl Files {
 
     /// Takes in what a scan of everything below `under` found; `told` is what it was made for. What [departed](Self::departed)
     /// elsewhere and turns up there was moved, and is whole.
-    pub(crate) fn found(&mut self, scan: Scan, under: &str, told: Told, departed: &HashSet<Body>, now: Now) {
+    pub(crate) fn found(&mut self, found: Found, under: &str, told: Told, departed: &HashSet<Body>, now: Now) {
+        let Found { scan, absent, .. } = found;
         let id = scan.directories.get(under).copied();
         let replaced = under.is_empty() && self.root_id.is_some() && self.root_id != id;
         if replaced && scan.is_empty() && !self.entries.is_empty() {
@@ -64,9 +65,7 @@ impl Files {
         }
         self.note_unread(&scan, under);
         self.missing.retain(|file, _| !scan.unread.keys().any(|directory| is_below(file, directory)));
-        self.missing.retain(|file, _| !scan.unchanged.contains(file));
-        let gone: Vec<Arc<str>> = self
-            .absent(&scan, under)
+        let gone: Vec<Arc<str>> = absent
             .into_iter()
             .filter(|file| !self.unread.keys().any(|directory| is_below(file, directory)))
             .filter(|file| !self.waits.get(file).is_some_and(Wait::is_for_what_is_gone))
@@ -112,17 +111,6 @@ impl Files {
 
     fn body(&self, file: &str) -> Option<Body> {
         Some(self.entries.get(file)?.identity?.body())
-    }
-
-    /// The files that a scan did not find. What it found as it was is in the order of the files, so the two are walked side by side:
-    /// nearly every file is such, and to look for each would be most of what an idle server does.
-    fn absent(&self, scan: &Scan, under: &str) -> Vec<Arc<str>> {
-        let mut unchanged = scan.unchanged.iter().peekable();
-        entries_below(&self.entries, under)
-            .map(|(file, _)| file)
-            .filter(|file| unchanged.next_if_eq(file).is_none() && !scan.files.contains_key(*file))
-            .cloned()
-            .collect()
     }
 
     fn sight(&mut self, file: Arc<str>, sight: &Sight, first: bool, stood: impl Fn(Identity) -> bool, now: Now) {

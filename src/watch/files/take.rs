@@ -70,7 +70,9 @@ impl Files {
 
     /// Whether a file that has a good version was written or touched since that was last asked.
     pub(super) fn is_renewed(&mut self, file: &Arc<str>, seen: Identity) -> bool {
-        let Some(good) = self.entries.get_mut(file).and_then(|entry| entry.good.as_mut()) else { return false };
+        let Some(entry) = self.entries.get_mut(file) else { return false };
+        entry.tour = self.tour;
+        let Some(good) = entry.good.as_mut() else { return false };
         std::mem::replace(&mut good.modified, seen.modified) != seen.modified
     }
 
@@ -172,7 +174,7 @@ impl Files {
         let remarks = Remarks { warnings, ..Remarks::default() };
         let entry = Entry::new(Some(identity), Some(good), FileState::Ok, remarks);
         tell(file, before.map(|entry| &**entry), &entry);
-        self.entries.insert(Arc::clone(file), Box::new(entry));
+        self.enter(file, entry);
         (!same).then(|| FileContent { documents, modified: modified.into() })
     }
 
@@ -223,6 +225,12 @@ impl Files {
         let state = if good.is_some() { FileState::Stale } else { FileState::Rejected };
         let entry = Entry::new(identity, good, state, Remarks { faults, warnings, remains, refused });
         tell(file, before.as_deref(), &entry);
+        self.enter(file, entry);
+    }
+
+    /// Who was just read is there, whatever a walk saw that came by before.
+    fn enter(&mut self, file: &Arc<str>, mut entry: Entry) {
+        entry.tour = self.tour;
         self.entries.insert(Arc::clone(file), Box::new(entry));
     }
 

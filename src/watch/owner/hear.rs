@@ -1,4 +1,4 @@
-//! Hearing of changes: by marks of paths, by what is asked, and by scans.
+//! Hearing of changes: by marks of paths, and by what is asked.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
@@ -6,19 +6,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::events::Health;
 use super::super::receipts;
-use super::super::scan::{Body, Unknown, absolute, format_of, is_below, is_passed_over, scan};
+use super::super::scan::{absolute, format_of, is_below, is_passed_over};
 use super::super::wait::Told;
-use super::{Gathering, Owner, SCAN_EVERY, SETTLING_MAX};
+use super::Owner;
 use crate::control::{Mark, Receipt, Request};
 use crate::registry::Now;
 
 impl Owner {
-    pub(super) fn ask_for_scan(&mut self) {
-        self.scan_due = self.scan_due.min(self.scan_not_before);
-    }
-
     /// Takes in what happened to paths.
     pub(super) fn hear(&mut self, marks: BTreeMap<OsString, Mark>, now: Now) {
         if self.files.is_frozen() && !marks.is_empty() {
@@ -35,6 +30,7 @@ impl Owner {
                 // The directory itself: its contents may be another's now.
                 if mark != Mark::Touched {
                     self.watches.forget("");
+                    self.interrupt_scan();
                 }
                 self.ask_for_scan();
             } else if name.starts_with("..") {
@@ -87,57 +83,8 @@ impl Owner {
         }
         questions
     }
-
-    pub(super) fn scan_everything(&mut self) {
-        let begun = (self.clock)();
-        // The first asks for every watch, which takes much longer than the next ones will.
-        let first = self.scan_not_before.is_zero();
-        self.scan_below("", Told::ByScan, &self.files.departed(), begun);
-        let ended = (self.clock)().monotonic;
-        let took = ended.saturating_sub(begun.monotonic);
-        let pause = match self.watches.health() {
-            Health::Events if !first => SCAN_EVERY.max(took * SCAN_SHARE),
-            Health::Events | Health::Polling => SCAN_EVERY,
-        };
-        if first {
-            // What came while nobody looked is no newcomer: all instances of an app may have moved in the meantime.
-            self.newcomers_from = Some(ended + SETTLING_MAX);
-        }
-        self.scan_due = ended + pause;
-        self.scan_not_before = ended + took * SCAN_SHARE_ASKED;
-    }
-
-    fn scan_below(&mut self, under: &str, told: Told, departed: &HashSet<Body>, now: Now) {
-        self.watches.begin();
-        self.watches.lend();
-        let known = |file: &str| self.files.known(file);
-        let unknown = if self.files.root_id().is_none() { Unknown::List } else { Unknown::Look };
-        match scan(&self.root, under, (&known, unknown), &mut |directory, path, id| {
-            self.watches.add(directory, path, id)
-        }) {
-            Ok(found) => {
-                self.watches.end(under, &found.directories);
-                self.files.found(found, under, told, departed, now);
-                if under.is_empty() && self.gathering == Gathering::Until {
-                    self.ready_by.get_or_insert(now.monotonic + SETTLING_MAX);
-                }
-            }
-            Err(error) => {
-                self.watches.end(under, &BTreeMap::new());
-                self.files.lost(&error);
-            }
-        }
-        self.gauges.polling(self.watches.health() == Health::Polling);
-        self.gauges.frozen(self.files.is_frozen());
-    }
 }
 
 fn is_directory(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
-
-/// The scans of a directory that gives events take this part of the time at most.
-const SCAN_SHARE: u32 = 200;
-
-/// Scans that somebody asks for take this part of the time at most, however often they ask.
-const SCAN_SHARE_ASKED: u32 = 10;
