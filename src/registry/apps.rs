@@ -15,7 +15,7 @@ use super::gather::{Gathered, Registered, wanted_lans};
 use super::health::Health;
 use super::names::{names_of, owner_called, report_misplaced_names};
 use super::numbers::Numbers;
-use super::settle::{Hands, Wants};
+use super::settle::{Creation, Hands, Wants};
 use super::state::{AppState, ComponentState, InstanceState, OwnerState, Standing};
 use super::{AppEntry, AppId, CREATIONS_MAX, Concern, FileFault, Findings, NUMBERS_MAX, Registry, Source, SpaceState};
 use crate::name::Label;
@@ -49,11 +49,15 @@ impl Registry {
         let is_declared = gathered.declared.is_some();
         let said = gathered.internal_routing.as_ref().map(|(value, _)| *value);
         let routed = is_declared.then(|| {
-            entry.created_routed.or(said).unwrap_or_else(|| space.is_some_and(|space| space.spec.internal_routing))
+            self.chosen(id, entry).or(said).unwrap_or_else(|| space.is_some_and(|space| space.spec.internal_routing))
         });
         // A topology does not say whether its app is routed, and so does not settle it either (design §2.4).
         let created_routed = if gathered.is_created { routed } else { entry.created_routed.filter(|_| is_declared) };
-        let is_begun = entry.created_routed.is_none() && created_routed.is_some() && said.is_none();
+        let creation = match said {
+            Some(_) => Creation::Over,
+            None if entry.created_routed.is_none() && created_routed.is_some() => Creation::Begun,
+            None => Creation::AsItWas,
+        };
         let names: Box<[OwnerState]> =
             if routed == Some(true) { names_of(entry, &gathered, space).into() } else { Box::default() };
         let mut state = self.assemble(id, entry, &mut gathered, space);
@@ -75,7 +79,7 @@ impl Registry {
             claims,
             numbers,
             created_routed,
-            is_begun,
+            creation,
             declared_by,
             is_declared,
             findings,
@@ -93,6 +97,8 @@ impl Registry {
         let entry = self.apps.get_mut(&id)?;
         let (space, is_named) = (entry.space, !entry.contributions.is_empty());
         let old = std::mem::take(&mut entry.wanted);
+        // Names that are given up by a choice that was open were never the app's.
+        let is_open = self.creations.contains_key(&id) && wants.created_routed == Some(false);
         entry.created_routed = wants.created_routed;
         entry.ever_declared |= wants.is_declared;
         if is_named {
@@ -113,7 +119,7 @@ impl Registry {
         for owner in &old {
             let key = (space, owner.name.clone());
             if owner_called(&wants.names, &owner.name).is_none() {
-                if self.names.holder(&key) == Some(id) && !moved.begun.contains(&id) {
+                if self.names.holder(&key) == Some(id) && !is_open {
                     moved.given_up.insert(key.clone(), owner.kind);
                 }
                 self.names.forgo(&key, id);
@@ -131,8 +137,12 @@ impl Registry {
             self.forget_findings(&Concern::Address(id, label, number));
         }
         self.replace_findings(Concern::App(id), wants.findings);
-        if wants.is_begun && self.creations.len() < CREATIONS_MAX {
-            self.creations.insert(id, self.now.monotonic);
+        match wants.creation {
+            Creation::Begun if self.creations.len() < CREATIONS_MAX => {
+                _ = self.creations.insert(id, self.now.monotonic)
+            }
+            Creation::Over => _ = self.creations.remove(&id),
+            Creation::Begun | Creation::AsItWas => {}
         }
         if !is_named {
             self.forget_later(id);
@@ -140,21 +150,10 @@ impl Registry {
         wants.made.filter(|_| !is_over)
     }
 
-    /// Takes what is said of an app's routing a moment after it was created, where nothing was said, for what was said then: a spec
-    /// and the settings beside it are two files, and become whole one after the other. Says whether that was so.
-    pub(super) fn end_creation(&mut self, id: AppId) -> bool {
-        if !self.creations.contains_key(&id) {
-            return false;
-        }
-        let says = |entry: &AppEntry| self.gather(entry, &self.contributed(entry)).internal_routing.is_some();
-        let is_over = self.apps.get(&id).is_none_or(|entry| says(entry));
-        if is_over {
-            self.creations.remove(&id);
-            if let Some(entry) = self.apps.get_mut(&id) {
-                entry.created_routed = None;
-            }
-        }
-        is_over
+    /// Whether an app was created internally routed. Nothing says so yet where nothing was said when it was created and that was a moment ago: a
+    /// spec, the settings beside it and its space are files of their own, and become whole one after the other.
+    pub(super) fn chosen(&self, id: AppId, entry: &AppEntry) -> Option<bool> {
+        entry.created_routed.filter(|_| !self.creations.contains_key(&id))
     }
 
     /// Sets when the numbers of an app that nothing names any more are forgotten.
@@ -183,7 +182,7 @@ impl Registry {
         gathered: &mut Gathered<'_>,
         space: Option<&SpaceState>,
     ) -> AppState {
-        let internal_routing = internal_routing(entry, gathered, space);
+        let internal_routing = internal_routing(self.chosen(id, entry), gathered, space);
         let mut components = components_of(gathered);
         let has_lists = gathered.has_lists();
         let mut untaken = Vec::new();
@@ -415,12 +414,12 @@ impl ComponentState {
 const WEB: &[u8] = b"web";
 
 /// Whether the app is internally routed: as it was created, whatever is written since.
-fn internal_routing(entry: &AppEntry, gathered: &mut Gathered<'_>, space: Option<&SpaceState>) -> bool {
+fn internal_routing(chosen: Option<bool>, gathered: &mut Gathered<'_>, space: Option<&SpaceState>) -> bool {
     if gathered.declared.is_none() {
         return false;
     }
     let said = gathered.internal_routing.as_ref().map(|(value, source)| (*value, source.clone()));
-    match (entry.created_routed, said) {
+    match (chosen, said) {
         (Some(created), Some((value, source))) if created != value => {
             gathered.findings.faults.push(source.fault(
                 "internal_routing",

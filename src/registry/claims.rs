@@ -50,8 +50,6 @@ pub(super) struct Moved {
     pub(super) addresses: Vec<IpAddr>,
     /// Names that their holder gave up, and what they were to it.
     pub(super) given_up: BTreeMap<(SpaceId, Name), OwnerKind>,
-    /// Apps whose creation had not ended: what they give up was never theirs.
-    pub(super) begun: BTreeSet<AppId>,
 }
 
 impl<K: Clone + Eq + Hash> Claims<K> {

@@ -137,7 +137,7 @@ impl Registry {
             id,
             space: entry.space,
             label: entry.label.clone(),
-            created_routed: entry.created_routed.filter(|_| !self.creations.contains_key(&id)),
+            created_routed: self.chosen(id, entry),
             declared_by: entry.declared_by().cloned(),
             ever_declared: entry.ever_declared,
             numbers: entry.numbers.iter().map(|(label, all)| (label.clone(), all.iter().collect())).collect(),

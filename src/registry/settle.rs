@@ -52,6 +52,17 @@ impl Hands for Alone {
 /// What was made of apps, in the order of their numbers.
 pub type Made<M> = Vec<(AppId, M)>;
 
+/// How an app stands that is created, as to whether it is internally routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Creation {
+    /// It is created now, and nothing says so yet.
+    Begun,
+    /// Nothing changed.
+    AsItWas,
+    /// It is said.
+    Over,
+}
+
 /// What an app wants, as its documents are now.
 pub(super) struct Wants<M> {
     pub(super) names: Box<[OwnerState]>,
@@ -59,8 +70,7 @@ pub(super) struct Wants<M> {
     pub(super) claims: Box<[Claim]>,
     pub(super) numbers: Box<[(Label, Numbers)]>,
     pub(super) created_routed: Option<bool>,
-    /// Whether it is created now, and nothing says yet whether it is internally routed.
-    pub(super) is_begun: bool,
+    pub(super) creation: Creation,
     pub(super) declared_by: Option<Arc<str>>,
     pub(super) is_declared: bool,
     pub(super) findings: Findings,
@@ -84,7 +94,6 @@ impl Registry {
         hands: &H,
     ) -> Made<H::Made> {
         let ids: Vec<AppId> = touched.apps.iter().copied().collect();
-        moved.begun = ids.iter().copied().filter(|id| self.end_creation(*id)).collect();
         let mut made = Vec::with_capacity(ids.len());
         // A table that doubles hashes everything in it anew; room that is not needed goes back when all is applied.
         self.names.reserve(ids.len());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    AllUnhealthy, AppState, Check, FileChange, FileContent, Health, Judgement, Now, Registry, Standing, Touched,
+    AllUnhealthy, AppId, AppState, Check, FileChange, FileContent, Health, Judgement, Now, Registry, Standing, Touched,
     Verdict,
 };
 use crate::name::{Label, Name};
@@ -65,8 +65,12 @@ impl Dropped {
     }
 
     fn app(&self, label: &str) -> Option<AppState> {
+        self.registry.app(self.id(label)?)
+    }
+
+    fn id(&self, label: &str) -> Option<AppId> {
         let (space, _) = self.registry.spaces().next()?;
-        self.registry.app(self.registry.app_named(space, &label_of(label))?)
+        self.registry.app_named(space, &label_of(label))
     }
 
     fn standing(&self, app: &str, component: &str, number: u32) -> Option<Standing> {
@@ -347,6 +351,26 @@ fn routing_that_is_said_a_moment_after_the_app_was_created_was_said_with_it() {
         dropped.write(&[("settings.yaml", "app: shop\ninternal_routing: true\n")]);
         assert_eq!(dropped.app("shop").unwrap().internal_routing, is_routed);
         assert_eq!(dropped.faults().len(), usize::from(!is_routed), "{:?}", dropped.faults());
+    }
+}
+
+#[test]
+fn routing_that_its_space_has_otherwise_a_moment_after_the_app_was_created_was_so_then() {
+    for (seconds, is_routed) in [(1, false), (2, true)] {
+        let mut dropped = Dropped::new();
+        dropped.write(&[("shop.yaml", "name: shop\n")]);
+        assert!(dropped.app("shop").unwrap().internal_routing, "as its space has it");
+        dropped.at(seconds);
+        dropped.write(&[("space.yaml", "space: acme\ncidr: 10.0.0.0/16\ninternal_routing: false\n")]);
+        let shop = dropped.app("shop").unwrap();
+        assert_eq!((shop.internal_routing, !shop.owners.is_empty()), (is_routed, is_routed), "after {seconds} s");
+        let name = "shop.herokuapp.com".parse::<Name>().unwrap();
+        assert_eq!(dropped.registry.tombstone(shop.space, &name), None, "it never was the app's, or is");
+        assert_eq!(
+            dropped.registry.app_claims(dropped.id("shop").unwrap()).unwrap().created_routed,
+            is_routed.then_some(true)
+        );
+        assert_eq!(dropped.faults(), [""; 0]);
     }
 }
 
