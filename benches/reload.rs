@@ -1,7 +1,7 @@
 //! How long a change takes to be answered, from rename to first right answer: `cargo bench --bench reload`.
 //!
 //! Starts the server on a directory of apps in JSON, two instances each, then many times renames one changed registration into
-//! place and asks for it by UDP in a tight loop. What is measured is all of it: the file event, its two threads, reading,
+//! place and asks for it by UDP in a tight loop. What is measured is all of it: the file event, the owner's waking up, reading,
 //! compiling, publishing, a worker's next batch, and both ways through the loopback. This is done with no other query, with a
 //! steady load, and with as many as the server answers; then many files change at once.
 //!

@@ -7,6 +7,7 @@
 //!
 //! Requests cannot be merged: there is room for so many, and who comes when it is full is told so.
 
+mod bell;
 mod overview;
 mod status;
 
@@ -14,12 +15,14 @@ pub mod checks;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use self::bell::Bell;
 use self::checks::{Finding, TargetId};
 pub use overview::{
     AppSelection, AppStatus, Change, ComponentStatus, Explained, ExplainedStep, InstanceStatus, Overview, Question,
@@ -31,10 +34,13 @@ pub use status::{
 };
 
 /// Makes the two ends: any number of senders, one owner.
-#[must_use]
-pub fn channel() -> (Control, Inbox) {
-    let shared = Arc::new(Shared::default());
-    (Control { shared: Arc::clone(&shared) }, Inbox { shared })
+///
+/// # Errors
+///
+/// No more files may be open.
+pub fn channel() -> io::Result<(Control, Inbox)> {
+    let shared = Arc::new(Shared { pending: Mutex::default(), bell: Bell::new()? });
+    Ok((Control { shared: Arc::clone(&shared) }, Inbox { shared }))
 }
 
 /// The senders' end. A clone sends to the same owner.
@@ -93,18 +99,12 @@ impl Control {
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Unanswered> {
         let (reply, replied) = oneshot::channel();
         let request = request(reply);
-        let room = {
-            let mut pending = self.shared.lock();
-            let room = !pending.closed && pending.has_room(&request);
-            if room {
+        // Without room it is dropped, and with it the end that would be answered by.
+        self.send(|pending| {
+            if !pending.closed && pending.has_room(&request) {
                 pending.requests.push(request);
             }
-            room
-        };
-        if !room {
-            return Err(Unanswered);
-        }
-        self.shared.arrived.notify_one();
+        });
         replied.await.map_err(|_| Unanswered)
     }
 
@@ -119,8 +119,13 @@ impl Control {
     }
 
     fn send(&self, change: impl FnOnce(&mut Pending)) {
-        change(&mut self.shared.lock());
-        self.shared.arrived.notify_one();
+        let mut pending = self.shared.lock();
+        let was_empty = pending.is_empty();
+        change(&mut pending);
+        // Before others see what is in the box: the bell rings while there is something, and only then.
+        if was_empty && !pending.is_empty() {
+            self.shared.bell.ring();
+        }
     }
 }
 
@@ -131,11 +136,20 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Takes what has come in; waits up to `timeout` while that is nothing.
-    pub(crate) fn take(&self, timeout: Duration) -> Pending {
-        let waited = self.shared.arrived.wait_timeout_while(self.shared.lock(), timeout, |pending| pending.is_empty());
-        let (mut pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
+    /// Takes what has come in, at once.
+    pub(crate) fn take(&self) -> Pending {
+        let mut pending = self.shared.lock();
+        if !pending.is_empty() {
+            self.shared.bell.hush();
+        }
         std::mem::take(&mut *pending)
+    }
+}
+
+impl AsFd for Inbox {
+    /// Can be read from, as `poll(2)` tells, while there is something to take.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.bell.as_fd()
     }
 }
 
@@ -148,10 +162,10 @@ impl Drop for Inbox {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     pending: Mutex<Pending>,
-    arrived: Condvar,
+    bell: Bell,
 }
 
 impl Shared {
@@ -177,7 +191,8 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    fn is_empty(&self) -> bool {
+    /// Whether there is nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
         let Self { order, marks, findings, requests, closed: _ } = self;
         *order == Order::None && marks.is_empty() && findings.is_empty() && requests.is_empty()
     }
@@ -187,7 +202,8 @@ impl Pending {
         self.requests.len() < REQUESTS_MAX && (!request.is_long() || long < LONG_REQUESTS_MAX)
     }
 
-    fn mark(&mut self, path: PathBuf, mark: Mark) {
+    /// Takes in what happened to a path after all that is known of it here.
+    pub(crate) fn mark(&mut self, path: PathBuf, mark: Mark) {
         // As octets: to compare paths part by part takes longer than to read the event.
         let path = path.into_os_string();
         if let Some(last) = self.marks.get_mut(&path) {
@@ -216,7 +232,7 @@ pub(crate) enum Request {
 
 impl Request {
     /// Whether every app is looked at for the reply.
-    const fn is_long(&self) -> bool {
+    pub(crate) const fn is_long(&self) -> bool {
         matches!(self, Self::Overview(..) | Self::Explain(..))
     }
 }
@@ -318,24 +334,26 @@ const LONG_REQUESTS_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
     use super::*;
 
     #[test]
     fn what_happens_to_one_path_is_one_message() {
-        let (control, inbox) = channel();
+        let (control, inbox) = channel().unwrap();
         let path = PathBuf::from("a.json");
         control.mark([(path.clone(), Mark::Written), (path.clone(), Mark::Closed)]);
         control.mark([(path.clone(), Mark::Touched)]);
-        let pending = inbox.take(Duration::ZERO);
+        let pending = inbox.take();
         assert_eq!(pending.marks.into_iter().collect::<Vec<_>>(), [(path.into_os_string(), Mark::Closed)]);
-        assert!(inbox.take(Duration::ZERO).is_empty(), "it was taken");
+        assert!(inbox.take().is_empty(), "it was taken");
     }
 
     #[test]
     fn more_paths_than_there_is_room_for_become_a_rescan() {
-        let (control, inbox) = channel();
+        let (control, inbox) = channel().unwrap();
         control.mark((0..=MARKS_MAX).map(|number| (PathBuf::from(format!("{number}.json")), Mark::Placed)));
-        let pending = inbox.take(Duration::ZERO);
+        let pending = inbox.take();
         assert_eq!(pending.order, Order::Rescan);
         assert!(pending.marks.is_empty());
     }
@@ -355,17 +373,37 @@ mod tests {
 
     #[test]
     fn stop_outranks_a_rescan() {
-        let (control, inbox) = channel();
+        let (control, inbox) = channel().unwrap();
         control.stop();
         control.rescan();
-        assert_eq!(inbox.take(Duration::ZERO).order, Order::Stop);
+        assert_eq!(inbox.take().order, Order::Stop);
     }
 
     #[test]
-    fn the_owner_is_woken_by_a_message() {
-        let (control, inbox) = channel();
+    fn the_owner_is_woken_by_a_message_and_by_none_that_it_has() {
+        let (control, inbox) = channel().unwrap();
+        let rings = |wait: i64| {
+            let wait = Timespec { tv_sec: wait, tv_nsec: 0 };
+            poll(&mut [PollFd::new(&inbox, PollFlags::IN)], Some(&wait)).unwrap() > 0
+        };
+        assert!(!rings(0));
         let sender = std::thread::spawn(move || control.rescan());
-        assert_eq!(inbox.take(Duration::from_secs(60)).order, Order::Rescan);
+        assert!(rings(60));
         sender.join().unwrap();
+        assert_eq!(inbox.take().order, Order::Rescan);
+        assert!(!rings(0));
+    }
+
+    #[test]
+    fn who_asks_too_much_or_too_late_is_told_so() {
+        let (control, inbox) = channel().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for _ in 0..REQUESTS_MAX {
+            control.send(|pending| pending.requests.push(Request::Status(Selection::Nothing, oneshot::channel().0)));
+        }
+        let ask = || runtime.block_on(control.status(Selection::Nothing)).map(|_| ());
+        assert_eq!(ask(), Err(Unanswered), "there is no room");
+        drop(inbox);
+        assert_eq!(ask(), Err(Unanswered), "nobody is there");
     }
 }

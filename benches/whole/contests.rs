@@ -148,6 +148,9 @@ pub(super) fn beside_peers(settings: &Settings, directory: &Path, asked: &Asked,
     if settings.wants(Contest::Wildcard) {
         wildcard(settings, directory, asked, (echo, ours), reach);
     }
+    if settings.wants(Contest::Apart) {
+        apart(settings, directory, asked, (echo, ours), reach);
+    }
     let new = |queries: &Path, name: &str| Entrant::new(ours, queries, settings).called(name);
     if settings.wants(Contest::Hot) {
         let table = Table::of(&[new(&asked.hit, "all names"), new(&asked.hot, "one name")], settings.rounds());
@@ -215,6 +218,22 @@ fn latency(settings: &Settings, mut entrants: Vec<Entrant<'_>>, reach: &mut Reac
     }
     let lost: u64 = table.rounds(OURS).into_iter().flatten().map(|outcome| outcome.lost).sum();
     reach.add("latency: lost", 0.0, lost as f64, "");
+}
+
+/// A second server, which sends each response by itself: what a query costs where each is of a socket of its own. The load has few sockets,
+/// or it could not fill a server.
+fn apart(settings: &Settings, directory: &Path, asked: &Asked, (echo, ours): (&Peer, &Peer), reach: &mut Reach) {
+    let address = free_address();
+    let command = spacedns(&directory.join(names::SPEC), address, &["--workers", "1", "--limit", "run=1"]);
+    let name = "spacedns, each by itself";
+    let is_right = peers::answers_the_last_of(settings.count());
+    let apart = started(peers::start(name, &command, address, &Core::Server.prefix(), is_right));
+    settle(&apart, settings);
+    let entrants = [echo, ours, &apart].map(|peer| Entrant::new(peer, &asked.hit, settings));
+    let table = Table::of(&entrants, settings.rounds());
+    table.print("Each response by itself, hits", &[ECHO]);
+    table.assert_right(ALL);
+    add_ratio(&table, (name, ECHO), "each response by itself, hit: CPU a query, of the echo's", 1.15, reach);
 }
 
 /// A second server, which listens on every address.

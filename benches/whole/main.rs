@@ -65,6 +65,8 @@ enum Contest {
     Latency,
     /// Listening on 0.0.0.0
     Wildcard,
+    /// Each response sent by itself, as where each query has a socket of its own
+    Apart,
     /// Bare names, asked by instances; takes root
     Bare,
     /// SRV with the addresses of its targets
@@ -125,8 +127,8 @@ fn main() {
 }
 
 fn measure(settings: &Settings, directory: &Path, reach: &mut Reach) {
-    use Contest::{Bare, Changing, Deep, Hit, Hot, Latency, Mix, Names, Srv, Wildcard, Workers};
-    if settings.wants_any(&[Hit, Mix, Latency, Wildcard, Hot, Changing, Workers]) {
+    use Contest::{Apart, Bare, Changing, Deep, Hit, Hot, Latency, Mix, Names, Srv, Wildcard, Workers};
+    if settings.wants_any(&[Hit, Mix, Latency, Wildcard, Apart, Hot, Changing, Workers]) {
         let asked = names::write(directory, settings.count());
         contests::beside_peers(settings, directory, &asked, reach);
     }

@@ -119,7 +119,7 @@ pub(crate) fn run(args: HiArgs) -> Result<ExitCode, Box<dyn Error>> {
     let dns = sockets.addresses().first().copied();
     // Before anything says that it is ready: a signal that nobody waits for would end the process. An heir has nothing to lose yet.
     let early = if is_heir { None } else { Some(Events::catch()?) };
-    let (control, inbox) = control::channel();
+    let (control, inbox) = control::channel()?;
     let gauges = Arc::new(FileGauges::default());
     let settings = watch::Settings { root, tombstone: args.tombstone, removal_hold: args.removal_hold };
     // Counts whether or not there is anything to count, so that no metric comes and goes.

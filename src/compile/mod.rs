@@ -19,12 +19,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use self::loss::Loss;
+use self::names::Named;
 use crate::name::Name;
 use crate::record::Ttl;
-use crate::registry::{AppId, AppState, Own, Registry, SpaceState, Touched};
+use crate::registry::{Alone, AppId, AppState, Hands, Own, Registry, SpaceState, Touched};
 use crate::zone::{
-    self, AddressSet, Apex, ApexKind, App, Holder, Lan, NameServer, Ranges, Rule, Sharing, Snapshot, Space, View,
-    app_hash, key_of, loopback, reverse_zones,
+    self, AddressSet, Apex, ApexKind, App, Holder, Holders, Lan, NameServer, Paged, Ranges, Rule, Sharing, Snapshot,
+    Space, View, app_hash, key_of, loopback, reverse_zones,
 };
 
 /// Keeps what is needed to compile by difference.
@@ -59,18 +60,18 @@ impl Compiler {
     /// publisher's: they are copied from `previous`.
     #[must_use]
     pub fn compile(&mut self, registry: &Registry, touched: &Touched, previous: &Snapshot) -> Option<Snapshot> {
-        self.compile_blocks(registry, touched, previous, Vec::new())
+        self.compile_blocks(&Alone, registry, touched, (previous, Vec::new()))
     }
 
     /// As [`compile`](Self::compile), with the [`Block`]s of the apps that were touched, in their order: who has many of them made in
-    /// several threads. Those that are missing are made here.
+    /// several threads. Those that are missing are made here. What names lead to and who holds addresses is found by both `hands`.
     #[must_use]
-    pub fn compile_blocks(
+    pub fn compile_blocks<H: Hands>(
         &mut self,
+        hands: &H,
         registry: &Registry,
         touched: &Touched,
-        previous: &Snapshot,
-        blocks: impl IntoIterator<Item = Block>,
+        (previous, blocks): (&Snapshot, impl IntoIterator<Item = Block>),
     ) -> Option<Snapshot> {
         let mut blocks = blocks.into_iter();
         let mut next = previous.clone();
@@ -85,14 +86,21 @@ impl Compiler {
             let new = blocks.next().unwrap_or_else(|| block(registry, *id));
             changed |= compile_app((*id, new), previous, &mut next, &mut addresses, &mut names);
         }
-        names.sort();
-        names.dedup();
-        addresses.sort();
-        addresses.dedup();
-        changed |= self.compile_names(registry, &names, previous, &mut next);
-        for address in addresses {
-            changed |= compile_address(registry, address, &mut next);
-        }
+        let Snapshot { apps, names: entries, loose, holders, .. } = &mut next;
+        let apps = &*apps;
+        let count = addresses.len().min(names.len());
+        let renamed = || {
+            names.sort();
+            names.dedup();
+            self.compile_names(registry, &names, previous, Named { apps, entries, loose })
+        };
+        let moved = || {
+            addresses.sort();
+            addresses.dedup();
+            addresses.into_iter().fold(false, |changed, it| changed | compile_address(registry, it, apps, holders))
+        };
+        let (renamed, moved) = hands.both(count, renamed, moved);
+        changed |= renamed | moved;
         if touched.ranges {
             let ranges = compile_ranges(registry);
             if *next.ranges != ranges {
@@ -208,25 +216,25 @@ fn compile_app(
     true
 }
 
-/// Enters who holds an address now. `next.apps` must be compiled already: a holder is a place in them.
-fn compile_address(registry: &Registry, address: IpAddr, next: &mut Snapshot) -> bool {
+/// Enters who holds an address now. The apps must be compiled already: a holder is a place in them.
+fn compile_address(registry: &Registry, address: IpAddr, apps: &Paged<App>, entered: &mut Holders) -> bool {
     let key = key_of(address);
     let holders = registry.address_holders(address);
     let new = holders.first().and_then(|(id, label, number)| {
-        let (component, found) = next.apps.at(*id)?.component(label.octets())?;
+        let (component, found) = apps.at(*id)?.component(label.octets())?;
         let (instance, _) = found.instance(*number)?;
         let sharing = if holders.len() > 1 { Sharing::Shared } else { Sharing::Sole };
         Some(Holder { address: key, app: *id, component, instance, sharing })
     });
-    let old = next.holder(key);
+    let old = entered.find(key);
     if old == new {
         return false;
     }
     if let Some(old) = old {
-        next.holders.remove(old);
+        entered.remove(old);
     }
     if let Some(new) = new {
-        next.holders.insert(new);
+        entered.insert(new);
     }
     true
 }

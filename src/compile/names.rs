@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Compiler;
 use crate::name::Name;
 use crate::registry::{OwnerKind, Registry, SpaceId};
-use crate::zone::{LooseName, NameEntry, Snapshot, Types, name_hash};
+use crate::zone::{App, LooseName, NameEntry, Paged, Snapshot, Table, Types, name_hash};
 
 /// How many owners lie below each name, and which loose places are free.
 #[derive(Debug, Default)]
@@ -19,17 +19,26 @@ pub(super) struct Ancestors {
     used: u32,
 }
 
+/// What of a snapshot is changed when its names are.
+pub(super) struct Named<'n> {
+    /// The apps, which are compiled already: an owner is a place in them.
+    pub(super) apps: &'n Paged<App>,
+    pub(super) entries: &'n mut Table<NameEntry>,
+    pub(super) loose: &'n mut Paged<LooseName>,
+}
+
 impl Compiler {
-    /// Enters what each of `names` is now, each once and in order. `next.apps` must be compiled already: an owner is a place in them.
+    /// Enters what each of `names` is now, each once and in order.
     pub(super) fn compile_names(
         &mut self,
         registry: &Registry,
         names: &[(SpaceId, Name)],
         previous: &Snapshot,
-        next: &mut Snapshot,
+        mut next: Named<'_>,
     ) -> bool {
+        let next = &mut next;
         let mut above = BTreeSet::new();
-        let owners: Vec<Option<NameEntry>> = names.iter().map(|key| owner(registry, next, key)).collect();
+        let owners: Vec<Option<NameEntry>> = names.iter().map(|key| owner(registry, next.apps, key)).collect();
         let old: Vec<Option<NameEntry>> =
             names.iter().map(|(space, name)| previous.name_entry(*space, name.wire())).collect();
         let mut counted = Counted::default();
@@ -46,7 +55,7 @@ impl Compiler {
             changed |= self.settle(registry, key, (old, owner), previous, next);
         }
         for key in above.iter().filter(|key| names.binary_search(key).is_err()) {
-            let known = (previous.name_entry(key.0, key.1.wire()), owner(registry, next, key));
+            let known = (previous.name_entry(key.0, key.1.wire()), owner(registry, next.apps, key));
             changed |= self.settle(registry, key, known, previous, next);
         }
         changed
@@ -59,7 +68,7 @@ impl Compiler {
         key: &(SpaceId, Name),
         (old, owner): (Option<NameEntry>, Option<NameEntry>),
         previous: &Snapshot,
-        next: &mut Snapshot,
+        next: &mut Named<'_>,
     ) -> bool {
         let (space, name) = key;
         let old_loose = match old {
@@ -78,12 +87,12 @@ impl Compiler {
             };
             match (old, old_loose) {
                 (Some(NameEntry::Tombstone(_)), Some((_, was))) if was == types => old,
-                _ => Some(NameEntry::Tombstone(self.ancestors.place(loose(types), next))),
+                _ => Some(NameEntry::Tombstone(self.ancestors.place(loose(types), next.loose))),
             }
         } else if self.ancestors.below.contains_key(key) {
             match old {
                 Some(NameEntry::EmptyNonTerminal(_)) => old,
-                _ => Some(NameEntry::EmptyNonTerminal(self.ancestors.place(loose(Types::All), next))),
+                _ => Some(NameEntry::EmptyNonTerminal(self.ancestors.place(loose(Types::All), next.loose))),
             }
         } else {
             None
@@ -93,14 +102,14 @@ impl Compiler {
         }
         let hash = name_hash(*space, name.wire());
         if let Some(old) = old {
-            next.names.remove(hash, old);
+            next.entries.remove(hash, old);
             if let Some((place, _)) = old_loose {
                 next.loose.set(place, None);
                 self.ancestors.free.insert(place);
             }
         }
         if let Some(new) = new {
-            next.names.insert(hash, new);
+            next.entries.insert(hash, new);
         }
         true
     }
@@ -150,12 +159,12 @@ impl Ancestors {
         }
     }
 
-    fn place(&mut self, name: LooseName, next: &mut Snapshot) -> u32 {
+    fn place(&mut self, name: LooseName, places: &mut Paged<LooseName>) -> u32 {
         let place = self.free.pop_first().unwrap_or_else(|| {
             self.used += 1;
             self.used - 1
         });
-        next.loose.set(place, Some(Arc::new(name)));
+        places.set(place, Some(Arc::new(name)));
         place
     }
 }
@@ -193,9 +202,9 @@ fn above(name: &Name) -> &[u8] {
 }
 
 /// The entry of a name that an app holds.
-fn owner(registry: &Registry, next: &Snapshot, key: &(SpaceId, Name)) -> Option<NameEntry> {
+fn owner(registry: &Registry, apps: &Paged<App>, key: &(SpaceId, Name)) -> Option<NameEntry> {
     let app = registry.name_holder(key.0, &key.1)?;
     // The registry gives owners in order, without repeats.
-    let owner = next.apps.at(app)?.owners.binary_search_by(|owner| owner.name.cmp(&key.1)).ok()?;
+    let owner = apps.at(app)?.owners.binary_search_by(|owner| owner.name.cmp(&key.1)).ok()?;
     Some(NameEntry::Owner { app, owner: u16::try_from(owner).ok()? })
 }

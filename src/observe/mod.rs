@@ -296,6 +296,8 @@ pub enum Limit {
     Drain,
     /// Datagrams at once: as many were waiting as a worker takes.
     Batch,
+    /// Responses that leave as one message: there were as many.
+    Run,
     /// Queries that wait for upstreams, or questions on their way: one was answered SERVFAIL.
     Forwards,
     /// Queries of one source that wait for upstreams: one was answered SERVFAIL.
@@ -310,7 +312,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Connections,
         Self::ConnectionsPerSource,
         Self::Idle,
@@ -322,6 +324,7 @@ impl Limit {
         Self::Handshakes,
         Self::Drain,
         Self::Batch,
+        Self::Run,
         Self::Forwards,
         Self::ForwardsPerSource,
         Self::ForwardsPerDomain,
@@ -344,6 +347,7 @@ impl Limit {
             Self::Handshakes => "handshakes",
             Self::Drain => "drain",
             Self::Batch => "batch",
+            Self::Run => "run",
             Self::Forwards => "forwards",
             Self::ForwardsPerSource => "forwards-per-source",
             Self::ForwardsPerDomain => "forwards-per-domain",

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::AppId;
-use super::room::keep_room;
+use super::room::{keep_room, make_room};
 use crate::name::Label;
 
 /// Which instance of which app: there is one registration in force for each.
@@ -112,6 +112,11 @@ impl Addresses {
         Self { claims: Vec::new(), sole: HashMap::new(), others: HashMap::new(), displaced: HashMap::new() }
     }
 
+    /// Makes room for what nobody claims yet, if this is most of what there will be.
+    pub(super) fn reserve(&mut self, count: usize) {
+        make_room(&mut self.sole, count);
+    }
+
     /// Keeps it from growing where claims only come and go.
     pub(super) fn keep_room(&mut self) {
         keep_room(&mut self.sole);
@@ -119,7 +124,7 @@ impl Addresses {
 
     /// Replaces what an app claims by `new`, which is in order; adds the addresses concerned to `changed`. Yields which of its instances
     /// had lost an address and claim none now.
-    pub(super) fn claim(&mut self, app: AppId, new: Box<[Claim]>, changed: &mut BTreeSet<IpAddr>) -> Vec<(Label, u32)> {
+    pub(super) fn claim(&mut self, app: AppId, new: Box<[Claim]>, changed: &mut Vec<IpAddr>) -> Vec<(Label, u32)> {
         let old = self.claims_mut(app).map(std::mem::take).unwrap_or_default();
         // A claim that stays may lie at another place now.
         let stays = |(index, claim): (u32, &Claim), others: &[Claim]| {

@@ -10,7 +10,7 @@ use super::addresses::{Identity, Settled};
 use super::deadlines::Deadline;
 use super::few::Few;
 use super::names::owner_called;
-use super::room::keep_room;
+use super::room::{keep_room, make_room};
 use super::{AppId, AppState, Concern, Findings, OwnerKind, Registry, SpaceId, TOMBSTONES_MAX, Tombstone, Touched};
 use crate::name::Name;
 
@@ -46,7 +46,8 @@ pub(super) struct Moved {
     /// In any order, and some of them more than once.
     pub(super) names: Vec<(SpaceId, Name)>,
     pub(super) lans: BTreeSet<IpNet>,
-    pub(super) addresses: BTreeSet<IpAddr>,
+    /// Likewise.
+    pub(super) addresses: Vec<IpAddr>,
     /// Names that their holder gave up, and what they were to it.
     pub(super) given_up: BTreeMap<(SpaceId, Name), OwnerKind>,
     /// Apps whose creation had not ended: what they give up was never theirs.
@@ -56,6 +57,11 @@ pub(super) struct Moved {
 impl<K: Clone + Eq + Hash> Claims<K> {
     pub(super) fn new() -> Self {
         Self { claims: HashMap::new(), contests: HashMap::new() }
+    }
+
+    /// Makes room for what is in nobody's claims yet, if this is most of what there will be.
+    pub(super) fn reserve(&mut self, count: usize) {
+        make_room(&mut self.claims, count);
     }
 
     /// Keeps it from growing where claims only come and go.

@@ -8,7 +8,7 @@ use super::deadlines::Deadline;
 use super::spaces::Cover;
 use super::{
     AppEntry, AppId, Concern, Contribution, Entry, File, FileContent, Findings, Leases, Now, Registry, Source, SpaceId,
-    Touched, topology,
+    Touched, join, topology,
 };
 use crate::name::{Label, Name};
 use crate::spec::{At, Document, Documents, Head, Place, TopologyApp};
@@ -44,22 +44,31 @@ impl Registry {
         touched: &mut Touched,
     ) {
         if let Some(old) = self.files.remove(&file) {
-            self.contribute(&file, &old.documents, Direction::Leave, touched);
+            self.contribute(&file, &old.documents, Direction::Leave, &mut |app| _ = touched.apps.insert(app));
             self.deadlines.withdraw(old.deadline(), Deadline::Lease(Arc::clone(&file)));
         }
         self.forget_findings(&Concern::File(Arc::clone(&file)));
         if let Some(FileContent { documents, modified }) = content {
             if entry == Entry::Now {
-                self.contribute(&file, &documents, Direction::Join, touched);
+                self.contribute(&file, &documents, Direction::Join, &mut |app| _ = touched.apps.insert(app));
             }
             let new = File::new(documents, modified, self.batch, (self.now.monotonic, BTreeMap::new()));
+            let is_leased = new.leases.is_some();
             self.files.insert(Arc::clone(&file), new);
-            self.arm(&file);
+            if is_leased {
+                self.arm(&file);
+            }
         }
     }
 
-    /// Enters a file's documents with the apps they are about, or takes them out.
-    fn contribute(&mut self, file: &Arc<str>, documents: &Documents, direction: Direction, touched: &mut Touched) {
+    /// Enters a file's documents with the apps they are about, or takes them out, and tells which apps these are.
+    fn contribute(
+        &mut self,
+        file: &Arc<str>,
+        documents: &Documents,
+        direction: Direction,
+        touch: &mut dyn FnMut(AppId),
+    ) {
         let mut findings = Findings::default();
         for (index, head) in (0..).zip(documents.heads()) {
             let (named, topology): (Option<At<Label>>, &[TopologyApp]) = match head {
@@ -83,12 +92,12 @@ impl Registry {
             };
             if let Some(app) = named {
                 let contribution = Contribution { file: Arc::clone(file), document: index, part: 0 };
-                self.enter(space, app.value, contribution, direction, touched);
+                self.enter(space, app.value, contribution, direction, touch);
             }
             for (part, app) in (0..).zip(topology) {
                 let contribution = Contribution { file: Arc::clone(file), document: index, part };
                 match self.spaces.at(space).and_then(|state| topology::label_of(app, &state.spec)) {
-                    Some(label) => self.enter(space, label, contribution, direction, touched),
+                    Some(label) => self.enter(space, label, contribution, direction, touch),
                     None => findings.faults.push(Source { file: Arc::clone(file), place: app.place }.fault(
                         "apps",
                         "the app has no name here: no dyno hostname lies under the discovery domain and no domain under an \
@@ -111,14 +120,14 @@ impl Registry {
         label: Label,
         contribution: Contribution,
         direction: Direction,
-        touched: &mut Touched,
+        touch: &mut dyn FnMut(AppId),
     ) {
         match direction {
             Direction::Leave => {
                 let Some(id) = self.app_ids.find(space, &label, &self.apps) else { return };
                 if let Some(entry) = self.apps.get_mut(&id) {
                     entry.contributions.remove(&contribution);
-                    touched.apps.insert(id);
+                    touch(id);
                 }
             }
             Direction::Join => {
@@ -131,7 +140,7 @@ impl Registry {
                 });
                 let Some(entry) = self.apps.get_mut(&id) else { return };
                 entry.contributions.insert(contribution);
-                touched.apps.insert(id);
+                touch(id);
                 if let Some(at) = entry.forget_at() {
                     entry.change_rare(|rare| rare.forget_at = None);
                     self.deadlines.withdraw(Some(at), Deadline::Forget(id));
@@ -146,7 +155,7 @@ impl Registry {
         // Leave under the old spaces, join under the new ones: a file may now belong to another. At a start none has joined.
         if !self.apps.is_empty() || !self.faults.is_empty() {
             for (file, content) in &files {
-                self.contribute(file, &content.documents, Direction::Leave, touched);
+                self.contribute(file, &content.documents, Direction::Leave, &mut |app| _ = touched.apps.insert(app));
                 self.forget_findings(&Concern::File(Arc::clone(file)));
             }
         }
@@ -164,20 +173,22 @@ impl Registry {
         }
         touched.spaces = true;
         touched.ranges = true;
-        touched.apps.extend(self.apps.keys());
     }
 
-    /// Enters every file with the apps it is about, in the order of their paths.
+    /// Enters every file with the apps it is about, in the order of their paths; all of these are touched.
     pub(super) fn join_files(&mut self, touched: &mut Touched) {
         let files = std::mem::take(&mut self.files);
         let mut by_path: Vec<(&Arc<str>, &File)> = files.iter().collect();
         by_path.sort_unstable_by_key(|(file, _)| *file);
+        // Nearly all are apps of their own at a start: a table that doubles asks every app for its name each time.
+        self.app_ids.reserve(by_path.len().saturating_sub(self.apps.len()), &self.apps);
         for (file, content) in by_path {
-            self.contribute(file, &content.documents, Direction::Join, touched);
+            self.contribute(file, &content.documents, Direction::Join, &mut |_| {});
         }
         self.files = files;
         // At a start it was filled in order, and then half its places are free; made of what is in order it has none.
         self.apps = std::mem::take(&mut self.apps).into_iter().collect();
+        join(&mut touched.apps, self.apps.keys().copied().collect());
     }
 
     /// Grants the leases of files anew that were written or touched and say what they said before.
@@ -250,7 +261,7 @@ impl Registry {
     fn touch_apps_of(&mut self, file: &Arc<str>, touched: &mut Touched) {
         let Some(entry) = self.files.get_mut(file) else { return };
         let documents = std::mem::take(&mut entry.documents);
-        self.contribute(file, &documents, Direction::Join, touched);
+        self.contribute(file, &documents, Direction::Join, &mut |app| _ = touched.apps.insert(app));
         if let Some(entry) = self.files.get_mut(file) {
             entry.documents = documents;
         }

@@ -32,6 +32,13 @@ impl Ids {
         self.table.insert_unique(hasher.hash_one((*space, label)), id, hash_of);
     }
 
+    /// Makes room for so many apps more.
+    pub(super) fn reserve(&mut self, count: usize, apps: &Apps) {
+        let hasher = &self.hasher;
+        let hash_of = |id: &AppId| apps.get(id).map_or(0, |entry| hasher.hash_one((entry.space, &entry.label)));
+        self.table.reserve(count, hash_of);
+    }
+
     /// Takes out an app, before it is taken out of `apps`.
     pub(super) fn remove(&mut self, id: AppId, apps: &Apps) {
         let Some(entry) = apps.get(&id) else { return };

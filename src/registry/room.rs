@@ -16,6 +16,14 @@ pub(super) fn keep_room<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
     }
 }
 
+/// Makes room for so many keys in a map that has next to nothing, as at a start: a map that doubles hashes all its keys anew each time.
+/// Whatever is not needed goes back when [room is kept](keep_room).
+pub(super) fn make_room<K: Eq + Hash, V>(map: &mut HashMap<K, V>, count: usize) {
+    if count > SMALL && map.len() < count / 2 {
+        map.reserve(count);
+    }
+}
+
 /// The room of so many keys nobody misses.
 const SMALL: usize = 1024;
 

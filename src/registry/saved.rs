@@ -199,6 +199,7 @@ impl Registry {
         let mut touched = Touched { apps: registry.apps.keys().copied().collect(), ..Touched::default() };
         registry.restore_spaces(spaces, &mut touched);
         let made = registry.settle_moved(moved, &mut touched, hands);
+        registry.keep_room();
         touched.extend(registry.everything());
         (registry, touched, made)
     }
@@ -248,7 +249,6 @@ impl Registry {
         self.replace_findings(Concern::Spaces, Findings { faults, warnings: Vec::new() });
         self.spaces.restore(claims);
         self.join_files(touched);
-        touched.apps.extend(self.apps.keys());
     }
 
     fn left(&self, at: Duration) -> Duration {

@@ -6,6 +6,7 @@
 //! asked for it makes it again of the app as it is.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::addresses::{Addresses, Claim};
@@ -25,6 +26,9 @@ pub trait Hands: Sync {
 
     /// Does `work` on each of `items`; in their order.
     fn divide<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R>;
+
+    /// Does two things that have nothing to do with each other, with so many items in each.
+    fn both<A, B: Send>(&self, items: usize, one: impl FnOnce() -> A, other: impl FnOnce() -> B + Send) -> (A, B);
 }
 
 /// Makes nothing, and does one thing after the other.
@@ -38,6 +42,10 @@ impl Hands for Alone {
 
     fn divide<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
         items.iter().map(work).collect()
+    }
+
+    fn both<A, B: Send>(&self, _: usize, one: impl FnOnce() -> A, other: impl FnOnce() -> B + Send) -> (A, B) {
+        (one(), other())
     }
 }
 
@@ -78,6 +86,9 @@ impl Registry {
         let ids: Vec<AppId> = touched.apps.iter().copied().collect();
         moved.begun = ids.iter().copied().filter(|id| self.end_creation(*id)).collect();
         let mut made = Vec::with_capacity(ids.len());
+        // A table that doubles hashes everything in it anew; room that is not needed goes back when all is applied.
+        self.names.reserve(ids.len());
+        self.addresses.reserve(ids.len());
         for some in ids.chunks(LOOKED_AT) {
             let wants = hands.divide(some, |id| self.look_at(*id, hands));
             for (id, wants) in some.iter().zip(wants) {
@@ -95,11 +106,12 @@ impl Registry {
         for network in moved.lans {
             self.settle_lan(network, touched);
         }
+        let moved_addresses: BTreeSet<IpAddr> = moved.addresses.into_iter().collect();
         let mut addresses = std::mem::replace(&mut self.addresses, Addresses::new());
-        let settled = addresses.settle(&moved.addresses, |app| self.newness_of(app));
+        let settled = addresses.settle(&moved_addresses, |app| self.newness_of(app));
         self.addresses = addresses;
         contested.extend(settled.iter().map(|settled| settled.identity.0));
-        join(&mut touched.addresses, moved.addresses);
+        join(&mut touched.addresses, moved_addresses);
         self.settle_displaced(settled, touched);
         let gone: Vec<AppId> =
             touched.apps.iter().copied().filter(|id| self.apps.get(id).is_some_and(|entry| entry.is_gone())).collect();
@@ -118,4 +130,4 @@ impl Registry {
 }
 
 /// How many apps are looked at before their claims follow: what is known of an app in between is a kilobyte.
-const LOOKED_AT: usize = 8192;
+const LOOKED_AT: usize = 2048;

@@ -7,6 +7,10 @@
 //!
 //! The control message that a datagram came with (`IP_PKTINFO`, on wildcard binds) is sent back with its response: it holds
 //! the address that was asked, which is the one that must reply. Clients and middleboxes drop what comes from another.
+//!
+//! Responses in a row that go to one socket leave as a [`Run`]: the kernel finds the route once and cuts them apart where they are
+//! received or leave the machine (`UDP_SEGMENT`), and the client sees datagrams like any others. That is less than half of what a response
+//! costs where a few busy sockets ask, as forwarders have; where each query has a socket of its own it is never done, and costs a comparison.
 #![allow(
     unsafe_code,
     reason = "the standard library has no batched system calls, no control messages and no IP_PKTINFO"
@@ -26,8 +30,22 @@ const QUERY_MAX: usize = 2048;
 /// The most octets of a response: 1280, the smallest MTU of IPv6, less its header (40) and that of UDP (8); RFC 9715 §3.
 pub(super) const RESPONSE_MAX: usize = 1232;
 
-/// Room for one control message: a header of 16 octets and an `in6_pktinfo` of 20, rounded up to a cache line.
+/// Room for two control messages: a header of 16 octets and an `in6_pktinfo` of 20, which makes 40, and 24 to say how a run is cut.
 const CONTROL_MAX: usize = 64;
+
+const _: () = assert!(
+    CONTROL_MAX >= space_of::<libc::in6_pktinfo>() + space_of::<u16>(),
+    "a run's message has the address that it leaves from, and how it is cut"
+);
+
+/// Octets of a socket address that tell most of them apart.
+const WAY: usize = 8;
+
+/// The most octets of a run: what an IPv4 packet holds, less its headers.
+const RUN_MAX: usize = 65_535 - 20 - 8;
+
+/// The most responses in a run: what every kernel that can do it takes at once.
+pub(super) const SEGMENTS_MAX: usize = 64;
 
 /// Whether receiving waits for a first datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +74,36 @@ pub(super) struct Sent {
     pub(super) taken: usize,
     /// How many it refused.
     pub(super) failed: usize,
+    /// Runs that are as long as they may be.
+    pub(super) full: usize,
+}
+
+/// Whether responses to one socket may leave as one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Segments {
+    /// They may, so many at most.
+    UpTo(usize),
+    /// The kernel does not know how, or is not to.
+    Never,
+}
+
+/// Responses that leave as one message: all as long as the first, but for the last, which may be shorter.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    /// The place in the batch of the first one's query.
+    first: usize,
+    /// The beginning of where they go: family, port, and an IPv4 address.
+    way: [u8; WAY],
+    /// Octets of the control message, which says where they leave from.
+    control_length: usize,
+    /// How many there are.
+    count: usize,
+    /// Octets of each.
+    segment: usize,
+    /// Octets of all.
+    octets: usize,
+    /// Whether there may be another: the last of them is as long as the first.
+    is_open: bool,
 }
 
 /// The buffers and headers of one worker; made once, used for every batch.
@@ -68,23 +116,28 @@ pub(super) struct Batch {
     arena: NonNull<[Slot]>,
     /// One for each slot, in order.
     incoming: Box<[mmsghdr]>,
-    /// The first `queued` are responses.
+    /// The first `queued` are messages to send: runs of responses, most of them of one.
     outgoing: Box<[mmsghdr]>,
+    /// The first `responses` are what is in them, in order.
+    parts: Box<[iovec]>,
     received: usize,
     queued: usize,
+    responses: usize,
+    /// The last message that was queued.
+    run: Run,
+    /// Responses that a run may have.
+    run_max: usize,
 }
 
-/// What belongs to one datagram. Cache lines: 2 + 32 + 20, and one more, for an odd number: with an even one, the same fields of
-/// all slots would fall into few sets of the first-level cache.
+/// What belongs to one datagram. An odd number of cache lines: with an even one, the same fields of all slots would fall into few sets of
+/// the first-level cache.
 #[repr(C, align(64))]
 struct Slot {
     source: Source,
     query_part: iovec,
-    response_part: iovec,
     control: Control,
     query: [u8; QUERY_MAX],
     response: [u8; RESPONSE_MAX],
-    _odd: [u8; 64],
 }
 
 const _: () = assert!(size_of::<Slot>() / 64 % 2 == 1, "an odd number of cache lines");
@@ -95,6 +148,9 @@ const _: () = assert!(size_of::<Slot>() / 64 % 2 == 1, "an odd number of cache l
 union Source {
     v6: sockaddr_in6,
     v4: sockaddr_in,
+    /// Its beginning: family, port, and all of an IPv4 address.
+    way: [u8; WAY],
+    octets: [u8; size_of::<sockaddr_in6>()],
 }
 
 /// Control messages begin with a `cmsghdr`, and are aligned as it is.
@@ -103,7 +159,7 @@ struct Control([u8; CONTROL_MAX]);
 
 impl Batch {
     /// Allocates the buffers for so many datagrams.
-    pub(super) fn new(size: usize) -> Self {
+    pub(super) fn new(size: usize, segments: Segments) -> Self {
         let mut slots = Box::<[Slot]>::new_uninit_slice(size);
         // SAFETY: the slots are ours to write. A `Slot` is integers, raw pointers, and arrays and a union of those: all zeros
         // is a value of it.
@@ -112,7 +168,21 @@ impl Batch {
             slots.assume_init()
         };
         let arena = NonNull::from(Box::leak(slots));
-        let mut batch = Self { arena, incoming: headers(size), outgoing: headers(size), received: 0, queued: 0 };
+        let nothing = iovec { iov_base: ptr::null_mut(), iov_len: 0 };
+        let mut batch = Self {
+            arena,
+            incoming: headers(size),
+            outgoing: headers(size),
+            parts: vec![nothing; size].into_boxed_slice(),
+            received: 0,
+            queued: 0,
+            responses: 0,
+            run: Run { first: 0, way: [0; WAY], control_length: 0, count: 0, segment: 0, octets: 0, is_open: false },
+            run_max: match segments {
+                Segments::UpTo(most) => most,
+                Segments::Never => 1,
+            },
+        };
         for (index, header) in batch.incoming.iter_mut().enumerate() {
             let slot = slot_of(arena, index);
             // SAFETY: `slot` points into the arena, which lives as long as `batch`; no reference into it exists, and the
@@ -122,11 +192,9 @@ impl Batch {
                 header.msg_hdr.msg_iov = &raw mut (*slot).query_part;
                 header.msg_hdr.msg_name = (&raw mut (*slot).source).cast();
                 header.msg_hdr.msg_control = (&raw mut (*slot).control).cast();
-                (*slot).response_part = iovec { iov_base: (&raw mut (*slot).response).cast(), iov_len: 0 };
             }
             header.msg_hdr.msg_iovlen = 1;
         }
-        batch.outgoing.iter_mut().for_each(|header| header.msg_hdr.msg_iovlen = 1);
         // Every header counts as used, so that each has its lengths put in.
         batch.received = size;
         batch
@@ -144,7 +212,7 @@ impl Batch {
             header.msg_hdr.msg_controllen = CONTROL_MAX;
         }
         self.received = 0;
-        self.queued = 0;
+        self.clear();
         let flags = match wait {
             Wait::ForOne => libc::MSG_WAITFORONE,
             Wait::Never => libc::MSG_DONTWAIT,
@@ -196,25 +264,70 @@ impl Batch {
     #[inline(always)]
     pub(super) fn reply(&mut self, index: usize, length: usize) {
         let Some(asked) = self.incoming.get(..self.received).and_then(|headers| headers.get(index)) else { return };
-        let Some(header) = self.outgoing.get_mut(self.queued) else { return };
+        let Some(part) = self.parts.get_mut(self.responses) else { return };
+        let length = length.min(RESPONSE_MAX);
         let slot = slot_of(self.arena, index);
-        let to = &mut header.msg_hdr;
-        // SAFETY: `slot` points into the arena; no reference into it exists while `self` is borrowed here.
-        unsafe {
-            (*slot).response_part.iov_len = length.min(RESPONSE_MAX);
-            to.msg_iov = &raw mut (*slot).response_part;
-        }
-        to.msg_name = asked.msg_hdr.msg_name;
-        to.msg_namelen = asked.msg_hdr.msg_namelen;
+        // SAFETY: `slot` points into the arena; the field is addressed without making a reference into it.
+        *part = unsafe { iovec { iov_base: (&raw mut (*slot).response).cast(), iov_len: length } };
         // Whatever was there is not looked at when its length is zero.
-        to.msg_controllen = 0;
-        if asked.msg_hdr.msg_controllen > 0 {
+        let control_length = match asked.msg_hdr.msg_controllen {
+            0 => 0,
             // SAFETY: the kernel filled this header's control buffer to the length that it left in the header, or `receive`
             // found it so; nothing else refers to it.
-            to.msg_controllen = unsafe { address_only(&asked.msg_hdr) };
-            to.msg_control = asked.msg_hdr.msg_control;
+            _ => unsafe { address_only(&asked.msg_hdr) },
+        };
+        self.responses += 1;
+        // SAFETY: the slot is zeroed memory or what the kernel wrote, and any octets are a value of this field.
+        let way = unsafe { (*slot).source.way };
+        if self.run.is_open && way == self.run.way && self.joins_run(index, length, control_length) {
+            self.run.count += 1;
+            self.run.octets += length;
+            self.run.is_open = length == self.run.segment && self.run.count < self.run_max;
+            if let Some(header) = self.queued.checked_sub(1).and_then(|last| self.outgoing.get_mut(last)) {
+                header.msg_hdr.msg_iovlen = self.run.count;
+            }
+            return;
         }
+        let Some(header) = self.outgoing.get_mut(self.queued) else { return };
+        let to = &mut header.msg_hdr;
+        to.msg_iovlen = 1;
+        (to.msg_name, to.msg_namelen) = (asked.msg_hdr.msg_name, asked.msg_hdr.msg_namelen);
+        (to.msg_control, to.msg_controllen) = (asked.msg_hdr.msg_control, control_length);
+        let is_open = self.run_max > 1;
+        self.run = Run { first: index, way, control_length, count: 1, segment: length, octets: length, is_open };
         self.queued += 1;
+    }
+
+    /// Whether a response of this length to the `index`th datagram, which goes where the last run does as far as [`Source::way`] tells, may
+    /// leave with it.
+    #[inline(always)]
+    fn joins_run(&self, index: usize, length: usize, control_length: usize) -> bool {
+        let Run { way: [high, low, ..], segment, octets, .. } = self.run;
+        let is_told = c_int::from(u16::from_ne_bytes([high, low])) == libc::AF_INET && control_length == 0;
+        length <= segment
+            && octets + length <= RUN_MAX
+            && control_length == self.run.control_length
+            && (is_told || self.goes_as_run(index, control_length))
+    }
+
+    /// Whether the `index`th datagram came from where those of the last run did, and to the same address.
+    #[inline(never)]
+    fn goes_as_run(&self, index: usize, control_length: usize) -> bool {
+        // SAFETY: both slots are zeroed memory or what the kernel wrote, whose octets are all initialised; nothing writes to them here.
+        let (this, run) = unsafe { (&*slot_of(self.arena, index), &*slot_of(self.arena, self.run.first)) };
+        // SAFETY: any octets are a value of either field.
+        let is_same = unsafe {
+            match c_int::from(this.source.v4.sin_family) {
+                libc::AF_INET => this.source.way == run.source.way,
+                _ => this.source.octets == run.source.octets,
+            }
+        };
+        is_same && this.control.0.get(..control_length) == run.control.0.get(..control_length)
+    }
+
+    /// Forgets what was queued.
+    const fn clear(&mut self) {
+        (self.queued, self.responses, self.run.is_open) = (0, 0, false);
     }
 
     /// Where the `index`th datagram came from, and to, for a response that is sent later: by [`send_later`].
@@ -242,24 +355,88 @@ impl Batch {
     /// Sends what was queued. What the kernel refuses is counted and given up, never waited for: its client asks again, and
     /// one address that nobody answers at could otherwise fill the send buffer and hold up every other.
     pub(super) fn send(&mut self, socket: &UdpSocket) -> Sent {
-        let mut sent = Sent { taken: 0, failed: 0 };
-        while let Some(rest) = self.outgoing.get_mut(sent.taken + sent.failed..self.queued)
+        let mut sent = Sent { taken: 0, failed: 0, full: 0 };
+        let (mut begun, mut part) = (0, self.parts.as_mut_ptr());
+        for header in self.outgoing.iter_mut().take(self.queued) {
+            let to = &mut header.msg_hdr;
+            to.msg_iov = part;
+            if to.msg_iovlen > 1 {
+                // SAFETY: a part of those that `reply` wrote, whose numbers in all messages make up their number. The control buffer is
+                // a slot's, and holds what `address_only` left in it.
+                unsafe { put_segment(to, (*part).iov_len) }
+                sent.full += usize::from(to.msg_iovlen == self.run_max);
+            }
+            part = part.wrapping_add(to.msg_iovlen);
+        }
+        while let Some(rest) = self.outgoing.get_mut(begun..self.queued)
             && let Ok(length) = u32::try_from(rest.len())
             && length > 0
         {
-            // SAFETY: these headers were filled by `reply` since the last batch was received, so each points at a name, a part and
-            // perhaps a control message in the arena, with lengths that are theirs.
+            // SAFETY: these headers were filled by `reply` since the last batch was received, so each points at a name, at parts and
+            // perhaps at a control message, with lengths that are theirs.
             let count = unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), length, libc::MSG_DONTWAIT) };
             match usize::try_from(count) {
-                Ok(count) if count > 0 => sent.taken += count,
+                Ok(count) if count > 0 => {
+                    sent.taken += rest.iter().take(count).map(|header| header.msg_hdr.msg_iovlen).sum::<usize>();
+                    begun += count;
+                }
                 Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
                 // The first of the rest is the one at fault; those behind it may go to somewhere else.
-                _ => sent.failed += 1,
+                _ => {
+                    if let Some(header) = rest.first_mut() {
+                        // SAFETY: as above.
+                        unsafe { send_apart(socket, header, &mut sent) }
+                    }
+                    begun += 1;
+                }
             }
         }
-        self.queued = 0;
+        self.clear();
         sent
     }
+}
+
+/// Sends a message that the kernel refused. Of a run each response by itself: not every route can take them together (IPsec, a small
+/// MTU).
+///
+/// # Safety
+/// The header is as [`Batch::send`] makes it.
+#[cold]
+unsafe fn send_apart(socket: &UdpSocket, header: &mut mmsghdr, sent: &mut Sent) {
+    let to = &mut header.msg_hdr;
+    let (parts, count) = (to.msg_iov, to.msg_iovlen);
+    if count < 2 {
+        sent.failed += 1;
+        return;
+    }
+    to.msg_iovlen = 1;
+    to.msg_controllen -= space_of::<u16>();
+    for part in 0..count {
+        to.msg_iov = parts.wrapping_add(part);
+        // SAFETY: the header points at a name, at one of its parts, and perhaps at a control message, with lengths that are theirs.
+        match unsafe { libc::sendmsg(socket.as_raw_fd(), to, libc::MSG_DONTWAIT) } {
+            0.. => sent.taken += 1,
+            _ => sent.failed += 1,
+        }
+    }
+}
+
+/// Adds to a message that is to be cut apart how long each of its responses is, but perhaps for the last.
+///
+/// # Safety
+/// `msg_control` points at [`CONTROL_MAX`] octets that nothing else refers to, aligned as `cmsghdr`, the first
+/// `msg_controllen` of which hold one control message at most, of `IP_PKTINFO` or `IPV6_PKTINFO`.
+unsafe fn put_segment(header: &mut msghdr, segment: usize) {
+    // SAFETY: the room is there: a `Control` holds the longer of the two and this one. It is aligned, as lengths are rounded up.
+    unsafe {
+        let message = header.msg_control.cast::<u8>().wrapping_add(header.msg_controllen).cast::<cmsghdr>();
+        (*message).cmsg_level = libc::SOL_UDP;
+        (*message).cmsg_type = libc::UDP_SEGMENT;
+        (*message).cmsg_len = size_of::<cmsghdr>() + size_of::<u16>();
+        let segment = u16::try_from(segment).unwrap_or(u16::MAX);
+        libc::CMSG_DATA(message).cast::<u16>().write_unaligned(segment);
+    }
+    header.msg_controllen += space_of::<u16>();
 }
 
 /// Where a datagram came from, and which address it came to.
@@ -396,6 +573,15 @@ pub(super) fn ignore_path_mtu(socket: &impl AsRawFd, address: SocketAddr) -> io:
     }
 }
 
+/// Whether responses may leave this socket as runs of up to `most`: the kernel (4.18) must know how.
+pub(super) fn segments(socket: &impl AsRawFd, most: usize) -> Segments {
+    match most {
+        // That nothing is cut is what holds anyway.
+        2.. if set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok() => Segments::UpTo(most),
+        _ => Segments::Never,
+    }
+}
+
 fn set_option(socket: &impl AsRawFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
     let pointer = (&raw const value).cast::<c_void>();
     // SAFETY: the pointer is to a `c_int` that lives through the call, and the length is its.
@@ -436,6 +622,10 @@ mod tests {
 
     use super::*;
 
+    const fn sent(taken: usize, failed: usize) -> Sent {
+        Sent { taken, failed, full: 0 }
+    }
+
     /// A socket that reports local addresses where `address` is a wildcard, and one to ask from.
     fn pair(address: &str) -> (UdpSocket, UdpSocket) {
         let server = UdpSocket::bind(address).unwrap();
@@ -461,7 +651,7 @@ mod tests {
                 }
                 batch.reply(index, length);
             }
-            assert_eq!(batch.send(server), Sent { taken: received, failed: 0 });
+            assert_eq!(batch.send(server), sent(received, 0));
             count -= received;
         }
     }
@@ -472,7 +662,7 @@ mod tests {
             let (server, client) = pair(address);
             let port = server.local_addr().unwrap().port();
             let to = SocketAddr::new(client.local_addr().unwrap().ip(), port);
-            let mut batch = Batch::new(32);
+            let mut batch = Batch::new(32, Segments::Never);
             for length in [1, 300, 7, 1000] {
                 for number in 0..80 {
                     let mut query = vec![0; length];
@@ -497,7 +687,7 @@ mod tests {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let (server, client) = pair(address);
             client.send_to(b"query", server.local_addr().unwrap()).unwrap();
-            let mut batch = Batch::new(32);
+            let mut batch = Batch::new(32, Segments::Never);
             assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 1);
             let message = batch.message(0).unwrap();
             assert_eq!((message.source, message.query), (client.local_addr().unwrap(), &b"query"[..]));
@@ -509,7 +699,7 @@ mod tests {
     fn a_wildcard_socket_replies_from_the_address_that_was_asked() {
         let (server, client) = pair("0.0.0.0:0");
         let port = server.local_addr().unwrap().port();
-        let mut batch = Batch::new(32);
+        let mut batch = Batch::new(32, Segments::Never);
         for last in [2, 9, 1, 77] {
             let asked = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), port);
             client.send_to(b"abc", asked).unwrap();
@@ -523,7 +713,7 @@ mod tests {
     fn a_query_that_is_too_long_is_cut() {
         let (server, client) = pair("127.0.0.1:0");
         client.send_to(&[7; 5000], server.local_addr().unwrap()).unwrap();
-        let mut batch = Batch::new(32);
+        let mut batch = Batch::new(32, Segments::Never);
         assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 1);
         assert_eq!(batch.message(0).unwrap().query, [7; QUERY_MAX]);
         assert_eq!(batch.message(0).unwrap().response.len(), RESPONSE_MAX);
@@ -535,7 +725,7 @@ mod tests {
         for number in 0..5_u8 {
             client.send_to(&[number], server.local_addr().unwrap()).unwrap();
         }
-        let mut batch = Batch::new(32);
+        let mut batch = Batch::new(32, Segments::Never);
         assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 5);
         for index in [1, 3] {
             let message = batch.message(index).unwrap();
@@ -543,8 +733,8 @@ mod tests {
             batch.reply(index, 1);
         }
         batch.reply(5, 1);
-        assert_eq!(batch.send(&server), Sent { taken: 2, failed: 0 });
-        assert_eq!(batch.send(&server), Sent { taken: 0, failed: 0 }, "once");
+        assert_eq!(batch.send(&server), sent(2, 0));
+        assert_eq!(batch.send(&server), sent(0, 0), "once");
         let mut response = [0; 16];
         for expected in [1, 3] {
             assert_eq!(client.recv(&mut response).unwrap(), 1);
@@ -560,21 +750,109 @@ mod tests {
         for _ in 0..3 {
             client.send_to(b"abc", server.local_addr().unwrap()).unwrap();
         }
-        let mut batch = Batch::new(32);
+        let mut batch = Batch::new(32, Segments::Never);
         assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 3);
         (0..3).for_each(|index| batch.reply(index, 3));
         // The kernel says that the socket is not connected, and does it.
         let _ = socket2::SockRef::from(&server).shutdown(std::net::Shutdown::Write);
-        assert_eq!(batch.send(&server), Sent { taken: 0, failed: 3 });
+        assert_eq!(batch.send(&server), sent(0, 3));
     }
 
     #[test]
     fn a_socket_that_is_shut_down_wakes_its_reader_with_nothing() {
         let (server, _) = pair("127.0.0.1:0");
-        let mut batch = Batch::new(32);
+        let mut batch = Batch::new(32, Segments::Never);
         assert_eq!(batch.receive(&server, Wait::Never).unwrap(), 0);
         let _ = socket2::SockRef::from(&server).shutdown(std::net::Shutdown::Read);
         let received = batch.receive(&server, Wait::ForOne).unwrap();
         assert!((0..received).all(|index| batch.message(index).is_none()));
+    }
+
+    /// A socket that may send runs, and two to ask from.
+    fn runs(address: &str) -> (UdpSocket, Batch, [UdpSocket; 2]) {
+        let (server, client) = pair(address);
+        let segments = segments(&server, SEGMENTS_MAX);
+        assert_eq!(segments, Segments::UpTo(SEGMENTS_MAX), "this kernel cannot");
+        (server, Batch::new(32, segments), [client, pair(address).1])
+    }
+
+    /// Asks from each socket in turn, and has each query answered with its own octets.
+    fn echo(server: &UdpSocket, batch: &mut Batch, queries: &[(&UdpSocket, SocketAddr, Vec<u8>)]) -> (usize, Sent) {
+        for (client, to, query) in queries {
+            client.send_to(query, to).unwrap();
+        }
+        assert_eq!(batch.receive(server, Wait::ForOne).unwrap(), queries.len());
+        for index in 0..queries.len() {
+            let message = batch.message(index).unwrap();
+            let length = message.query.len();
+            message.response[..length].copy_from_slice(message.query);
+            batch.reply(index, length);
+        }
+        (batch.queued, batch.send(server))
+    }
+
+    fn received(client: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+        let mut response = [0; 2048];
+        let (length, from) = client.recv_from(&mut response).unwrap();
+        (response[..length].to_vec(), from)
+    }
+
+    #[test]
+    fn responses_to_one_socket_leave_together_and_arrive_one_by_one() {
+        for address in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"] {
+            let (server, mut batch, [client, other]) = runs(address);
+            let to = SocketAddr::new(client.local_addr().unwrap().ip(), server.local_addr().unwrap().port());
+            let query = |number: u8, length: usize| vec![number; length];
+            // Longer than the first of its run, shorter, behind a shorter one, and of another socket.
+            let lengths = [60, 60, 60, 40, 40, 50, 50, 1200, 1200, 1];
+            let mut queries: Vec<_> = (0..).zip(lengths).map(|(n, length)| (&client, to, query(n, length))).collect();
+            queries.push((&other, to, query(10, 1)));
+            queries.push((&client, to, query(11, 1)));
+            let (messages, done) = echo(&server, &mut batch, &queries);
+            assert_eq!(done, sent(12, 0), "over {address}");
+            assert_eq!(messages, 6, "60 60 60 40, 40, 50 50, 1200 1200 1, the other's, 1");
+            for (asker, _, query) in &queries {
+                assert_eq!(received(asker), (query.clone(), to), "over {address}");
+            }
+            let (messages, done) = echo(&server, &mut batch, &vec![(&client, to, query(7, 30)); 32]);
+            assert_eq!((messages, done.taken), (1, 32), "what was queued is forgotten when it is sent");
+            (0..32).for_each(|_| assert_eq!(received(&client), (query(7, 30), to)));
+        }
+    }
+
+    #[test]
+    fn responses_in_a_run_leave_from_the_address_that_was_asked() {
+        let (server, mut batch, [client, _]) = runs("0.0.0.0:0");
+        let port = server.local_addr().unwrap().port();
+        let at = |last| SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), port);
+        let queries = [2, 2, 3, 3, 2].map(|last| (&client, at(last), vec![last; 20]));
+        let (messages, done) = echo(&server, &mut batch, &queries);
+        assert_eq!((messages, done), (3, sent(5, 0)));
+        queries.iter().for_each(|(_, to, query)| assert_eq!(received(&client), (query.clone(), *to)));
+    }
+
+    #[test]
+    fn a_run_has_an_end() {
+        let (server, _, [client, _]) = runs("127.0.0.1:0");
+        let to = server.local_addr().unwrap();
+        let mut batch = Batch::new(100, Segments::UpTo(3));
+        let (messages, done) = echo(&server, &mut batch, &vec![(&client, to, vec![1; 30]); 7]);
+        assert_eq!((messages, done), (3, Sent { taken: 7, failed: 0, full: 2 }));
+        (0..7).for_each(|_| assert_eq!(received(&client).0, [1; 30]));
+        let mut batch = Batch::new(100, Segments::UpTo(100));
+        let (messages, done) = echo(&server, &mut batch, &vec![(&client, to, vec![1; RESPONSE_MAX]); 54]);
+        assert_eq!((messages, done.taken), (2, 54), "53 of 1,232 octets are what a packet holds");
+        (0..54).for_each(|_| assert_eq!(received(&client).0, [1; RESPONSE_MAX]));
+    }
+
+    #[test]
+    fn a_run_that_the_kernel_refuses_is_sent_one_by_one() {
+        let (server, mut batch, [client, _]) = runs("127.0.0.1:0");
+        let to = server.local_addr().unwrap();
+        // What is cut apart must have checksums.
+        set_option(&server, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+        let (messages, done) = echo(&server, &mut batch, &vec![(&client, to, vec![9; 50]); 20]);
+        assert_eq!((messages, done), (1, sent(20, 0)));
+        (0..20).for_each(|_| assert_eq!(received(&client), (vec![9; 50], to)));
     }
 }

@@ -224,12 +224,13 @@ impl Running {
         (desk, limits, subscriber): (&Arc<Desk>, &Limits, &Subscriber),
     ) -> io::Result<()> {
         // A batch of none would receive nothing.
-        let size = limits.batch.max(1);
+        let (size, run) = (limits.batch.max(1), limits.run);
         let name = format!("udp-{}", self.udp.len());
         let socket = Arc::new(socket);
         self.udp.push(Arc::clone(&socket));
         let (desk, reader, phase) = (Arc::clone(desk), subscriber.reader(), Arc::clone(&self.phase));
-        let thread = self.spawn(name, move |counters| udp::run(&socket, &desk, reader, counters, (size, &phase)))?;
+        let thread =
+            self.spawn(name, move |counters| udp::run(&socket, &desk, reader, counters, (size, run, &phase)))?;
         self.udp_threads.push(thread);
         Ok(())
     }

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::answer::{Asked, Desk, Reply, Round, Said};
-use super::batch::{Batch, Message, Wait};
+use super::batch::{self, Batch, Message, Sent, Wait};
 use super::phase::{Phase, PhaseFlag};
 use super::streams::now;
 use crate::engine::{Reading, Transport, touch};
@@ -30,10 +30,10 @@ pub(super) fn run(
     desk: &Desk,
     mut reader: Reader,
     counters: &Counters,
-    (size, phase): (usize, &PhaseFlag),
+    (size, run, phase): (usize, usize, &PhaseFlag),
 ) {
     let readings = (0..size).map(|_| Reading::new()).collect();
-    let mut worker = Worker { socket, desk, counters, batch: Batch::new(size), readings };
+    let mut worker = Worker { socket, desk, counters, batch: Batch::new(size, batch::segments(socket, run)), readings };
     let mut failures = 0;
     let mut left = DRAIN_DATAGRAMS / size + 1;
     let mut batches = 0_u32;
@@ -90,10 +90,13 @@ impl Worker<'_> {
             let each = now().saturating_duration_since(begun) / count;
             self.counters.duration(Span::Answer, each, u64::from(count));
         }
-        let failed = self.batch.send(self.socket).failed;
+        let Sent { failed, full, .. } = self.batch.send(self.socket);
         reader.rest();
         if failed > 0 {
             self.counters.event(Event::SendFailed, failed.try_into().unwrap_or(u64::MAX));
+        }
+        if full > 0 {
+            self.counters.limit(Limit::Run, full.try_into().unwrap_or(u64::MAX));
         }
     }
 

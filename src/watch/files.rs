@@ -272,6 +272,11 @@ impl Files {
         &self.unread
     }
 
+    /// How many files are to be looked at again.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waits.len()
+    }
+
     /// Whether a file is to be looked at again.
     pub(crate) fn is_waiting(&self, file: &str) -> bool {
         self.waits.contains_key(file)
@@ -314,7 +319,7 @@ impl Files {
 
     /// Whether some file is still held back that may be in what is served first.
     pub(crate) fn is_settling(&self) -> bool {
-        self.waits.values().any(|wait| matches!(wait.why, Why::Standing(_) | Why::Finished | Why::Whole))
+        self.waits.values().any(|wait| matches!(wait.why, Why::Standing(_) | Why::Finished | Why::Listed | Why::Whole))
     }
 
     /// When the next file is to be looked at.

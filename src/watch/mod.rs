@@ -6,7 +6,8 @@
 //! the next hints gather, so a storm of changes makes batches by itself, and a single change waits for nothing.
 //!
 //! Events are asked for before a directory is listed, so nothing falls between. A thread with no runtime: it does one
-//! thing at a time, and its only waits are its box and the next deadline.
+//! thing at a time, and its one wait is for its box, for file events and for the next deadline. It reads the events itself: a
+//! thread in between would be a second wake-up for every change, and these are most of the time that a change takes.
 
 mod checks;
 mod doubt;
@@ -36,7 +37,7 @@ use std::time::Duration;
 use self::files::{Files, Keep};
 use self::owner::Owner;
 pub use self::report::{FileReport, FileState};
-use self::scan::scan;
+use self::scan::{Unknown, scan};
 use self::wait::Told;
 use crate::compile::Compiler;
 use crate::control::checks::Checklist;
@@ -83,7 +84,7 @@ impl Survey {
 /// The directory cannot be listed.
 pub fn survey(root: &Path, tombstone: Duration, now: Now) -> io::Result<Survey> {
     let mut files = Files::new(root, Keep::Yaml);
-    files.found(scan(root, "", &|_| None, &mut |_, _, _| {})?, "", Told::ByScan, &HashSet::new(), now);
+    files.found(scan(root, "", (&|_| None, Unknown::Look), &mut |_, _, _| {})?, "", Told::ByScan, &HashSet::new(), now);
     files.hurry();
     let mut registry = Registry::new(tombstone);
     let touched = registry.apply(files.due(now).changes, now);

@@ -24,7 +24,7 @@ use super::shares::{Shares, in_shares};
 use super::{Clock, Explain, Settings};
 use crate::compile::{self, Block, Compiler};
 use crate::control::checks::{Checklist, Finding, TargetId};
-use crate::control::{Change, Control, Inbox, Order, Pending};
+use crate::control::{Change, Control, Inbox, Order, Pending, Request};
 use crate::observe::{FileGauges, Span};
 use crate::publish::{Publisher, Readiness, Snapshot};
 use crate::registry::{AllUnhealthy, AppId, FileChange, FileFault, Made, Now, Registry, Timestamp, Touched};
@@ -33,7 +33,7 @@ use crate::state::State;
 /// The state of the owner task.
 pub(crate) struct Owner {
     root: PathBuf,
-    pub(super) inbox: Inbox,
+    inbox: Inbox,
     clock: Clock,
     explain: Explain,
     /// The last generations, the newest last; at most [`HISTORY_MAX`].
@@ -158,7 +158,7 @@ impl Owner {
         let deadlines = [self.files.next(), self.registry.deadline(), self.ready_by, self.hold.next(), reaching];
         let next = deadlines.into_iter().flatten().min().map_or(self.scan_due, |next| next.min(self.scan_due));
         let wait = next.saturating_sub(now.monotonic);
-        let Pending { order, marks, findings, requests, .. } = self.inbox.take(wait);
+        let Pending { order, marks, findings, requests, .. } = self.next(wait);
         let now = (self.clock)();
         self.notice_pause(wait, now);
         match order {
@@ -179,6 +179,9 @@ impl Owner {
         if is_scan {
             self.scan_everything();
         }
+        if self.files.waiting() >= MANY || questions.iter().any(Request::is_long) || self.saving.wants_everything() {
+            self.watches.lend();
+        }
         self.rebuild();
         if is_scan || self.files.len() <= TALLIED {
             let [ok, stale, rejected] = self.files.tally();
@@ -189,6 +192,11 @@ impl Owner {
         }
         self.reply(questions);
         ControlFlow::Continue(())
+    }
+
+    /// Waits for something to do, so long at most.
+    pub(super) fn next(&mut self, wait: Duration) -> Pending {
+        self.watches.wait(&self.inbox, &self.clock, wait)
     }
 
     /// Ends in an orderly way. Where everything is to be saved, as after a time in which nothing could be, no later round will.
@@ -236,8 +244,11 @@ impl Owner {
             self.registry.await_newcomers();
         }
         let starting = self.gathering == Gathering::Until;
-        let lapsing = self.registry.lapsing(now).into_iter().filter(|file| self.files.was_touched(file, now));
-        let mut renewed: Vec<Arc<str>> = lapsing.collect();
+        let mut renewed = self.registry.lapsing(now);
+        if renewed.len() >= MANY {
+            self.watches.lend();
+        }
+        renewed.retain(|file| self.files.was_touched(file, now));
         let mut due = self.files.due(now);
         if starting {
             self.first.append(&mut due.changes);
@@ -378,7 +389,7 @@ impl Owner {
             None => others.next().unwrap_or_else(|| compile::block(&self.registry, *app)),
         });
         let previous = contents.as_ref().unwrap_or(&published);
-        let compiled = self.compiler.compile_blocks(&self.registry, touched, previous, blocks);
+        let compiled = self.compiler.compile_blocks(&Shares, &self.registry, touched, (previous, blocks));
         compiled.or(contents)
     }
 
@@ -439,6 +450,9 @@ impl fmt::Display for Cause<'_> {
 
 /// How many generations are remembered: a screen of them.
 const HISTORY_MAX: usize = 32;
+
+/// From how many files on the owner has somebody else hear while it looks at them: it takes a few milliseconds.
+const MANY: usize = 64;
 
 /// How often everything is looked at by stat while that is cheap.
 pub(super) const SCAN_EVERY: Duration = Duration::from_secs(5);

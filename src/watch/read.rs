@@ -5,14 +5,16 @@
 //! waiting (a FIFO without a writer would hold the owner task for ever) and looked at again by its descriptor, before and
 //! after the reading: what changed in between is not used.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::OwnedFd;
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
+
+use rustix::fs::{Mode, OFlags};
 
 use super::scan::{Identity, Seen, Sight, Way, absolute, format_of, look};
 use crate::control::Hash;
@@ -89,16 +91,20 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    fn new(root: &Path, relative: &str, Asked { known, seen }: Asked) -> Self {
-        let sight = seen.map_or_else(|| look(root, relative), Sight::File);
+    fn new(from: &Directory<'_>, relative: &str, Asked { known, look: looked }: Asked) -> Self {
+        let (sight, contents) = match looked {
+            Look::Listed => from.open_listed(relative),
+            Look::Unseen => (look(from.root, relative), None),
+            Look::Seen(seen) => (Sight::File(seen), None),
+        };
         let Sight::File(seen) = &sight else { return Self { sight, read: None } };
         if seen.identity.size() > AHEAD_SIZE_MAX {
             return Self { sight, read: None };
         }
-        let contents = read(root, relative, seen);
+        let contents = contents.unwrap_or_else(|| from.read(relative, seen));
         let reading = match &contents {
             Contents::Octets(text, _) if known != Some(text.hash) => {
-                Some(parse(root, relative, seen.way, &text.octets).into())
+                Some(parse(from.root, relative, seen.way, &text.octets).into())
             }
             _ => None,
         };
@@ -116,8 +122,18 @@ impl Ahead {
 pub(crate) struct Asked {
     /// The hash of its last good version: what has it still is not parsed.
     pub(crate) known: Option<Hash>,
-    /// What was seen of it just now.
-    pub(crate) seen: Option<Seen>,
+    pub(crate) look: Look,
+}
+
+/// Whether a file was looked at already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Nobody knows what is there.
+    Unseen,
+    /// It was a regular file when its directory was listed.
+    Listed,
+    /// This was seen of it just now.
+    Seen(Seen),
 }
 
 /// Gives each file in turn, read on threads of their own where they are many; where they are few, as in most changes, nothing is
@@ -139,10 +155,11 @@ pub(crate) fn read_ahead(
         let start = |own: usize| {
             let (sender, receiver) = mpsc::sync_channel::<Vec<Ahead>>(BATCHES_AHEAD);
             let read = move || {
+                let directory = Directory::open(root);
                 let batches = files.chunks(BATCH).zip(asked.chunks(BATCH)).skip(own).step_by(threads);
                 for (files, asked) in batches {
                     let batch: Vec<Ahead> =
-                        files.iter().zip(asked).map(|(file, asked)| Ahead::new(root, file, *asked)).collect();
+                        files.iter().zip(asked).map(|(file, asked)| Ahead::new(&directory, file, *asked)).collect();
                     // Whoever takes may have given up.
                     if sender.send(batch).is_err() {
                         return;
@@ -181,30 +198,68 @@ const THREADS_MAX: usize = 8;
 
 /// Reads the file at `relative`, which was just seen.
 pub(crate) fn read(root: &Path, relative: &str, seen: &Seen) -> Contents {
-    let path = absolute(root, relative);
-    if seen.identity.size() > size_max() {
-        return Contents::Fault(too_large(seen.identity.size()));
+    Directory { root, opened: None }.read(relative, seen)
+}
+
+/// The directory that files are read from.
+struct Directory<'r> {
+    root: &'r Path,
+    /// Where many are read it is opened once: what lies above it is not walked again for each.
+    opened: Option<OwnedFd>,
+}
+
+impl<'r> Directory<'r> {
+    /// Opens a directory; where that cannot be, each file finds out for itself.
+    fn open(root: &'r Path) -> Self {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Self { root, opened: rustix::fs::open(root, flags, Mode::empty()).ok() }
     }
-    match read_open(&path, seen.way) {
-        Ok(contents) => contents,
-        Err(error) if super::scan::is_gone(&error) => Contents::Gone,
-        // What was a file has become a link: the next look tells which.
-        Err(error) if error.raw_os_error() == Some(libc::ELOOP) && seen.way == Way::Itself => Contents::Changing,
-        Err(error) => Contents::Failed(error),
+
+    /// Reads a file that was just seen.
+    fn read(&self, relative: &str, seen: &Seen) -> Contents {
+        if seen.identity.size() > size_max() {
+            return Contents::Fault(too_large(seen.identity.size()));
+        }
+        let contents = self.open_file(relative, seen.way).and_then(|opened| match opened {
+            Some((_, identity)) if identity.size() > size_max() => Ok(Contents::Fault(too_large(identity.size()))),
+            Some((file, identity)) => contents_of(file, identity),
+            None => Ok(Contents::Changing),
+        });
+        match contents {
+            Ok(contents) => contents,
+            Err(error) if super::scan::is_gone(&error) => Contents::Gone,
+            // What was a file has become a link: the next look tells which.
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) && seen.way == Way::Itself => Contents::Changing,
+            Err(error) => Contents::Failed(error),
+        }
+    }
+
+    /// Opens a file that was listed and not looked at, and reads it if it is not large. It is looked at when it is open; where
+    /// anything else is in its place by now, or it cannot be opened, as every other path.
+    fn open_listed(&self, relative: &str) -> (Sight, Option<Contents>) {
+        let Ok(Some((file, identity))) = self.open_file(relative, Way::Itself) else {
+            return (look(self.root, relative), None);
+        };
+        let is_small = identity.size() <= AHEAD_SIZE_MAX;
+        let contents = is_small.then(|| contents_of(file, identity).unwrap_or_else(Contents::Failed));
+        (Sight::File(Seen { identity, way: Way::Itself }), contents)
+    }
+
+    /// Opens a file, and looks at what was opened; `None` where it is no regular file.
+    fn open_file(&self, relative: &str, way: Way) -> io::Result<Option<(File, Identity)>> {
+        let follow = if way == Way::Itself { OFlags::NOFOLLOW } else { OFlags::empty() };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | follow;
+        let file: File = match &self.opened {
+            Some(directory) => rustix::fs::openat(directory, relative, flags, Mode::empty())?.into(),
+            None => rustix::fs::open(absolute(self.root, relative), flags, Mode::empty())?.into(),
+        };
+        let metadata = file.metadata()?;
+        Ok(metadata.is_file().then(|| (file, Identity::of(&metadata))))
     }
 }
 
-fn read_open(path: &Path, way: Way) -> io::Result<Contents> {
-    let follow = if way == Way::Itself { libc::O_NOFOLLOW } else { 0 };
-    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | follow).open(path)?;
-    let before = file.metadata()?;
-    if !before.is_file() {
-        return Ok(Contents::Changing);
-    }
-    let identity = Identity::of(&before);
-    if identity.size() > size_max() {
-        return Ok(Contents::Fault(too_large(identity.size())));
-    }
+/// What is in a file that was this when it was opened.
+fn contents_of(mut file: File, identity: Identity) -> io::Result<Contents> {
     let octets = read_bounded(&mut file, identity.size())?;
     let after = Identity::of(&file.metadata()?);
     if after != identity || octets.len() as u64 != identity.size() {
@@ -358,7 +413,7 @@ mod tests {
             let size = if number % 3 == 0 { AHEAD_SIZE_MAX + 1 } else { AHEAD_SIZE_MAX };
             File::create(root.path().join(&**file)).unwrap().set_len(size).unwrap();
         }
-        let asked = vec![Asked { known: None, seen: None }; files.len()];
+        let asked = vec![Asked { known: None, look: Look::Unseen }; files.len()];
         let mut taken = Vec::new();
         read_ahead(root.path(), &files, &asked, |file, ahead| {
             let (sight, read) = ahead.unwrap().into_parts();

@@ -357,7 +357,7 @@ mod tests {
 
     /// An owner that is ready, and whose clock is a millisecond later each time it is looked at.
     fn owner(root: &Path) -> (Owner, Control) {
-        let (control, inbox) = control::channel();
+        let (control, inbox) = control::channel().unwrap();
         let turn = AtomicU64::new(0);
         let clock = move || {
             let turn = turn.fetch_add(1, Ordering::Relaxed);

@@ -110,9 +110,14 @@ impl Saving {
         self.touched = Touched::default();
     }
 
+    /// Whether everything is to be saved, which may take long.
+    pub(super) fn wants_everything(&self) -> bool {
+        self.state.as_ref().is_some_and(State::wants_everything)
+    }
+
     /// Saves everything, if that is wanted.
     pub(super) fn save_everything(&mut self, files: &Files, registry: &Registry, current: &Snapshot, now: Now) {
-        let Some(state) = self.state.as_ref().filter(|state| state.wants_everything()) else { return };
+        let Some(state) = self.state.as_ref().filter(|_| self.wants_everything()) else { return };
         let mut batch = Batch::default();
         for file in files.paths() {
             if let Some(version) = version(files, registry, file) {

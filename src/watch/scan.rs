@@ -26,6 +26,8 @@ pub(crate) struct Scan {
     pub(crate) files: BTreeMap<Arc<str>, Sight>,
     /// Those: nearly all, and so nothing is kept of them but that they are there.
     pub(crate) unchanged: BTreeSet<Arc<str>>,
+    /// Files by the word of their directory, which nobody [looked](Unknown::List) at; some of them twice.
+    pub(crate) listed: Vec<Arc<str>>,
     /// The directories that were listed, by path; the root's is empty.
     pub(crate) directories: BTreeMap<Arc<str>, DirectoryId>,
     /// Those that could not be listed, and why: nothing is known of what is below.
@@ -189,20 +191,35 @@ impl DirectoryId {
 /// What is known of the file at a path, if there is one: its path, shared, and what it was when it was read.
 pub(crate) type Known<'k> = &'k dyn Fn(&str) -> Option<(Arc<str>, Option<Identity>)>;
 
+/// What is done about files of which nothing is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    /// They are looked at, as all others.
+    Look,
+    /// They are [listed](Scan::listed) where they are JSON: since when that has stood makes a difference only where nothing is in it,
+    /// and whoever opens it looks at it anyway. At a start that is a fifteenth of all work, which nobody can share.
+    List,
+}
+
 /// What is told of each directory before it is listed.
 pub(crate) type Before<'b> = &'b mut dyn FnMut(&Arc<str>, &Path, DirectoryId);
 
 /// Walks `root` from the directory `under` down (empty for all of it), calling `before` on each directory before it is
-/// listed.
+/// listed; `unknown` is for files that are not `known`.
 ///
 /// # Errors
 ///
 /// The root cannot be listed. A lower directory that is not there any more is no error: nothing is found below it.
-pub(crate) fn scan(root: &Path, under: &str, known: Known<'_>, before: Before<'_>) -> io::Result<Scan> {
+pub(crate) fn scan(
+    root: &Path,
+    under: &str,
+    (known, unknown): (Known<'_>, Unknown),
+    before: Before<'_>,
+) -> io::Result<Scan> {
     let mut scan = Scan::default();
     let mut ahead = BTreeSet::from([Arc::<str>::from(under)]);
     while let Some(directory) = ahead.pop_first() {
-        match list(root, &directory, &mut scan, &mut ahead, (known, before)) {
+        match list(root, &directory, &mut scan, &mut ahead, ((known, unknown), before)) {
             Ok(()) => {}
             Err(error) if directory.is_empty() => return Err(error),
             Err(error) if is_gone(&error) => {}
@@ -219,7 +236,7 @@ fn list(
     directory: &Arc<str>,
     scan: &mut Scan,
     ahead: &mut BTreeSet<Arc<str>>,
-    (known, before): (Known<'_>, Before<'_>),
+    (known, before): ((Known<'_>, Unknown), Before<'_>),
 ) -> io::Result<()> {
     let path = absolute(root, directory);
     // A link to a directory is followed for the root only; `x -> /` would walk the machine.
@@ -250,7 +267,7 @@ fn list_entries(
     path: &Path,
     scan: &mut Scan,
     ahead: &mut BTreeSet<Arc<str>>,
-    known: Known<'_>,
+    (known, unknown): (Known<'_>, Unknown),
 ) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -272,22 +289,28 @@ fn list_entries(
         }
         if kind.is_dir() {
             ahead.insert(joined(directory, name));
-        } else if format_of(name).is_some() {
+        } else if let Some((format, _)) = format_of(name) {
+            let relative = join(directory, name);
+            let known = known(&relative);
+            if known.is_none() && unknown == Unknown::List && kind.is_file() && format == Format::Json {
+                scan.listed.push(relative.into());
+                continue;
+            }
             // By the descriptor of the directory: to resolve every path from the root takes longer than all else.
-            scan.add(join(directory, name), sight_of(entry.metadata(), || entry.path()), known);
+            scan.add(relative, sight_of(entry.metadata(), || entry.path()), known);
         }
     }
     Ok(())
 }
 
 impl Scan {
-    fn add(&mut self, relative: String, sight: Sight, known: Known<'_>) {
+    fn add(&mut self, relative: String, sight: Sight, known: Option<(Arc<str>, Option<Identity>)>) {
         let identity = match &sight {
             Sight::File(seen) => Some(seen.identity),
             _ => None,
         };
         // Where a directory is listed again, what was seen last holds.
-        match known(&relative) {
+        match known {
             Some((file, known)) if identity.is_some() && known == identity => {
                 self.files.remove(&file);
                 self.unchanged.insert(file);
@@ -302,7 +325,7 @@ impl Scan {
 
     /// Whether nothing was found.
     pub(crate) fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.unchanged.is_empty()
+        self.files.is_empty() && self.unchanged.is_empty() && self.listed.is_empty()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Work on many things that has nothing to do with each other, divided among the cores.
 
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::compile::{Block, block_of};
@@ -18,6 +20,21 @@ impl Hands for Shares {
     fn divide<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
         in_shares(items, work)
     }
+
+    fn both<A, B: Send>(&self, items: usize, one: impl FnOnce() -> A, other: impl FnOnce() -> B + Send) -> (A, B) {
+        if items < MANY || threads() == 1 {
+            return (one(), other());
+        }
+        let left = Mutex::new(Some(other));
+        let do_other = || left.lock().unwrap_or_else(PoisonError::into_inner).take().map(|other| other());
+        thread::scope(|scope| {
+            let started = thread::Builder::new().spawn_scoped(scope, do_other);
+            let one = one();
+            let done = started.ok().and_then(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            // What cannot be done elsewhere is done here.
+            (one, done.or_else(do_other).expect("it is done once, there or here"))
+        })
+    }
 }
 
 /// Does `work` on each of `items`, in as many threads as there are cores where they are many; in their order.
@@ -27,7 +44,7 @@ pub(crate) fn in_shares<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + 
         return alone();
     }
     // Asked where they are many only: the answer is in files of `/proc`, which takes as long as all else about one change.
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+    let threads = threads();
     if threads == 1 {
         return alone();
     }
@@ -48,6 +65,10 @@ pub(crate) fn in_shares<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + 
     })
 }
 
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
+}
+
 /// From how many things on threads are worth their start, at some microseconds each.
 const MANY: usize = 1024;
 
@@ -57,6 +78,15 @@ const THREADS_MAX: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_are_done_once_however_much_there_is_to_do() {
+        for count in [0, MANY, MANY * 3] {
+            let mut other = 0;
+            assert_eq!(Shares.both(count, || 1, || std::mem::replace(&mut other, 2)), (1, 0));
+            assert_eq!(other, 2);
+        }
+    }
 
     #[test]
     fn all_is_done_once_and_in_order() {

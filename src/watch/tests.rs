@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use tempfile::TempDir;
 
-use super::scan::Sight;
+use super::scan::{Sight, Unknown};
 use super::*;
 use crate::control::{Hash, Mark};
 use crate::registry::FileChange;
@@ -57,7 +57,8 @@ impl Bench {
     }
 
     fn scan(&mut self) {
-        match scan(self.dir.path(), "", &|file| self.files.known(file), &mut |_, _, _| {}) {
+        let unknown = if self.files.root_id().is_none() { Unknown::List } else { Unknown::Look };
+        match scan(self.dir.path(), "", (&|file| self.files.known(file), unknown), &mut |_, _, _| {}) {
             Ok(scan) => self.files.found(scan, "", Told::ByScan, &HashSet::new(), self.now),
             Err(error) => self.files.lost(&error),
         }
@@ -741,7 +742,7 @@ fn a_directory_that_is_renamed_loses_no_registration_on_the_way() {
 fn nothing_below_a_directory_that_cannot_be_listed_is_gone() {
     let mut bench = Bench::with(&[("shop/web.json", &registration(1)), ("other/web.json", &registration(2))]);
     // The superuser can list everything, so the error is made by hand.
-    let mut found = scan(bench.dir.path(), "", &|_| None, &mut |_, _, _| {}).unwrap();
+    let mut found = scan(bench.dir.path(), "", (&|_| None, Unknown::Look), &mut |_, _, _| {}).unwrap();
     found.files.remove("shop/web.json");
     found.files.remove("other/web.json");
     found.directories.remove("shop");
@@ -769,6 +770,65 @@ fn a_survey_takes_everything_as_it_stands() {
     assert!(super::survey(&dir.path().join("nowhere"), Duration::ZERO, now).is_err());
 }
 
+/// So many files that they are read ahead, of which nothing is known yet, in two directories.
+fn many(bench: &Bench) -> Vec<String> {
+    let files: Vec<String> = (0..600).map(|number| format!("{}/{number:03}.json", number % 2)).collect();
+    for (number, file) in (0..).zip(&files) {
+        bench.write(file, &registration(number));
+    }
+    files
+}
+
+#[test]
+fn what_becomes_of_files_between_the_first_walk_and_their_reading_is_what_is_taken() {
+    let mut bench = Bench::new();
+    let files = many(&bench);
+    let [gone, other, link, fifo, directory, ..] = files.as_slice() else { panic!("there are more") };
+    bench.scan();
+    fs::remove_file(bench.path(gone)).unwrap();
+    let beside = bench.path("0/.beside");
+    fs::write(&beside, registration(7)).unwrap();
+    fs::rename(&beside, bench.path(other)).unwrap();
+    for file in [link, fifo, directory] {
+        fs::remove_file(bench.path(file)).unwrap();
+    }
+    symlink(bench.path(other), bench.path(link)).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, bench.path(fifo), rustix::fs::Mode::RWXU).unwrap();
+    fs::create_dir(bench.path(directory)).unwrap();
+    assert_eq!(bench.due().len(), files.len() - 3);
+    assert!(bench.is_good(other, &registration(7)) && bench.is_good(link, &registration(7)));
+    assert_eq!(bench.report(fifo).state, FileState::Rejected);
+    assert!(files[5..].iter().all(|file| bench.report(file).state == FileState::Ok));
+    let reports = bench.files.reports();
+    assert!(!reports.contains_key(gone.as_str()) && !reports.contains_key(directory.as_str()));
+    assert_eq!(bench.after(5), NOTHING, "nothing that was never taken is removed");
+}
+
+#[test]
+fn a_directory_that_goes_between_the_first_walk_and_the_reading_leaves_the_others() {
+    let mut bench = Bench::new();
+    let files = many(&bench);
+    bench.scan();
+    fs::remove_dir_all(bench.path("1")).unwrap();
+    assert_eq!(bench.due().len(), files.len() / 2);
+    assert!(bench.files.reports().keys().all(|file| file.starts_with("0/")));
+}
+
+#[test]
+fn json_that_is_empty_at_the_first_walk_is_refused_at_once_if_it_has_stood() {
+    for (wall, state) in [(99_999_999_999, Some(FileState::Rejected)), (0, None)] {
+        let mut bench = Bench::new();
+        bench.now.wall = wall;
+        many(&bench);
+        bench.write("empty.json", "");
+        bench.scan();
+        bench.due();
+        assert_eq!(bench.files.standing("empty.json").map(|standing| standing.state), state);
+        bench.after(1_500);
+        assert_eq!(bench.report("empty.json").state, FileState::Rejected);
+    }
+}
+
 #[test]
 fn looking_at_a_directory_finds_no_file() {
     let dir = tempfile::tempdir().unwrap();
@@ -787,7 +847,7 @@ struct Live {
 impl Live {
     fn new(files: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (control, inbox) = crate::control::channel();
+        let (control, inbox) = crate::control::channel().unwrap();
         let publisher = Publisher::new(Snapshot::starting());
         let root = dir.path().to_owned();
         let settings = Settings { root, tombstone: Duration::from_secs(3600), removal_hold: Duration::from_secs(10) };
@@ -966,7 +1026,7 @@ fn turned(milliseconds: &Arc<AtomicU64>) -> Clock {
 fn a_lease_runs_by_the_monotonic_clock_and_is_whole_after_a_pause() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("web.json"), registration(1).replace('}', r#", "lease": "30s"}"#)).unwrap();
-    let (control, inbox) = crate::control::channel();
+    let (control, inbox) = crate::control::channel().unwrap();
     let settings =
         Settings { root: dir.path().to_owned(), tombstone: Duration::ZERO, removal_hold: Duration::from_secs(10) };
     let gauges = Arc::new(FileGauges::default());
@@ -1014,14 +1074,14 @@ fn our_own_reads_cause_no_work() {
     fs::read_dir(live.dir.path()).unwrap().for_each(drop);
     // An event that must come, behind those that must not.
     fs::remove_file(live.path("shop.yaml")).unwrap();
-    let marks = live.owner.inbox.take(Duration::from_secs(10)).marks;
+    let marks = live.owner.next(Duration::from_secs(10)).marks;
     assert_eq!(marks.into_iter().collect::<Vec<_>>(), [(live.path("shop.yaml").into_os_string(), Mark::Removed)]);
 }
 
 #[test]
 fn nobody_waits_for_an_owner_that_takes_in_what_was_saved() {
     let dir = tempfile::tempdir().unwrap();
-    let (control, inbox) = crate::control::channel();
+    let (control, inbox) = crate::control::channel().unwrap();
     let settings = Settings { root: dir.path().to_owned(), tombstone: Duration::ZERO, removal_hold: Duration::ZERO };
     let (held, release) = std::sync::mpsc::channel::<()>();
     let looks = AtomicU64::new(0);

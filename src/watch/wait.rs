@@ -43,6 +43,8 @@ pub(crate) enum Inside {
 pub(crate) enum Why {
     /// It is certainly whole.
     Whole,
+    /// The first walk listed it: whole, if it has stood a while, which shows when it is read.
+    Listed,
     /// Whoever wrote it has finished.
     Finished,
     /// It is being written, and was this when a scan saw it.

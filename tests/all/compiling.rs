@@ -214,6 +214,11 @@ impl Hands for Backwards {
         done.reverse();
         done
     }
+
+    fn both<A, B: Send>(&self, _: usize, one: impl FnOnce() -> A, other: impl FnOnce() -> B + Send) -> (A, B) {
+        let other = other();
+        (one(), other)
+    }
 }
 
 /// Those that are not what would be made of their app as it is.

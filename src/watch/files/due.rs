@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::doubt::STANDING;
-use super::super::read::{self, Asked, read_ahead};
+use super::super::read::{self, Asked, Look, read_ahead};
 use super::super::scan::format_of;
 use super::super::wait::{Inside, QUIET_MAX, Wait, Why};
 use super::Files;
@@ -35,19 +35,15 @@ impl Files {
             .map(|(file, _)| Arc::clone(file))
             .collect();
         let mut found = Due::default();
-        let is_first = self.entries.is_empty();
-        self.put_off(&mut due, &mut found, now);
-        self.look_at_all(&due, &mut found, now);
-        if is_first {
-            // A tree that was filled in order has half its places free; one that is made of what is in order has none.
-            self.entries = std::mem::take(&mut self.entries).into_iter().collect();
-        }
+        let known = if self.entries.is_empty() { Known::None } else { Known::Some };
+        self.put_off(&mut due, &mut found, known, now);
+        self.look_at_all(&due, &mut found, known, now);
         found
     }
 
     /// Puts off what is due and new while a file on its way may be its space. Served with another space until then, its names would
     /// be told to callers who are not to know them.
-    fn put_off(&mut self, due: &mut Vec<Arc<str>>, found: &mut Due, now: Now) {
+    fn put_off(&mut self, due: &mut Vec<Arc<str>>, found: &mut Due, known: Known, now: Now) {
         let spaces = self.coming_spaces(due, now.monotonic);
         if spaces.is_empty() {
             return;
@@ -55,7 +51,7 @@ impl Files {
         let (first, mut rest): (Vec<_>, Vec<_>) =
             std::mem::take(due).into_iter().partition(|file| spaces.binary_search(file).is_ok());
         // They may have to stand a while yet.
-        self.look_at_all(&first, found, now);
+        self.look_at_all(&first, found, known, now);
         // Until when each directory waits for its space.
         let mut until: HashMap<&str, Duration> = HashMap::new();
         for space in &spaces {
@@ -121,20 +117,50 @@ impl Files {
         spaces
     }
 
-    fn look_at_all(&mut self, files: &[Arc<str>], found: &mut Due, now: Now) {
-        let of = |file| Asked { known: self.good(file), seen: self.waits.get(file).and_then(|wait| wait.seen) };
-        let asked: Vec<Asked> = files.iter().map(|file| of(file)).collect();
+    /// Looks at files: where nothing was `known` before, at each for the first time.
+    fn look_at_all(&mut self, files: &[Arc<str>], found: &mut Due, known: Known, now: Now) {
+        let asked: Vec<Asked> = files.iter().map(|file| self.asked(file)).collect();
         let mut root_stands = None;
         let root = self.root.clone();
-        read_ahead(&root, files, &asked, |file, ahead| match self.look_at(file, ahead, &mut root_stands, now) {
-            Outcome::Changed(content) => {
-                found.changes.push(FileChange { file: Arc::clone(file), content: Some(content) });
+        // What is new is put aside: to look for it among all others, half a dozen times for each file, takes as long as parsing. And a
+        // tree that was filled in order has half its places free; one that is made of what is in order has none.
+        let mut aside: Vec<_> = match known {
+            Known::None => std::mem::take(&mut self.entries).into_iter().collect(),
+            Known::Some => Vec::new(),
+        };
+        read_ahead(&root, files, &asked, |file, ahead| {
+            match self.look_at(file, ahead, &mut root_stands, now) {
+                Outcome::Changed(content) => {
+                    found.changes.push(FileChange { file: Arc::clone(file), content: Some(content) });
+                }
+                Outcome::Gone => found.changes.push(FileChange { file: Arc::clone(file), content: None }),
+                Outcome::Renewed => found.renewed.push(Arc::clone(file)),
+                Outcome::Same => {}
             }
-            Outcome::Gone => found.changes.push(FileChange { file: Arc::clone(file), content: None }),
-            Outcome::Renewed => found.renewed.push(Arc::clone(file)),
-            Outcome::Same => {}
+            if known == Known::None {
+                aside.extend(self.entries.pop_first());
+            }
         });
+        if known == Known::None {
+            self.entries = aside.into_iter().collect();
+        }
     }
+
+    fn asked(&self, file: &str) -> Asked {
+        let look = match self.waits.get(file) {
+            Some(Wait { seen: Some(seen), .. }) => Look::Seen(*seen),
+            Some(Wait { why: Why::Listed, .. }) => Look::Listed,
+            _ => Look::Unseen,
+        };
+        Asked { known: self.good(file), look }
+    }
+}
+
+/// Whether anything was known of files before those that are due were looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    None,
+    Some,
 }
 
 /// Whether a file that was renamed into place may have to stand a while for all that: JSON that is cut is no JSON.

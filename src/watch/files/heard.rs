@@ -82,6 +82,15 @@ impl Files {
             };
             self.waits.insert(file, wait);
         }
+        if !scan.listed.is_empty() {
+            let mut listed = scan.listed;
+            // Before they are ten times as large.
+            listed.sort_unstable();
+            let listed = listed.into_iter().map(|file| (file, Wait::now(now, Why::Listed))).collect();
+            // An event has told more.
+            let heard = std::mem::replace(&mut self.waits, listed);
+            self.waits.extend(heard);
+        }
         for (file, sight) in scan.files {
             self.missing.remove(&file);
             let stood = |identity: Identity| {

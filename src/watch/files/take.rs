@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use super::super::doubt::{Coming, Doubt, STANDING};
+use super::super::doubt::{Coming, Doubt, STANDING, has_stood};
 use super::super::read::{self, Ahead, Contents, Parsed, Removal, Text, unreadable, whole};
 use super::super::report::FileState;
 use super::super::scan::{DirectoryId, Identity, Seen, Sight, Way, absolute, format_of, look};
@@ -112,8 +112,14 @@ impl Files {
             entry.identity = Some(identity);
             return None;
         }
-        let stood = wait.why == Why::Whole || wait.why == Why::Standing(identity);
-        let coming = if matches!(wait.why, Why::Finished | Why::Whole) { Coming::Whole } else { Coming::InPlace };
+        let stood = match wait.why {
+            Why::Whole => true,
+            Why::Listed => has_stood(identity, now),
+            Why::Standing(before) => before == identity,
+            _ => false,
+        };
+        let coming =
+            if matches!(wait.why, Why::Finished | Why::Listed | Why::Whole) { Coming::Whole } else { Coming::InPlace };
         let format = format_of(file).map_or(Format::Yaml, |(format, _)| format);
         let before = self.entries.get(file).and_then(|entry| entry.good.as_ref());
         let before = before.map(|good| match &good.octets {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::super::events::Health;
 use super::super::receipts;
-use super::super::scan::{Body, absolute, format_of, is_below, is_passed_over, scan};
+use super::super::scan::{Body, Unknown, absolute, format_of, is_below, is_passed_over, scan};
 use super::super::wait::Told;
 use super::{Gathering, Owner, SCAN_EVERY, SETTLING_MAX};
 use crate::control::{Mark, Receipt, Request};
@@ -109,8 +109,12 @@ impl Owner {
 
     fn scan_below(&mut self, under: &str, told: Told, departed: &HashSet<Body>, now: Now) {
         self.watches.begin();
+        self.watches.lend();
         let known = |file: &str| self.files.known(file);
-        match scan(&self.root, under, &known, &mut |directory, path, id| self.watches.add(directory, path, id)) {
+        let unknown = if self.files.root_id().is_none() { Unknown::List } else { Unknown::Look };
+        match scan(&self.root, under, (&known, unknown), &mut |directory, path, id| {
+            self.watches.add(directory, path, id)
+        }) {
             Ok(found) => {
                 self.watches.end(under, &found.directories);
                 self.files.found(found, under, told, departed, now);
