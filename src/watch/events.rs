@@ -4,7 +4,7 @@
 //! read ends nothing. Events are hints. Where they cannot be had (no more instances or watches) or do not tell of
 //! everything (NFS, overlay, 9p, FUSE) the scans alone find what changed, and every scan asks again.
 //!
-//! [Ears](ears) are where events come from, and the [pace](pace) says when to listen: the owner waits here, for events and for its
+//! [Ears](ears) are where events come from, and the [pace] says when to listen: the owner waits here, for events and for its
 //! box at once.
 
 mod ears;
