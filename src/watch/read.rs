@@ -3,7 +3,7 @@
 //!
 //! Between the stat that found a file and its opening, anything may have been put in its place. So it is opened without
 //! waiting (a FIFO without a writer would hold the owner task for ever) and looked at again by its descriptor, before and
-//! after the reading: what changed in between is not used.
+//! after the reading: what changed in between is not used. Of what a walk only listed, the look by the descriptor is the first one.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
