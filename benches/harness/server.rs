@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix;
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -199,12 +203,20 @@ pub(crate) fn spacedns(directory: &Path, address: SocketAddrV4, more: &[&str]) -
 }
 
 /// An address of loopback that is free, for TCP and for UDP: a server needs both, and the echo has UDP alone.
+///
+/// Two servers that share ports, as an upgrade needs, would both be at one that two of these had seen to be free. Who was given a port has
+/// the abstract socket of its number until this process ends; the tests know it by the same name.
 pub(crate) fn free_address() -> SocketAddrV4 {
+    static RESERVED: Mutex<Vec<UnixDatagram>> = Mutex::new(Vec::new());
     for _ in 0..PORT_ATTEMPTS {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-        if let Ok(SocketAddr::V4(address)) = listener.local_addr()
-            && UdpSocket::bind(address).is_ok()
+        let Ok(SocketAddr::V4(address)) = listener.local_addr() else { continue };
+        let name = format!("spacedns-test-port-{}", address.port());
+        if UdpSocket::bind(address).is_ok()
+            && let Ok(name) = unix::net::SocketAddr::from_abstract_name(name)
+            && let Ok(reserved) = UnixDatagram::bind_addr(&name)
         {
+            RESERVED.lock().unwrap_or_else(PoisonError::into_inner).push(reserved);
             return address;
         }
     }

@@ -544,6 +544,7 @@ fn every_limit_stands_in_the_documents_with_its_default() {
         ("handshakes", defaults.handshakes.to_string()),
         ("drain", seconds(defaults.drain)),
         ("batch", defaults.batch.to_string()),
+        ("run", defaults.run.to_string()),
         ("forwards", defaults.forward.queries.to_string()),
         ("forwards-per-source", defaults.forward.per_source.to_string()),
         ("forwards-per-domain", defaults.forward.per_domain.to_string()),
