@@ -220,8 +220,8 @@ fn latency(settings: &Settings, mut entrants: Vec<Entrant<'_>>, reach: &mut Reac
     reach.add("latency: lost", 0.0, lost as f64, "");
 }
 
-/// A second server, which sends each response by itself: what a query costs where each is of a socket of its own. The load has few sockets,
-/// or it could not fill a server.
+/// A second server, which sends each response by itself: what a query costs where each is of a socket of its own, but for the comparison
+/// that tells so. The load has few sockets, or it could not fill a server.
 fn apart(settings: &Settings, directory: &Path, asked: &Asked, (echo, ours): (&Peer, &Peer), reach: &mut Reach) {
     let address = free_address();
     let command = spacedns(&directory.join(names::SPEC), address, &["--workers", "1", "--limit", "run=1"]);

@@ -296,7 +296,7 @@ pub enum Limit {
     Drain,
     /// Datagrams at once: as many were waiting as a worker takes.
     Batch,
-    /// Responses that leave as one message: there were as many.
+    /// Responses that leave as one message: one more would have.
     Run,
     /// Queries that wait for upstreams, or questions on their way: one was answered SERVFAIL.
     Forwards,

@@ -9,8 +9,8 @@
 //! the address that was asked, which is the one that must reply. Clients and middleboxes drop what comes from another.
 //!
 //! Responses in a row that go to one socket leave as a [`Run`]: the kernel finds the route once and cuts them apart where they are
-//! received or leave the machine (`UDP_SEGMENT`), and the client sees datagrams like any others. That is less than half of what a response
-//! costs where a few busy sockets ask, as forwarders have; where each query has a socket of its own it is never done, and costs a comparison.
+//! received or leave the machine (`UDP_SEGMENT`), and the client sees datagrams like any others. Where a few busy sockets ask, as forwarders
+//! have, that is most of what a response costs; where each query has a socket of its own it is never done, and costs a comparison.
 #![allow(
     unsafe_code,
     reason = "the standard library has no batched system calls, no control messages and no IP_PKTINFO"
@@ -38,14 +38,23 @@ const _: () = assert!(
     "a run's message has the address that it leaves from, and how it is cut"
 );
 
-/// Octets of a socket address that tell most of them apart.
+/// Octets of [`Source::way`].
 const WAY: usize = 8;
 
 /// The most octets of a run: what an IPv4 packet holds, less its headers.
 const RUN_MAX: usize = 65_535 - 20 - 8;
 
-/// The most responses in a run: what every kernel that can do it takes at once.
-pub(super) const SEGMENTS_MAX: usize = 64;
+/// The most octets of a response in a run. One run's packets have IPv4 IDs that follow each other, and the next run's may be the same: on a way
+/// that cuts IPv4 packets into fragments, those of different responses would be put together (RFC 6864 §4.3). No way cuts what fits 576
+/// octets with its headers.
+const RUN_RESPONSE_MAX: usize = 576 - 20 - 8;
+
+/// The most responses in a run: kernels before 5.16 count the header of UDP among what 64 of them may hold.
+pub(super) const RUN_MOST: usize = 63;
+
+/// Batches that are sent without runs after one was refused: a way that takes none (IPsec, a small MTU) would refuse the next as well, and
+/// being refused costs as much as sending.
+const APART: u32 = 1024;
 
 /// Whether receiving waits for a first datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,17 +83,8 @@ pub(super) struct Sent {
     pub(super) taken: usize,
     /// How many it refused.
     pub(super) failed: usize,
-    /// Runs that are as long as they may be.
-    pub(super) full: usize,
-}
-
-/// Whether responses to one socket may leave as one message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Segments {
-    /// They may, so many at most.
-    UpTo(usize),
-    /// The kernel does not know how, or is not to.
-    Never,
+    /// Responses that would have left with others, were a run not full.
+    pub(super) kept_out: usize,
 }
 
 /// Responses that leave as one message: all as long as the first, but for the last, which may be shorter.
@@ -125,8 +125,12 @@ pub(super) struct Batch {
     responses: usize,
     /// The last message that was queued.
     run: Run,
-    /// Responses that a run may have.
+    /// Responses that a run may have: one where there are none.
     run_max: usize,
+    /// Responses of this batch that were kept out of one that was full.
+    kept_out: usize,
+    /// Batches that are sent without runs yet, as one was refused.
+    apart: u32,
 }
 
 /// What belongs to one datagram. An odd number of cache lines: with an even one, the same fields of all slots would fall into few sets of
@@ -148,7 +152,7 @@ const _: () = assert!(size_of::<Slot>() / 64 % 2 == 1, "an odd number of cache l
 union Source {
     v6: sockaddr_in6,
     v4: sockaddr_in,
-    /// Its beginning: family, port, and all of an IPv4 address.
+    /// Its beginning: family, port, and an IPv4 address.
     way: [u8; WAY],
     octets: [u8; size_of::<sockaddr_in6>()],
 }
@@ -158,8 +162,8 @@ union Source {
 struct Control([u8; CONTROL_MAX]);
 
 impl Batch {
-    /// Allocates the buffers for so many datagrams.
-    pub(super) fn new(size: usize, segments: Segments) -> Self {
+    /// Allocates the buffers for so many datagrams, of the responses to which up to `run_max` may leave as one message: see [`run_max`].
+    pub(super) fn new(size: usize, run_max: usize) -> Self {
         let mut slots = Box::<[Slot]>::new_uninit_slice(size);
         // SAFETY: the slots are ours to write. A `Slot` is integers, raw pointers, and arrays and a union of those: all zeros
         // is a value of it.
@@ -178,10 +182,9 @@ impl Batch {
             queued: 0,
             responses: 0,
             run: Run { first: 0, way: [0; WAY], control_length: 0, count: 0, segment: 0, octets: 0, is_open: false },
-            run_max: match segments {
-                Segments::UpTo(most) => most,
-                Segments::Never => 1,
-            },
+            run_max,
+            kept_out: 0,
+            apart: 0,
         };
         for (index, header) in batch.incoming.iter_mut().enumerate() {
             let slot = slot_of(arena, index);
@@ -213,6 +216,7 @@ impl Batch {
         }
         self.received = 0;
         self.clear();
+        self.apart = self.apart.saturating_sub(1);
         let flags = match wait {
             Wait::ForOne => libc::MSG_WAITFORONE,
             Wait::Never => libc::MSG_DONTWAIT,
@@ -280,20 +284,23 @@ impl Batch {
         // SAFETY: the slot is zeroed memory or what the kernel wrote, and any octets are a value of this field.
         let way = unsafe { (*slot).source.way };
         if self.run.is_open && way == self.run.way && self.joins_run(index, length, control_length) {
-            self.run.count += 1;
-            self.run.octets += length;
-            self.run.is_open = length == self.run.segment && self.run.count < self.run_max;
-            if let Some(header) = self.queued.checked_sub(1).and_then(|last| self.outgoing.get_mut(last)) {
-                header.msg_hdr.msg_iovlen = self.run.count;
+            if self.run.count < self.run_max {
+                self.run.count += 1;
+                self.run.octets += length;
+                self.run.is_open = length == self.run.segment;
+                if let Some(header) = self.queued.checked_sub(1).and_then(|last| self.outgoing.get_mut(last)) {
+                    header.msg_hdr.msg_iovlen = self.run.count;
+                }
+                return;
             }
-            return;
+            self.kept_out += 1;
         }
         let Some(header) = self.outgoing.get_mut(self.queued) else { return };
         let to = &mut header.msg_hdr;
         to.msg_iovlen = 1;
         (to.msg_name, to.msg_namelen) = (asked.msg_hdr.msg_name, asked.msg_hdr.msg_namelen);
         (to.msg_control, to.msg_controllen) = (asked.msg_hdr.msg_control, control_length);
-        let is_open = self.run_max > 1;
+        let is_open = self.run_max > 1 && self.apart == 0 && (1..=RUN_RESPONSE_MAX).contains(&length);
         self.run = Run { first: index, way, control_length, count: 1, segment: length, octets: length, is_open };
         self.queued += 1;
     }
@@ -303,11 +310,12 @@ impl Batch {
     #[inline(always)]
     fn joins_run(&self, index: usize, length: usize, control_length: usize) -> bool {
         let Run { way: [high, low, ..], segment, octets, .. } = self.run;
-        let is_told = c_int::from(u16::from_ne_bytes([high, low])) == libc::AF_INET && control_length == 0;
-        length <= segment
+        // IPv4 without a control message: family, port and address have been compared.
+        let way_is_all = c_int::from(u16::from_ne_bytes([high, low])) == libc::AF_INET && control_length == 0;
+        (1..=segment).contains(&length)
             && octets + length <= RUN_MAX
             && control_length == self.run.control_length
-            && (is_told || self.goes_as_run(index, control_length))
+            && (way_is_all || self.goes_as_run(index, control_length))
     }
 
     /// Whether the `index`th datagram came from where those of the last run did, and to the same address.
@@ -327,7 +335,7 @@ impl Batch {
 
     /// Forgets what was queued.
     const fn clear(&mut self) {
-        (self.queued, self.responses, self.run.is_open) = (0, 0, false);
+        (self.queued, self.responses, self.kept_out, self.run.is_open) = (0, 0, 0, false);
     }
 
     /// Where the `index`th datagram came from, and to, for a response that is sent later: by [`send_later`].
@@ -355,7 +363,7 @@ impl Batch {
     /// Sends what was queued. What the kernel refuses is counted and given up, never waited for: its client asks again, and
     /// one address that nobody answers at could otherwise fill the send buffer and hold up every other.
     pub(super) fn send(&mut self, socket: &UdpSocket) -> Sent {
-        let mut sent = Sent { taken: 0, failed: 0, full: 0 };
+        let mut sent = Sent { taken: 0, failed: 0, kept_out: self.kept_out };
         let (mut begun, mut part) = (0, self.parts.as_mut_ptr());
         for header in self.outgoing.iter_mut().take(self.queued) {
             let to = &mut header.msg_hdr;
@@ -364,7 +372,6 @@ impl Batch {
                 // SAFETY: a part of those that `reply` wrote, whose numbers in all messages make up their number. The control buffer is
                 // a slot's, and holds what `address_only` left in it.
                 unsafe { put_segment(to, (*part).iov_len) }
-                sent.full += usize::from(to.msg_iovlen == self.run_max);
             }
             part = part.wrapping_add(to.msg_iovlen);
         }
@@ -383,6 +390,10 @@ impl Batch {
                 Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
                 // The first of the rest is the one at fault; those behind it may go to somewhere else.
                 _ => {
+                    let is_run = rest.first().is_some_and(|header| header.msg_hdr.msg_iovlen > 1);
+                    if is_run && is_of_runs(&io::Error::last_os_error()) {
+                        self.apart = APART;
+                    }
                     if let Some(header) = rest.first_mut() {
                         // SAFETY: as above.
                         unsafe { send_apart(socket, header, &mut sent) }
@@ -394,6 +405,11 @@ impl Batch {
         self.clear();
         sent
     }
+}
+
+/// Whether this is what the kernel says of a message that it cannot cut apart, and not of any.
+fn is_of_runs(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP))
 }
 
 /// Sends a message that the kernel refused. Of a run each response by itself: not every route can take them together (IPsec, a small
@@ -573,13 +589,18 @@ pub(super) fn ignore_path_mtu(socket: &impl AsRawFd, address: SocketAddr) -> io:
     }
 }
 
-/// Whether responses may leave this socket as runs of up to `most`: the kernel (4.18) must know how.
-pub(super) fn segments(socket: &impl AsRawFd, most: usize) -> Segments {
-    match most {
-        // That nothing is cut is what holds anyway.
-        2.. if set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok() => Segments::UpTo(most),
-        _ => Segments::Never,
-    }
+/// How many responses a run may have that leaves this socket, `most` as far as the kernel knows runs (4.18).
+pub(super) fn run_max(socket: &impl AsRawFd, most: usize) -> usize {
+    let (mut value, mut length): (c_int, _) = (0, length_of::<c_int>());
+    // Asked for and not set: there are kernels that let any option be set.
+    // SAFETY: the pointers are to a `c_int` and its length, which live through the call.
+    let known = unsafe {
+        let value = (&raw mut value).cast::<c_void>();
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, value, &raw mut length)
+    };
+    // A socket that was handed over may have one set for all that it sends.
+    let is_known = known == 0 && set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
+    if is_known { most } else { 1 }
 }
 
 fn set_option(socket: &impl AsRawFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
@@ -623,7 +644,7 @@ mod tests {
     use super::*;
 
     const fn sent(taken: usize, failed: usize) -> Sent {
-        Sent { taken, failed, full: 0 }
+        Sent { taken, failed, kept_out: 0 }
     }
 
     /// A socket that reports local addresses where `address` is a wildcard, and one to ask from.
@@ -662,7 +683,7 @@ mod tests {
             let (server, client) = pair(address);
             let port = server.local_addr().unwrap().port();
             let to = SocketAddr::new(client.local_addr().unwrap().ip(), port);
-            let mut batch = Batch::new(32, Segments::Never);
+            let mut batch = Batch::new(32, 1);
             for length in [1, 300, 7, 1000] {
                 for number in 0..80 {
                     let mut query = vec![0; length];
@@ -687,7 +708,7 @@ mod tests {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let (server, client) = pair(address);
             client.send_to(b"query", server.local_addr().unwrap()).unwrap();
-            let mut batch = Batch::new(32, Segments::Never);
+            let mut batch = Batch::new(32, 1);
             assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 1);
             let message = batch.message(0).unwrap();
             assert_eq!((message.source, message.query), (client.local_addr().unwrap(), &b"query"[..]));
@@ -699,7 +720,7 @@ mod tests {
     fn a_wildcard_socket_replies_from_the_address_that_was_asked() {
         let (server, client) = pair("0.0.0.0:0");
         let port = server.local_addr().unwrap().port();
-        let mut batch = Batch::new(32, Segments::Never);
+        let mut batch = Batch::new(32, 1);
         for last in [2, 9, 1, 77] {
             let asked = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), port);
             client.send_to(b"abc", asked).unwrap();
@@ -713,7 +734,7 @@ mod tests {
     fn a_query_that_is_too_long_is_cut() {
         let (server, client) = pair("127.0.0.1:0");
         client.send_to(&[7; 5000], server.local_addr().unwrap()).unwrap();
-        let mut batch = Batch::new(32, Segments::Never);
+        let mut batch = Batch::new(32, 1);
         assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 1);
         assert_eq!(batch.message(0).unwrap().query, [7; QUERY_MAX]);
         assert_eq!(batch.message(0).unwrap().response.len(), RESPONSE_MAX);
@@ -725,7 +746,7 @@ mod tests {
         for number in 0..5_u8 {
             client.send_to(&[number], server.local_addr().unwrap()).unwrap();
         }
-        let mut batch = Batch::new(32, Segments::Never);
+        let mut batch = Batch::new(32, 1);
         assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 5);
         for index in [1, 3] {
             let message = batch.message(index).unwrap();
@@ -750,7 +771,7 @@ mod tests {
         for _ in 0..3 {
             client.send_to(b"abc", server.local_addr().unwrap()).unwrap();
         }
-        let mut batch = Batch::new(32, Segments::Never);
+        let mut batch = Batch::new(32, 1);
         assert_eq!(batch.receive(&server, Wait::ForOne).unwrap(), 3);
         (0..3).for_each(|index| batch.reply(index, 3));
         // The kernel says that the socket is not connected, and does it.
@@ -761,7 +782,7 @@ mod tests {
     #[test]
     fn a_socket_that_is_shut_down_wakes_its_reader_with_nothing() {
         let (server, _) = pair("127.0.0.1:0");
-        let mut batch = Batch::new(32, Segments::Never);
+        let mut batch = Batch::new(32, 1);
         assert_eq!(batch.receive(&server, Wait::Never).unwrap(), 0);
         let _ = socket2::SockRef::from(&server).shutdown(std::net::Shutdown::Read);
         let received = batch.receive(&server, Wait::ForOne).unwrap();
@@ -771,9 +792,9 @@ mod tests {
     /// A socket that may send runs, and two to ask from.
     fn runs(address: &str) -> (UdpSocket, Batch, [UdpSocket; 2]) {
         let (server, client) = pair(address);
-        let segments = segments(&server, SEGMENTS_MAX);
-        assert_eq!(segments, Segments::UpTo(SEGMENTS_MAX), "this kernel cannot");
-        (server, Batch::new(32, segments), [client, pair(address).1])
+        let most = run_max(&server, RUN_MOST);
+        assert_eq!(most, RUN_MOST, "this kernel cannot");
+        (server, Batch::new(32, most), [client, pair(address).1])
     }
 
     /// Asks from each socket in turn, and has each query answered with its own octets.
@@ -804,13 +825,13 @@ mod tests {
             let to = SocketAddr::new(client.local_addr().unwrap().ip(), server.local_addr().unwrap().port());
             let query = |number: u8, length: usize| vec![number; length];
             // Longer than the first of its run, shorter, behind a shorter one, and of another socket.
-            let lengths = [60, 60, 60, 40, 40, 50, 50, 1200, 1200, 1];
+            let lengths = [60, 60, 60, 40, 40, 50, 50, 500, 500, 1];
             let mut queries: Vec<_> = (0..).zip(lengths).map(|(n, length)| (&client, to, query(n, length))).collect();
             queries.push((&other, to, query(10, 1)));
             queries.push((&client, to, query(11, 1)));
             let (messages, done) = echo(&server, &mut batch, &queries);
             assert_eq!(done, sent(12, 0), "over {address}");
-            assert_eq!(messages, 6, "60 60 60 40, 40, 50 50, 1200 1200 1, the other's, 1");
+            assert_eq!(messages, 6, "60 60 60 40, 40, 50 50, 500 500 1, the other's, 1");
             for (asker, _, query) in &queries {
                 assert_eq!(received(asker), (query.clone(), to), "over {address}");
             }
@@ -835,24 +856,37 @@ mod tests {
     fn a_run_has_an_end() {
         let (server, _, [client, _]) = runs("127.0.0.1:0");
         let to = server.local_addr().unwrap();
-        let mut batch = Batch::new(100, Segments::UpTo(3));
+        let mut batch = Batch::new(100, 3);
         let (messages, done) = echo(&server, &mut batch, &vec![(&client, to, vec![1; 30]); 7]);
-        assert_eq!((messages, done), (3, Sent { taken: 7, failed: 0, full: 2 }));
+        assert_eq!((messages, done), (3, Sent { taken: 7, failed: 0, kept_out: 2 }));
         (0..7).for_each(|_| assert_eq!(received(&client).0, [1; 30]));
-        let mut batch = Batch::new(100, Segments::UpTo(100));
-        let (messages, done) = echo(&server, &mut batch, &vec![(&client, to, vec![1; RESPONSE_MAX]); 54]);
-        assert_eq!((messages, done.taken), (2, 54), "53 of 1,232 octets are what a packet holds");
-        (0..54).for_each(|_| assert_eq!(received(&client).0, [1; RESPONSE_MAX]));
+        let mut batch = Batch::new(200, 200);
+        let long = vec![1; RUN_RESPONSE_MAX];
+        let (messages, done) = echo(&server, &mut batch, &vec![(&client, to, long.clone()); 120]);
+        assert_eq!((messages, done.taken), (2, 120), "119 of 548 octets are what a packet holds");
+        (0..120).for_each(|_| assert_eq!(received(&client).0, long));
+        let longer = vec![1; RUN_RESPONSE_MAX + 1];
+        let (messages, _) = echo(&server, &mut batch, &vec![(&client, to, longer.clone()); 3]);
+        assert_eq!(messages, 3, "what may be cut into fragments has an ID of its own");
+        (0..3).for_each(|_| assert_eq!(received(&client).0, longer));
     }
 
     #[test]
-    fn a_run_that_the_kernel_refuses_is_sent_one_by_one() {
-        let (server, mut batch, [client, _]) = runs("127.0.0.1:0");
+    fn a_run_that_the_kernel_refuses_is_sent_one_by_one_and_others_after_it() {
+        let (server, mut batch, [client, other]) = runs("127.0.0.1:0");
         let to = server.local_addr().unwrap();
         // What is cut apart must have checksums.
         set_option(&server, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
-        let (messages, done) = echo(&server, &mut batch, &vec![(&client, to, vec![9; 50]); 20]);
-        assert_eq!((messages, done), (1, sent(20, 0)));
-        (0..20).for_each(|_| assert_eq!(received(&client), (vec![9; 50], to)));
+        let askers = [&other, &client, &client, &client, &other, &client, &client];
+        let queries: Vec<_> = (0..).zip(askers).map(|(number, asker)| (asker, to, vec![number; 50])).collect();
+        let (messages, done) = echo(&server, &mut batch, &queries);
+        assert_eq!((messages, done), (4, sent(7, 0)));
+        queries.iter().for_each(|(asker, _, query)| assert_eq!(received(asker), (query.clone(), to)));
+        let (messages, done) = echo(&server, &mut batch, &queries);
+        assert_eq!((messages, done), (7, sent(7, 0)), "and the next are not tried");
+        queries.iter().for_each(|(asker, _, query)| assert_eq!(received(asker), (query.clone(), to)));
+        batch.apart = 1;
+        let (messages, _) = echo(&server, &mut batch, &queries);
+        assert_eq!(messages, 4, "until some batches later");
     }
 }

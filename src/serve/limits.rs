@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::batch::SEGMENTS_MAX;
+use super::batch::RUN_MOST;
 use crate::forward;
 use crate::observe::Limit;
 
@@ -42,7 +42,7 @@ pub struct Limits {
     /// answered from one snapshot, so a longer one would only hold that up. It bites where as many were waiting: the worker is behind.
     pub batch: usize,
     /// Responses in a row to one socket that leave a UDP worker as one message, which the kernel cuts apart (`UDP_SEGMENT`), 32 by default; 1
-    /// leaves it out, for who wants to see each by itself where packets are captured on this machine. It bites where there were more.
+    /// leaves it out, where packets are captured or filtered on this machine, which sees them uncut. It bites where there were more.
     pub run: usize,
     /// What forwarding may take.
     pub forward: forward::Limits,
@@ -85,7 +85,7 @@ pub const LIMITS: [Row; 17] = [
     Row { limit: Limit::Handshakes, bounds: 2..=65_536, field: Field::Count(|limits| &mut limits.handshakes) },
     Row { limit: Limit::Drain, bounds: 0..=600_000, field: Field::Time(|limits| &mut limits.drain) },
     Row { limit: Limit::Batch, bounds: 1..=1024, field: Field::Count(|limits| &mut limits.batch) },
-    Row { limit: Limit::Run, bounds: 1..=SEGMENTS_MAX as u64, field: Field::Count(|limits| &mut limits.run) },
+    Row { limit: Limit::Run, bounds: 1..=RUN_MOST as u64, field: Field::Count(|limits| &mut limits.run) },
     Row { limit: Limit::Forwards, bounds: 1..=1_000_000, field: Field::Count(|limits| &mut limits.forward.queries) },
     Row {
         limit: Limit::ForwardsPerSource,

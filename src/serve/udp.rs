@@ -33,7 +33,7 @@ pub(super) fn run(
     (size, run, phase): (usize, usize, &PhaseFlag),
 ) {
     let readings = (0..size).map(|_| Reading::new()).collect();
-    let mut worker = Worker { socket, desk, counters, batch: Batch::new(size, batch::segments(socket, run)), readings };
+    let mut worker = Worker { socket, desk, counters, batch: Batch::new(size, batch::run_max(socket, run)), readings };
     let mut failures = 0;
     let mut left = DRAIN_DATAGRAMS / size + 1;
     let mut batches = 0_u32;
@@ -90,13 +90,13 @@ impl Worker<'_> {
             let each = now().saturating_duration_since(begun) / count;
             self.counters.duration(Span::Answer, each, u64::from(count));
         }
-        let Sent { failed, full, .. } = self.batch.send(self.socket);
+        let Sent { failed, kept_out, .. } = self.batch.send(self.socket);
         reader.rest();
         if failed > 0 {
             self.counters.event(Event::SendFailed, failed.try_into().unwrap_or(u64::MAX));
         }
-        if full > 0 {
-            self.counters.limit(Limit::Run, full.try_into().unwrap_or(u64::MAX));
+        if kept_out > 0 {
+            self.counters.limit(Limit::Run, kept_out.try_into().unwrap_or(u64::MAX));
         }
     }
 
