@@ -55,6 +55,11 @@ impl Control {
         self.send(|pending| pending.order = pending.order.max(Order::Rescan));
     }
 
+    /// Says that events were lost.
+    pub(crate) fn lost(&self) {
+        self.send(|pending| pending.order = pending.order.max(Order::Lost));
+    }
+
     /// Asks the owner to end.
     pub fn stop(&self) {
         self.send(|pending| pending.order = Order::Stop);
@@ -212,7 +217,7 @@ impl Pending {
             self.marks.insert(path, mark);
         } else {
             self.marks.clear();
-            self.order = self.order.max(Order::Rescan);
+            self.order = self.order.max(Order::Lost);
         }
     }
 }
@@ -293,6 +298,8 @@ pub(crate) enum Order {
     None,
     /// Look at everything.
     Rescan,
+    /// Look at everything from the beginning: what happened meanwhile was not heard of.
+    Lost,
     /// End.
     Stop,
 }
@@ -354,7 +361,7 @@ mod tests {
         let (control, inbox) = channel().unwrap();
         control.mark((0..=MARKS_MAX).map(|number| (PathBuf::from(format!("{number}.json")), Mark::Placed)));
         let pending = inbox.take();
-        assert_eq!(pending.order, Order::Rescan);
+        assert_eq!(pending.order, Order::Lost);
         assert!(pending.marks.is_empty());
     }
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::addresses::{Claim, Claimed, Sharing};
 use super::claims::Moved;
@@ -17,7 +18,10 @@ use super::names::{names_of, owner_called, report_misplaced_names};
 use super::numbers::Numbers;
 use super::settle::{Creation, Hands, Wants};
 use super::state::{AppState, ComponentState, InstanceState, OwnerState, Standing};
-use super::{AppEntry, AppId, CREATIONS_MAX, Concern, FileFault, Findings, NUMBERS_MAX, Registry, Source, SpaceState};
+use super::{
+    AppEntry, AppId, CREATION, CREATIONS_MAX, Concern, FileFault, Findings, NUMBERS_MAX, Registry, Source, SpaceState,
+    Touched,
+};
 use crate::name::Label;
 use crate::spec::{Audience, ComponentKind, ComponentSpec};
 
@@ -52,7 +56,7 @@ impl Registry {
             self.chosen(id, entry).or(said).unwrap_or_else(|| space.is_some_and(|space| space.spec.internal_routing))
         });
         // A topology does not say whether its app is routed, and so does not settle it either (design §2.4).
-        let created_routed = if gathered.is_created { routed } else { entry.created_routed.filter(|_| is_declared) };
+        let created_routed = routed.filter(|_| gathered.is_created || entry.created_routed.is_some());
         let creation = match said {
             Some(_) => Creation::Over,
             None if entry.created_routed.is_none() && created_routed.is_some() => Creation::Begun,
@@ -139,9 +143,11 @@ impl Registry {
         self.replace_findings(Concern::App(id), wants.findings);
         match wants.creation {
             Creation::Begun if self.creations.len() < CREATIONS_MAX => {
-                _ = self.creations.insert(id, self.now.monotonic)
+                let now = self.now.monotonic;
+                self.creations.insert(id, now);
+                self.deadlines.set(now.saturating_add(CREATION), Deadline::Creation(id));
             }
-            Creation::Over => _ = self.creations.remove(&id),
+            Creation::Over => self.end_creation(id),
             Creation::Begun | Creation::AsItWas => {}
         }
         if !is_named {
@@ -154,6 +160,23 @@ impl Registry {
     /// spec, the settings beside it and its space are files of their own, and become whole one after the other.
     pub(super) fn chosen(&self, id: AppId, entry: &AppEntry) -> Option<bool> {
         entry.created_routed.filter(|_| !self.creations.contains_key(&id))
+    }
+
+    /// Ends the creations that were not a moment ago: what was chosen holds from now on. Their apps are touched, so that it is saved.
+    pub(super) fn end_creations(&mut self, touched: &mut Touched) {
+        let now = self.now.monotonic;
+        let is_over = |at: &Duration| now.saturating_sub(*at) >= CREATION;
+        let over: Vec<AppId> = self.creations.iter().filter(|(_, at)| is_over(at)).map(|(id, _)| *id).collect();
+        for id in over {
+            self.end_creation(id);
+            touched.apps.insert(id);
+        }
+    }
+
+    pub(super) fn end_creation(&mut self, id: AppId) {
+        if let Some(at) = self.creations.remove(&id) {
+            self.deadlines.withdraw(Some(at.saturating_add(CREATION)), Deadline::Creation(id));
+        }
     }
 
     /// Sets when the numbers of an app that nothing names any more are forgotten.

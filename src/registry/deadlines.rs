@@ -14,6 +14,8 @@ pub(super) enum Deadline {
     Lease(Arc<str>),
     /// This name is foreign again.
     Tombstone(SpaceId, Name),
+    /// This app was not created a moment ago any more.
+    Creation(AppId),
     /// The numbers of this app, which nothing names any more, are forgotten.
     Forget(AppId),
 }
@@ -53,7 +55,7 @@ impl Deadlines {
     pub(super) fn leased_until(&self, end: Duration) -> Vec<Arc<str>> {
         let lease = |(_, deadline): &(Duration, Deadline)| match deadline {
             Deadline::Lease(file) => Some(Arc::clone(file)),
-            Deadline::Tombstone(..) | Deadline::Forget(_) => None,
+            Deadline::Tombstone(..) | Deadline::Creation(_) | Deadline::Forget(_) => None,
         };
         self.queue.iter().take_while(|(at, _)| *at <= end).filter_map(lease).collect()
     }

@@ -338,8 +338,8 @@ impl Registry {
     ) -> (Touched, Made<H::Made>) {
         self.now = now;
         self.batch += 1;
-        self.creations.retain(|_, at| now.monotonic.saturating_sub(*at) < CREATION);
         let mut touched = Touched { spaces: self.batch == 1, ranges: self.batch == 1, ..Touched::default() };
+        self.end_creations(&mut touched);
         // Of two changes of one file the last holds.
         changes.sort_by(|a, b| a.file.cmp(&b.file));
         let mut changed: Vec<(Arc<str>, Option<FileContent>)> = Vec::with_capacity(changes.len());
@@ -390,6 +390,10 @@ impl Registry {
                 Deadline::Tombstone(space, name) => {
                     self.tombstones.remove(&(space, name.clone()));
                     touched.names.insert((space, name));
+                }
+                Deadline::Creation(app) => {
+                    self.creations.remove(&app);
+                    touched.apps.insert(app);
                 }
                 Deadline::Forget(app) => {
                     if let Some(entry) = self.apps.get_mut(&app) {

@@ -128,7 +128,7 @@ impl Registry {
             self.app_ids.remove(id, &self.apps);
             if self.apps.remove(&id).is_some() {
                 self.free_ids.insert(id);
-                self.creations.remove(&id);
+                self.end_creation(id);
                 self.forget_findings(&Concern::App(id));
                 self.checks.forget(id);
             }

@@ -375,6 +375,22 @@ fn routing_that_its_space_has_otherwise_a_moment_after_the_app_was_created_was_s
 }
 
 #[test]
+fn what_was_chosen_when_an_app_was_created_is_saved_when_its_moment_is_over_though_nothing_else_happens() {
+    let mut dropped = Dropped::new();
+    dropped.write(&[("shop.yaml", "name: shop\n")]);
+    let id = dropped.id("shop").unwrap();
+    let saved = |dropped: &Dropped| dropped.registry.app_claims(id).unwrap().created_routed;
+    assert_eq!(saved(&dropped), None, "it may be chosen otherwise yet");
+    assert_eq!(dropped.registry.deadline(), Some(Duration::from_secs(2)));
+    assert!(dropped.at(1).apps.is_empty());
+    let touched = dropped.at(2);
+    assert_eq!((touched.apps.contains(&id), saved(&dropped)), (true, Some(true)));
+    assert_eq!(dropped.registry.deadline(), None);
+    dropped.write(&[("other.yaml", "name: other\ninternal_routing: true\n")]);
+    assert_eq!(dropped.registry.deadline(), None, "what is said is chosen");
+}
+
+#[test]
 fn an_app_has_a_thousand_components_and_remembers_as_many() {
     let mut dropped = Dropped::new();
     let many: String = (0..1_005)

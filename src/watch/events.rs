@@ -206,12 +206,12 @@ impl Watches {
             // It does not fail while the descriptors are open. If it did, a scan would find what changed, and ask anew.
             self.ears = None;
             self.watched.clear();
-            pending.order = pending.order.max(Order::Rescan);
+            pending.order = pending.order.max(Order::Lost);
             return;
         };
         self.pace.read(heard.changes, heard.touches, now);
         if heard.has_run_over {
-            pending.order = pending.order.max(Order::Rescan);
+            pending.order = pending.order.max(Order::Lost);
         }
         for (path, mark) in heard.marks {
             pending.mark(path, mark);

@@ -175,6 +175,11 @@ impl Owner {
                 self.end(now);
                 return ControlFlow::Break(());
             }
+            // What was looked at before may be otherwise now, and nobody will say so.
+            Order::Lost => {
+                self.interrupt_scan();
+                self.ask_for_scan();
+            }
             Order::Rescan => self.ask_for_scan(),
             Order::None => {}
         }
@@ -389,6 +394,9 @@ impl Owner {
             return contents;
         }
         self.saving.note(touched);
+        if touched.apps.len() >= MANY {
+            self.watches.lend();
+        }
         if let Some(checks) = &mut self.checks {
             checks.follow(&self.registry, touched);
         }

@@ -1244,6 +1244,17 @@ fn a_directory_that_changes_while_everything_is_looked_at_ends_that() {
 }
 
 #[test]
+fn where_events_are_lost_what_was_looked_at_before_is_looked_at_again() {
+    let mut live = Live::new(&[]);
+    fill(&mut live);
+    live.control.rescan();
+    live.until("it is looked at", Owner::is_scanning);
+    live.control.lost();
+    assert!(live.owner.round().is_continue());
+    assert!(!live.owner.is_scanning(), "all of it, in one piece");
+}
+
+#[test]
 fn who_asks_for_a_scan_while_there_is_one_gets_another() {
     let mut live = Live::new(&[]);
     fill(&mut live);

@@ -162,7 +162,7 @@ impl Shared {
                     match self.read(&mut hearing) {
                         // Before the owner can read what came later.
                         Ok(heard) => heard.tell(control),
-                        Err(_) => control.rescan(),
+                        Err(_) => control.lost(),
                     }
                     let waited = self.lent.wait_timeout(hearing, GATHER);
                     waited.unwrap_or_else(PoisonError::into_inner).0
@@ -237,7 +237,7 @@ impl Heard {
 
     fn tell(self, control: &Control) {
         if self.has_run_over {
-            control.rescan();
+            control.lost();
         }
         if !self.marks.is_empty() {
             control.mark(self.marks);
@@ -304,8 +304,9 @@ const BUFFER: usize = 32 * 1024;
 /// How many events may fill that: after fewer, nothing is left.
 const FULL: usize = 100;
 
-/// How many events of a kind are read before somebody looks at them: as many as the box holds.
-const HEARD_MAX: usize = 8192;
+/// How many events of a kind are read before somebody looks at them, but for those of the last buffer, 1,024 at most: both kinds are as many as
+/// the box holds then.
+const HEARD_MAX: usize = 3072;
 
 #[cfg(test)]
 mod tests {
